@@ -1,0 +1,184 @@
+"""The record of a run: everything that was decided and measured, once.
+
+`record.json` is this schema. The report and the card look every number up in it and compute none;
+a field that is missing makes them fail rather than guess. The upper part is the contract's object,
+`detail` is what the pages need beyond it. Sizes are bytes, times seconds, metrics 0..1.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from tutelage.config import Frozen
+
+CandidateStatus = Literal["done", "skipped", "stopped"]
+
+
+class Measured(Frozen):
+    """A measured value with its 95% interval; `reason` says why the value is null."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    reason: str | None = None
+
+
+class Comparison(Frozen):
+    """Difference of the goal metric to another candidate, on the same rows; p Holm-corrected."""
+
+    against: str
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    rows: Literal["development", "test"]
+
+
+class Candidate(Frozen):
+    """One base model x prompt x tuning, as the contract prints it."""
+
+    name: str
+    model: str
+    rung: str
+    status: CandidateStatus
+    reason: str
+    development: dict[str, Measured]
+    test: dict[str, Measured] | None
+    comparisons: list[Comparison]
+    seconds: float
+    """Making cost: tuning, and choosing on development rows."""
+    seconds_per_1000_answers: float | None
+    peak_bytes: int | None
+    predicted_peak_bytes: int | None
+    trained_parameters: int
+    bytes_on_disk: int
+    """What this candidate adds on disk: adapter or model; 0 for prompts."""
+    forgetting: Measured | None
+    """Rise of loss on text away from the task, nats per token; null where nothing was tuned."""
+    toxicity: Measured | None
+
+
+class LossPoint(Frozen):
+    step: int
+    seconds: float
+    loss: float
+    """Mean nats per trained token of this step."""
+
+
+class Training(Frozen):
+    """What tuning one candidate was, as resolved and as happened."""
+
+    method: str
+    settings: dict[str, Any]
+    """The resolved TuneConfig: learning rate, rank, roles, tokens a batch, epochs, seed ..."""
+    steps: int
+    rows: int
+    trained_tokens: int
+    predicted_seconds: float
+    seconds: float
+    curve: list[LossPoint]
+    predicted_memory: dict[str, int]
+    """Bytes by component: weights, gradients, optimizer, activations, logits ..."""
+
+
+class CandidateDetail(Frozen):
+    """What the pages show of a candidate beyond the contract's object."""
+
+    shots: int
+    prompt_tokens_mean: float | None
+    answer_tokens_mean: float | None
+    cut_off: int
+    """Answers that ended at max_new_tokens, on the rows last evaluated."""
+    divergence: Measured | None
+    """Kullback-Leibler divergence from the base on the base's own samples, nats per token."""
+    training: Training | None
+    tried: list[dict[str, Any]]
+    """Choices made on development rows: {"shots": 4, "value": 0.21} ..."""
+
+
+class Data(Frozen):
+    source: str
+    rows_in: int
+    rows_used: int
+    set_aside: dict[str, int]
+    """Reason -> count; rows_in = rows_used + the sum of these."""
+    set_aside_examples: list[dict[str, str]]
+    """Up to 20 of {"where", "reason", "detail"}."""
+    train: int
+    development: int
+    test: int
+    contaminated: int
+    """Test rows found in training rows; they are removed from the test rows."""
+    notes: list[str]
+
+
+class Sample(Frozen):
+    """One test or development row and what every finished candidate answered."""
+
+    id: str
+    prompt: str
+    reference: str
+    answers: dict[str, str]
+
+
+class Budget(Frozen):
+    minutes: float | None
+    memory_gb: float | None
+    seconds_spent: float
+    """Including what was spent before kills."""
+
+
+class Machine(Frozen):
+    processor: str
+    cores: int
+    threads: int
+    memory_bytes: int
+    device: str
+    dtype: str
+    python: str
+    torch: str
+    tutelage: str
+    commit: str | None
+
+
+class Detail(Frozen):
+    project: dict[str, Any]
+    """The resolved project file."""
+    metric: str
+    goal: float | None
+    data: Data
+    budget: Budget
+    machine: Machine
+    front: list[str]
+    """Candidates that no other beats in both quality and cost, cheapest first."""
+    candidates: dict[str, CandidateDetail]
+    samples: list[Sample]
+    licence: dict[str, str | None]
+    """Model source -> licence."""
+    created: str
+    """ISO 8601, UTC."""
+    retention: str
+    """What text forgetting was measured on."""
+
+
+class Recommended(Frozen):
+    candidate: str
+    model: str
+    rung: str
+
+
+class Record(Frozen):
+    """The contract's `run` object, and `detail`."""
+
+    run: str
+    status: Literal["done", "goal not reached", "budget spent"]
+    recommended: Recommended | None
+    reason: str
+    """The recommendation's reason, one sentence."""
+    candidates: list[Candidate]
+    seconds: float
+    report: str
+    model: str | None
+    card: str
+    detail: Detail

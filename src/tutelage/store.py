@@ -1,0 +1,226 @@
+"""The one place where bytes that must last are written: whole or not at all.
+
+    write_bytes(path, data)          temporary file, fsync, rename, fsync of the folder
+    with new_folder(path) as tmp:    everything written to tmp appears at path at once,
+        ...                          with manifest.json (sizes, SHA-256) written last
+    verify(path)                     DamagedError naming the file that is not what was written
+    with lock(path): ...             one process a folder; BusyError names the holder's pid
+
+A kill at any moment leaves the old state or the new, never a mix; leftovers are named
+`.tmp-*` and swept by the next writer that holds the lock. Bytes and JSON only, never pickle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tutelage.errors import BusyError, DamagedError, WorkError
+
+MANIFEST = "manifest.json"
+TEMPORARY = ".tmp-"
+
+
+def before(operation: str, path: Path) -> None:
+    """Called before each durable operation (write, fsync, rename); fault tests replace it."""
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`, durably and atomically. Raises WorkError (disk full, read-only)."""
+    with _named_failures(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                before("write", path)
+                file.write(data)
+                file.flush()
+                before("fsync", path)
+                os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            before("rename", path)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _fsync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write strict JSON (no NaN, no Infinity), keys in the order given."""
+    write_text(path, to_json(value) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; DamagedError if the file is cut short or not JSON, FileNotFoundError if absent."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DamagedError(f"{path} is not readable JSON: {error}", field=str(path)) from None
+
+
+def to_json(value: Any, indent: int | None = 1) -> str:
+    """Strict JSON text. Raises ValueError on NaN or Infinity."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of the canonical JSON of `value`: the key under which a stage is cached."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `path`, with a manifest, when the block ends well.
+
+    An existing `path` is replaced. Files already fsynced or not, all are fsynced here.
+    """
+    with _named_failures(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
+        temporary.chmod(0o755)
+    try:
+        yield temporary
+        with _named_failures(path):
+            _seal(temporary)
+            old = path.with_name(f"{TEMPORARY}old-{path.name}-{os.getpid()}")
+            if path.exists():
+                before("rename", path)
+                path.rename(old)
+            before("rename", path)
+            temporary.rename(path)
+            _fsync_folder(path.parent)
+            shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def verify(path: Path) -> dict[str, Any]:
+    """Check a folder against its manifest and return the manifest.
+
+    Raises DamagedError naming the first file that is missing, longer, shorter or different.
+    """
+    manifest_path = path / MANIFEST
+    if not manifest_path.exists():
+        raise DamagedError(f"{path} has no {MANIFEST}: it was never completed", field=str(path))
+    manifest = read_json(manifest_path)
+    for name, entry in manifest["files"].items():
+        file = path / name
+        if not file.is_file():
+            raise DamagedError(f"{file} is missing", field=str(file))
+        size = file.stat().st_size
+        if size != entry["bytes"]:
+            raise DamagedError(
+                f"{file} is damaged", field=str(file), got=f"{size} bytes", expected=entry["bytes"]
+            )
+        found = sha256(file)
+        if found != entry["sha256"]:
+            raise DamagedError(
+                f"{file} is damaged", field=str(file), got=found, expected=entry["sha256"]
+            )
+    return dict(manifest)
+
+
+def sweep(folder: Path) -> None:
+    """Finish or remove what killed writers left behind. Call only while holding the lock."""
+    for leftover in sorted(folder.rglob(f"{TEMPORARY}*")):
+        replaced = leftover.parent / leftover.name.removeprefix(f"{TEMPORARY}old-").rpartition("-")[0]
+        if leftover.name.startswith(f"{TEMPORARY}old-") and not replaced.exists():
+            leftover.rename(replaced)  # killed between the two renames of a replacement
+        elif leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process. Raises BusyError with the holder's pid.
+
+    The kernel frees the lock when the process ends however it ends, so it never goes stale.
+    """
+    with _named_failures(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+            raise BusyError(
+                f"{folder} is in use by process {holder}",
+                field=str(folder),
+                got=f"held by pid {holder}",
+                hint="wait for it, stop it, or choose another folder with --out",
+            ) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def finite(value: float | None) -> float | None:
+    """The value if it can stand in strict JSON, else None."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _seal(folder: Path) -> None:
+    files = {}
+    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        before("fsync", file)
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+        name = file.relative_to(folder).as_posix()
+        files[name] = {"bytes": file.stat().st_size, "sha256": sha256(file)}
+    write_json(folder / MANIFEST, {"files": files})
+
+
+def _fsync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        before("fsync", folder)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _named_failures(path: Path) -> Iterator[None]:
+    """Turn the system's refusals into errors that say which path, and what is free or missing."""
+    try:
+        yield
+    except OSError as error:
+        where = path if path.exists() else path.parent
+        if error.errno == errno.ENOSPC:
+            free = shutil.disk_usage(where).free if where.exists() else 0
+            raise WorkError(
+                f"disk full while writing {path}", field=str(path), got=f"{free} bytes free"
+            ) from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise WorkError(
+                f"cannot write {path}: {error.strerror}", field=str(path), expected="writable"
+            ) from error
+        raise WorkError(f"cannot write {path}: {error.strerror}", field=str(path)) from error
