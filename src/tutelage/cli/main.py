@@ -1,0 +1,198 @@
+"""The frame of the command line: verbs by name, one JSON object or a page for people, exit codes.
+
+A verb is a function in `cli/<verb>.py` that returns the contract's object and raises errors of
+`errors.py`; this file alone turns them into output and exit codes. A verb's module is imported
+when the verb is used. The returned object may hold `"_exit"`: the exit code of a check that came
+out negative. A verb that returns None has answered already.
+
+    0 done   1 failed   2 the request is at fault   3 busy   130 interrupted
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from tutelage.cli.shared import Shared, answer, protected_stdout, stop_progress
+from tutelage.errors import ConfigError, Interrupted, TutelageError, WorkError
+
+VERBS = (
+    "run",
+    "report",
+    "init",
+    "generate",
+    "chat",
+    "serve",
+    "tune",
+    "eval",
+    "compare",
+    "doctor",
+)
+GROUPS = {
+    "model": ("Look at models and fetch them.", ("show", "pull")),
+    "plan": ("Arithmetic before anything is built.", ("memory", "parameters")),
+}
+SWITCHES = ("--json", "--quiet", "--exact")
+
+
+def build_app() -> App:
+    """The command tree; no verb's module is imported."""
+    app = App(
+        name="tutelage",
+        help="Raise a language model through its life, and measure whether each step was worth it.",
+        help_format="plaintext",
+        version_flags=[],
+        default_parameter=Parameter(negative=()),
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
+    for verb in VERBS:
+        if _exists(verb):
+            app.command(f"tutelage.cli.{verb}:{verb}", name=verb)
+    for group, (text, verbs) in GROUPS.items():
+        if _exists(group):
+            below = App(name=group, help=text, help_format="plaintext", version_flags=[])
+            for verb in verbs:
+                below.command(f"tutelage.cli.{group}:{verb}", name=verb)
+            app.command(below)
+    return app
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command line and return the exit code. Prints; never raises what it can report."""
+    tokens = _switches_last(arguments)
+    options = tokens[: tokens.index("--")] if "--" in tokens else tokens
+    as_json = "--json" in options
+    try:
+        with protected_stdout() if as_json else nullcontext():
+            return _run_reporting(tokens, as_json)
+    except BrokenPipeError:
+        # The reader of our output is gone; nothing more may be written, also not at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+
+
+def _run_reporting(tokens: list[str], as_json: bool) -> int:
+    """Run, and turn whatever is raised into the error's page or object and its exit code."""
+    error: TutelageError
+    try:
+        return _run(tokens, as_json)
+    except BrokenPipeError:
+        raise
+    except KeyboardInterrupt:
+        error = Interrupted("interrupted", hint="the same command goes on where it stopped")
+    except TutelageError as raised:
+        error = raised
+    except CycloptsError as raised:
+        error = _parse_error(raised)
+    except Exception as raised:
+        traceback.print_exc(file=sys.stderr)
+        error = _internal(raised)
+    finally:
+        stop_progress()
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    if as_json:
+        answer({"error": error.as_json()})
+    return error.exit_code
+
+
+def version() -> dict[str, str | None]:
+    """Versions of ourselves, Python and torch, and the commit if this is a checkout."""
+    from tutelage.machine.describe import commit, package_version
+
+    return {
+        "tutelage": package_version("tutelage"),
+        "python": platform.python_version(),
+        "torch": package_version("torch"),
+        "commit": commit(),
+    }
+
+
+def _run(tokens: list[str], as_json: bool) -> int:
+    if tokens[:1] == ["--version"]:
+        found = version()
+        return _finish(found, as_json, lambda result: print(_version_line(result)))
+    command, bound, _ = build_app().parse_args(
+        tokens, print_error=False, exit_on_error=False, help_on_error=False
+    )
+    result = command(*bound.args, **bound.kwargs)
+    stop_progress()
+    if not isinstance(result, dict):
+        return 0
+    return _finish(result, as_json, _page(command))
+
+
+def _finish(result: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> int:
+    code = int(result.pop("_exit", 0))
+    if as_json:
+        answer(result)
+    else:
+        show(result)
+        sys.stdout.flush()
+    return code
+
+
+def _page(command: Callable[..., Any]) -> Callable[[dict[str, Any]], None]:
+    """`show_VERB` of the verb's module, or its `show`."""
+    module = importlib.import_module(command.__module__)
+    page: Callable[[dict[str, Any]], None] = (
+        getattr(module, f"show_{command.__name__}", None) or module.show
+    )
+    return page
+
+
+def _parse_error(error: CycloptsError) -> ConfigError:
+    """cyclopts' complaint as ours: one sentence, the flag, what is known, a suggestion."""
+    text = " ".join(str(error).split())
+    hint = re.search(r"Did you mean .*?\?", text)
+    known = re.search(r"Available commands: (.*?)\.$", text)
+    message = re.sub(r"Did you mean .*?\?|Available commands: .*?\.$", "", text).strip()
+    flag = re.search(r"(?<!\w)--?[A-Za-z][\w-]*", message)
+    quoted = re.search(r'"([^"]*)"', message)
+    return ConfigError(
+        message,
+        field=flag.group() if flag else None,
+        got=quoted.group(1) if quoted else None,
+        expected="one of " + known.group(1) if known else None,
+        hint=hint.group().replace("Did", "did").replace('"', "'") if hint else "see --help",
+    )
+
+
+def _internal(error: Exception) -> TutelageError:
+    found = WorkError(f"{type(error).__name__}: {error}", hint="this is a defect: please report it")
+    found.kind = "internal"
+    return found
+
+
+def _switches_last(arguments: Sequence[str]) -> list[str]:
+    """Switches may stand before the verb: `tutelage --json run` is `tutelage run --json`."""
+    tokens = list(arguments)
+    leading = []
+    while tokens and tokens[0] in SWITCHES:
+        leading.append(tokens.pop(0))
+    end = tokens.index("--") if "--" in tokens else len(tokens)
+    return tokens[:end] + leading + tokens[end:]
+
+
+def _exists(verb: str) -> bool:
+    return Path(__file__).with_name(f"{verb}.py").exists()
+
+
+def _version_line(found: dict[str, Any]) -> str:
+    commit = f", commit {found['commit'][:12]}" if found["commit"] else ""
+    return (
+        f"tutelage {found['tutelage']} (Python {found['python']}, torch {found['torch']}{commit})"
+    )
+
+
+__all__ = ["Shared", "build_app", "run_command", "version"]

@@ -1,0 +1,166 @@
+"""Memory of this process and this machine, in bytes: resident now, peak of a block, available.
+
+    with Peak() as peak:
+        work()
+    peak.bytes          # highest resident set within the block
+    peak.above          # the same, above what was resident when the block began
+
+Linux measures exactly through /proc; elsewhere a thread samples. CUDA memory, if used, is added.
+Knows nothing of what is measured, and does not import torch.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+SAMPLE_SECONDS = 0.02
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+
+
+class Peak:
+    """Highest memory of this process within a `with` block. Blocks may not overlap: Linux keeps
+    one high-water mark a process, and entering a block resets it."""
+
+    def __init__(self) -> None:
+        self.before = 0
+        self.bytes = 0
+        self._sampler: _Sampler | None = None
+
+    @property
+    def above(self) -> int:
+        """Peak above what was resident when the block began; 0 if it never rose."""
+        return max(self.bytes - self.before, 0)
+
+    def __enter__(self) -> Peak:
+        cuda = _cuda()
+        if cuda is not None:
+            cuda.reset_peak_memory_stats()
+        if not _reset_high_water():
+            self._sampler = _Sampler()
+            self._sampler.start()
+        self.before = resident() + (cuda.memory_allocated() if cuda else 0)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        peak = self._sampler.finish() if self._sampler else _status("VmHWM")
+        cuda = _cuda()
+        self.bytes = max(peak or 0, resident())
+        if cuda is not None:
+            self.bytes += cuda.max_memory_allocated()
+
+
+def resident() -> int:
+    """Bytes of this process in physical memory now (elsewhere than on Linux: its peak so far)."""
+    return _status("VmRSS") or _highest()
+
+
+def highest() -> int:
+    """Highest resident bytes since the process began or since the last `Peak` block began."""
+    return _status("VmHWM") or _highest()
+
+
+def total() -> int:
+    """Physical memory of the machine, or the limit of this container if that is lower."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = _container_limit()
+    return min(physical, limit) if limit else physical
+
+
+def available() -> int:
+    """Bytes that can be had now without swapping: the kernel's estimate, within the container."""
+    free = _meminfo("MemAvailable")
+    if free is None:
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    limit = _container_limit()
+    return min(free, max(limit - _container_used(), 0)) if limit else free
+
+
+class _Sampler(threading.Thread):
+    """Reads the resident set now and then, where the system keeps no high-water mark to reset."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True, name="memory-sampler")
+        self._stop_asked = threading.Event()
+        self._peak = resident()
+
+    def run(self) -> None:
+        while not self._stop_asked.wait(SAMPLE_SECONDS):
+            self._peak = max(self._peak, resident())
+
+    def finish(self) -> int:
+        self._stop_asked.set()
+        self.join()
+        return self._peak
+
+
+def _reset_high_water() -> bool:
+    try:
+        _CLEAR.write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _status(key: str) -> int | None:
+    return _kilobytes(_STATUS, key)
+
+
+def _meminfo(key: str) -> int | None:
+    return _kilobytes(Path("/proc/meminfo"), key)
+
+
+def _kilobytes(path: Path, key: str) -> int | None:
+    try:
+        text = path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    for line in text.splitlines():
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _highest() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _container_limit() -> int | None:
+    return _number(Path("/sys/fs/cgroup/memory.max")) or _v1_limit()
+
+
+def _v1_limit() -> int | None:
+    limit = _number(Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+    return limit if limit and limit < 1 << 60 else None
+
+
+def _container_used() -> int:
+    found = _number(Path("/sys/fs/cgroup/memory.current"))
+    return found or _number(Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")) or 0
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _cuda() -> Any:
+    """torch.cuda if this process has used it, else None; torch is never imported for this."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda
+    return None
