@@ -1,0 +1,59 @@
+"""From a checkpoint to a model: shapes checked before anything is allocated, then weights set."""
+
+from __future__ import annotations
+
+import torch
+
+from tutelage.errors import SourceError
+from tutelage.models.checkpoint import Checkpoint
+from tutelage.models.decoder import Decoder
+from tutelage.models.spec import Weight, spec_for
+
+TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def build(checkpoint: Checkpoint, dtype: str = "fp32", device: str = "cpu") -> Decoder:
+    """The checkpoint's model with weights and activations in `dtype` on `device`.
+
+    Raises SourceError naming the first weight that is missing or has another shape.
+    """
+    spec = spec_for(checkpoint.config)
+    config = spec.read(checkpoint.config)
+    weights = list(spec.layout(config))
+    check_shapes(checkpoint, weights)
+    with torch.device("meta"):
+        model: Decoder = spec.build(config)
+    kind = TYPES[dtype]
+    state = {
+        weight.path: checkpoint.weights[weight.hf_name].load().to(device=device, dtype=kind)
+        for weight in weights
+    }
+    model.load_state_dict(state, assign=True)
+    model.compute = kind
+    return model.requires_grad_(False).eval()
+
+
+def check_shapes(checkpoint: Checkpoint, weights: list[Weight]) -> None:
+    """Hold what the file has against what the configuration promises."""
+    for weight in weights:
+        found = checkpoint.weights.get(weight.hf_name)
+        if found is None:
+            raise SourceError(
+                f"{checkpoint.source} lacks a weight its configuration needs",
+                field=weight.hf_name,
+                expected=f"shape {list(weight.shape)}",
+            )
+        if tuple(found.shape) != weight.shape:
+            raise SourceError(
+                f"{checkpoint.source} has a weight of another shape than its configuration says",
+                field=weight.hf_name,
+                got=list(found.shape),
+                expected=list(weight.shape),
+            )
+
+
+def hf_state(model: Decoder, checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """The model's weights under Hugging Face's names."""
+    spec = spec_for(checkpoint.config)
+    own = model.state_dict()
+    return {w.hf_name: own[w.path] for w in spec.layout(spec.read(checkpoint.config))}

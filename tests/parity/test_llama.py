@@ -1,0 +1,151 @@
+"""Logits and gradients of our LLaMA equal transformers' on the same random weights, in float32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
+import torch
+import transformers
+
+from tutelage.models.build import build
+from tutelage.models.decoder import Decoder
+from tutelage.models.spec import layout
+from tutelage.nn.packed import Bucket, Layout, PackedAttention
+
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+VARIANTS = {
+    "plain": {},
+    "one head each": {"num_key_value_heads": 4},
+    "one key head": {"num_key_value_heads": 1},
+    "tied": {"tie_word_embeddings": True},
+    "biases": {"attention_bias": True, "mlp_bias": True},
+    "wide heads": {"head_dim": 24},
+    "linear": {"rope_parameters": {"rope_type": "linear", "factor": 3.0, "rope_theta": 5e4}},
+    "dynamic": {
+        "max_position_embeddings": 16,
+        "rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4},
+    },
+    "yarn": {"rope_parameters": {**YARN, "rope_theta": 1e4}},
+    "llama3": {"rope_parameters": {**LLAMA3, "rope_theta": 5e5}},
+}
+
+
+@dataclass
+class Held:
+    """A weight that is already in memory."""
+
+    tensor: torch.Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.tensor.shape)
+
+    dtype = "float32"
+
+    def load(self) -> torch.Tensor:
+        return self.tensor.clone()
+
+
+def pair(seed: int = 0, **changes: object) -> tuple[transformers.PreTrainedModel, Decoder]:
+    torch.manual_seed(seed)
+    settings = {
+        "vocab_size": 97,
+        "hidden_size": 32,
+        "intermediate_size": 56,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 64,
+        "initializer_range": 0.2,
+    }
+    config = transformers.LlamaConfig(**{**settings, **changes}, architectures=["LlamaForCausalLM"])
+    theirs = transformers.LlamaForCausalLM(config).float().eval()
+    for parameter in theirs.parameters():  # norms and biases away from 1 and 0
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    state = {name: Held(value.detach()) for name, value in theirs.state_dict().items()}
+    checkpoint = SimpleNamespace(source="test", config=config.to_dict(), weights=state)
+    return theirs, build(checkpoint)
+
+
+def layout_of(lengths: list[int], prefix: int = 0) -> tuple[Layout, int]:
+    """One bucket a row, with a prefix of `prefix` tokens that all rows share."""
+    buckets, back, start, slot = [], list(range(prefix)), prefix, 0
+    for number, length in enumerate(lengths):
+        index = [*range(prefix), *range(start, start + length)]
+        owned = [1.0 if number == 0 else 0.0] * prefix + [1.0] * length
+        buckets.append(Bucket(torch.tensor(index), torch.tensor(owned), 1, len(index)))
+        back += range(slot + prefix, slot + prefix + length)
+        start, slot = start + length, slot + prefix + length
+    return Layout(tuple(buckets), torch.tensor(back), prefix), start
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_logits_equal_transformers(name: str, seed: int) -> None:
+    theirs, ours = pair(seed, **VARIANTS[name])
+    ids = torch.randint(97, (45,))
+    plan, total = layout_of([len(ids)])
+    with torch.inference_mode():
+        expected = theirs(ids[None]).logits[0]
+        got = ours.logits(ours.hidden(ids, torch.arange(total), PackedAttention(plan)))
+    assert (got - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("prefix", [0, 7])
+def test_packed_rows_equal_rows_alone(prefix: int) -> None:
+    theirs, ours = pair()
+    start = torch.randint(97, (prefix,))
+    rows = [torch.randint(97, (length,)) for length in (5, 19, 11)]
+    plan, total = layout_of([len(row) for row in rows], prefix)
+    positions = torch.cat([torch.arange(prefix), *(prefix + torch.arange(len(r)) for r in rows)])
+    ids = torch.cat([start, *rows])
+    with torch.inference_mode():
+        got = ours.logits(ours.hidden(ids, positions, PackedAttention(plan)))
+        at = prefix
+        for row in rows:
+            alone = theirs(torch.cat([start, row])[None]).logits[0, prefix:]
+            assert (got[at : at + len(row)] - alone).abs().max() < 1e-4
+            at += len(row)
+
+
+@pytest.mark.parametrize("prefix", [0, 6])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_gradients_equal_transformers(prefix: int, checkpointing: bool) -> None:
+    """Summed loss over packed rows: every weight's gradient is the sum over the rows alone."""
+    theirs, ours = pair(tie_word_embeddings=True)
+    ours.requires_grad_(True)
+    ours.checkpointing = checkpointing
+    start = torch.randint(97, (prefix,))
+    rows = [torch.randint(97, (length,)) for length in (4, 17, 9)]
+    plan, total = layout_of([len(row) for row in rows], prefix)
+    positions = torch.cat([torch.arange(prefix), *(prefix + torch.arange(len(r)) for r in rows)])
+    select, labels, at = [], [], prefix
+    for row in rows:
+        select += range(at, at + len(row) - 1)
+        labels += row[1:].tolist()
+        at += len(row)
+    hidden = ours.hidden(
+        torch.cat([start, *rows]), positions, PackedAttention(plan), torch.tensor(select)
+    )
+    loss = torch.nn.functional.cross_entropy(
+        ours.logits(hidden), torch.tensor(labels), reduction="sum"
+    )
+    loss.backward()
+    for row in rows:
+        whole = torch.cat([start, row])
+        logits = theirs(whole[None]).logits[0, prefix:-1]
+        torch.nn.functional.cross_entropy(logits, row[1:], reduction="sum").backward()
+    own = dict(ours.named_parameters())
+    wanted = dict(theirs.named_parameters())
+    for weight in layout(theirs.config.to_dict()):
+        difference = own[weight.path].grad - wanted[weight.hf_name].grad
+        assert difference.abs().max() < 1e-4, weight.path
