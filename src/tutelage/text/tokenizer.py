@@ -173,7 +173,7 @@ class Tokenizer:
             ends.add(self.eos_id)
         for text in END_OF_TURN:
             id = self.id(text)
-            if id in self.control_ids and self.template is not None and text in self.template:
+            if id is not None and id in self.control_ids and text in (self.template or ""):
                 ends.add(id)
         outside = sorted(id for id in ends if self.token(id) is None)
         if outside:
