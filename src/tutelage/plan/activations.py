@@ -1,0 +1,112 @@
+"""What a training step keeps between the forward and the backward pass, tensor by tensor.
+
+Every tensor autograd saves in one layer of a pre-norm decoder is a line here: its numbers per
+token, its bytes per number, and which trained weights make it necessary. The list is checked
+against what autograd really saves by a test; see `memory.py` for everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from tutelage.plan.parameters import LINEAR_ROLES, Dimensions
+
+PROJECTIONS = frozenset({"attn.q", "attn.k", "attn.v"})
+FEED_FORWARD_IN = frozenset({"mlp.gate", "mlp.up"})
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One packed batch: `tokens` in it, `labels` of them trained, no row longer than `row_tokens`.
+
+    `compute_bytes` is the size of an activation's number (2 in bfloat16, 4 in float32), `chunk` how
+    many labels' logits exist at a time.
+    """
+
+    tokens: int
+    labels: int
+    row_tokens: int
+    heads: int
+    compute_bytes: int = 2
+    chunk: int = 512
+    compiled: bool = True
+    checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A saved tensor: `numbers` per token, `bytes` each; `after` attention or before it."""
+
+    name: str
+    numbers: int
+    bytes: int
+    after: bool = False
+
+
+def saved_tensors(
+    sizes: Dimensions, batch: Batch, trained: Collection[str], rank: int = 0
+) -> list[Saved]:
+    """What autograd keeps of one layer.
+
+    `trained` are the roles whose weights get gradients: all with full tuning, the targets with
+    LoRA (`rank` > 0). A frozen weight's input need not be kept. Compiled blocks compute cheap
+    things again: the norm in float32, silu.
+    """
+    low, full = batch.compute_bytes, rank == 0
+    wide = low if batch.compiled else 4
+    width, hidden = sizes.width, sizes.hidden
+    kept = [
+        Saved("block input", width, wide),
+        Saved("q", sizes.query, low),
+        Saved("k", sizes.key, low),
+        Saved("v", sizes.value, low),
+        Saved("attention output", sizes.query, low),
+        Saved("log-sum-exp", batch.heads, 4),
+        Saved("feed-forward input", width, wide, after=True),
+        Saved("up", hidden, low, after=True),
+    ]
+    if sizes.gated:
+        kept.append(Saved("gate", hidden, low, after=True))
+    if not batch.compiled:
+        kept.append(Saved("silu(gate)", hidden, low, after=True))
+        if full:
+            # In float32 the scaled input is one tensor more; in less, its rounded copy is.
+            kept += [Saved("scaled input", width, low), Saved("scaled", width, low, after=True)]
+    if not PROJECTIONS.isdisjoint(trained):
+        kept.append(Saved("normed block input", width, low))
+    if not FEED_FORWARD_IN.isdisjoint(trained):
+        kept.append(Saved("normed feed-forward input", width, low, after=True))
+    if "mlp.down" in trained:
+        kept.append(Saved("silu(gate) * up", hidden, low, after=True))
+    for role in sorted(set(trained) & set(LINEAR_ROLES)) if rank else ():
+        after = role not in PROJECTIONS
+        kept.append(Saved(f"A x of {role}", rank, low, after))
+    return kept
+
+
+def saved_bytes(sizes: Dimensions, batch: Batch, trained: Collection[str], rank: int = 0) -> int:
+    """Bytes autograd keeps of all layers.
+
+    The last layer's half after attention runs on labelled tokens only. With checkpointing only each
+    block's input is kept, and one layer's tensors while that layer is computed again.
+    """
+    tensors = saved_tensors(sizes, batch, trained, rank)
+    before = sum(t.numbers * t.bytes for t in tensors if not t.after)
+    after = sum(t.numbers * t.bytes for t in tensors if t.after)
+    labels = min(batch.labels, batch.tokens)
+    if batch.checkpointing:
+        inputs = sizes.layers * batch.tokens * sizes.width * batch.compute_bytes
+        return inputs + batch.tokens * (before + after)
+    whole = sizes.layers * batch.tokens * (before + after)
+    return whole - (batch.tokens - labels) * after
+
+
+def attention_workspace(batch: Batch) -> int:
+    """Bytes of one layer's attention while its gradient is computed, freed layer by layer.
+
+    Scores, their gradients, and the weights and score gradients made of them: four [rows, heads,
+    T, T] arrays; uncompiled, two more in float32.
+    """
+    squares = batch.tokens * batch.heads * min(batch.row_tokens, batch.tokens)
+    return squares * (4 * batch.compute_bytes + (0 if batch.compiled else 8))

@@ -1,0 +1,243 @@
+"""Memory of training and of answering, by component, before anything is built. Bytes; GB = 1e9.
+
+    predict_training(entries, Tuning("lora", rank=8, roles=(...)), Batch(...))  # {component: bytes}
+    predict_inference(entries, dtype="bf16", batch=1, context=2048)
+    rule("course-24", parameters)                                               # rules of thumb
+
+Pure functions of shapes and settings. `calibration` multiplies what depends on how PyTorch runs a
+step (activations and workspaces), never what is exact (weights, gradients, optimizer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tutelage.errors import ConfigError, UnknownName
+from tutelage.plan.activations import Batch, attention_workspace, saved_bytes
+from tutelage.plan.parameters import LINEAR_ROLES, Entry, dimensions, lora_parameters
+
+BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "mixed": 2.0, "int8": 1.0, "int4": 0.5}
+"""Bytes of one stored weight; int8 and int4 without their scales."""
+
+RULES = {
+    "course-24": {"weights": 4, "gradients": 4, "optimizer": 8, "activations": 8},
+    "mixed-16": {"weights": 2, "gradients": 2, "optimizer": 12},
+}
+"""Bytes per parameter. course-24: float32 with Adam, activations as a flat 8 bytes. mixed-16: half
+precision weights and gradients, float32 master and Adam's two moments (Rajbhandari et al. 2020,
+arXiv:1910.02054, section 3.1); activations are not in it."""
+
+ZERO = {"optimizer": 1, "gradients": 2, "weights": 3}
+"""From which ZeRO stage on a component is divided among devices (ibid., section 5)."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What is trained: all weights (`full`), or low-rank updates of the linears of `roles`."""
+
+    method: str = "full"
+    rank: int = 8
+    roles: tuple[str, ...] = LINEAR_ROLES
+    optimizer_bytes: int = 8
+    """Per trained parameter: Adam keeps two float32 moments."""
+
+
+@dataclass(frozen=True)
+class Component:
+    """One part of the memory and how it was computed."""
+
+    name: str
+    bytes: int
+    formula: str
+
+
+def training_components(
+    entries: Sequence[Entry],
+    tuning: Tuning,
+    batch: Batch,
+    *,
+    runtime_bytes: int = 0,
+    calibration: float = 1.0,
+) -> list[Component]:
+    """The parts of a training step's peak.
+
+    Gradients are counted beside the activations, as they are from a step's second batch on. Raises
+    UnknownName for a method without a memory model.
+    """
+    if tuning.method not in ("full", "lora"):
+        raise UnknownName("method", tuning.method, ("full", "lora"), field="--method")
+    sizes, full = dimensions(entries), tuning.method == "full"
+    everywhere = (*LINEAR_ROLES, "embed", "norm", "head")
+    trained_roles = everywhere if full else tuning.roles
+    rank = 0 if full else tuning.rank
+    trained = sizes.parameters if full else lora_parameters(entries, tuning.rank, tuning.roles)
+    activations = saved_bytes(sizes, batch, trained_roles, rank) * calibration
+    workspace = attention_workspace(batch) * calibration
+    low = batch.compute_bytes
+    parts = [
+        *_weights(sizes.parameters, trained, full, low),
+        Component("gradients", 4 * trained, f"4 x {trained} trained"),
+        Component(
+            "optimizer",
+            tuning.optimizer_bytes * trained,
+            f"{tuning.optimizer_bytes} x {trained} trained",
+        ),
+        Component(
+            "activations",
+            round(activations),
+            f"saved tensors of {sizes.layers} layers x {batch.tokens} tokens",
+        ),
+        Component(
+            "workspace",
+            round(workspace),
+            f"attention of one layer: {batch.tokens} tokens x {batch.heads} heads "
+            f"x {min(batch.row_tokens, batch.tokens)} keys",
+        ),
+        _logits(sizes.vocabulary, min(batch.labels, batch.chunk), low),
+    ]
+    if runtime_bytes:
+        parts.append(Component("runtime", runtime_bytes, "resident before the work"))
+    return parts
+
+
+def predict_training(
+    entries: Sequence[Entry],
+    tuning: Tuning,
+    batch: Batch,
+    *,
+    runtime_bytes: int = 0,
+    calibration: float = 1.0,
+) -> dict[str, int]:
+    """Bytes by component; their sum is the predicted peak."""
+    parts = training_components(
+        entries, tuning, batch, runtime_bytes=runtime_bytes, calibration=calibration
+    )
+    return {part.name: part.bytes for part in parts}
+
+
+def inference_components(
+    entries: Sequence[Entry],
+    *,
+    dtype: str = "bf16",
+    batch: int = 1,
+    context: int = 2048,
+    prefill_tokens: int | None = None,
+    adapter_parameters: int = 0,
+    runtime_bytes: int = 0,
+) -> list[Component]:
+    """The parts of answering: `batch` sequences of `context` tokens, prompt and answer together.
+
+    `prefill_tokens` are computed at a time (all of the context if None).
+    """
+    sizes = dimensions(entries)
+    low = int(max(BYTES[dtype], 2))
+    cached = sizes.layers * (sizes.key + sizes.value)
+    at_once = prefill_tokens or batch * context
+    widest = 2 * sizes.width + 2 * sizes.query + sizes.key + sizes.value + 3 * sizes.hidden
+    parts = [
+        Component(
+            "weights",
+            round(BYTES[dtype] * sizes.parameters) + 4 * adapter_parameters,
+            f"{BYTES[dtype]:g} x {sizes.parameters}"
+            + (f" + 4 x {adapter_parameters} of the adapter" if adapter_parameters else ""),
+        ),
+        Component(
+            "kv_cache",
+            low * cached * batch * context,
+            f"{low} x {batch} sequences x {context} tokens x {sizes.layers} layers "
+            f"x ({sizes.key} + {sizes.value})",
+        ),
+        Component(
+            "activations", low * at_once * widest, f"{low} x {at_once} tokens x {widest} of a layer"
+        ),
+        Component(
+            "logits", 4 * batch * sizes.vocabulary, f"4 x {batch} x {sizes.vocabulary} tokens known"
+        ),
+    ]
+    if runtime_bytes:
+        parts.append(Component("runtime", runtime_bytes, "resident before the work"))
+    return parts
+
+
+def predict_inference(
+    entries: Sequence[Entry],
+    *,
+    dtype: str = "bf16",
+    batch: int = 1,
+    context: int = 2048,
+    prefill_tokens: int | None = None,
+    adapter_parameters: int = 0,
+    runtime_bytes: int = 0,
+) -> dict[str, int]:
+    """Bytes by component; their sum is the predicted peak."""
+    parts = inference_components(
+        entries,
+        dtype=dtype,
+        batch=batch,
+        context=context,
+        prefill_tokens=prefill_tokens,
+        adapter_parameters=adapter_parameters,
+        runtime_bytes=runtime_bytes,
+    )
+    return {part.name: part.bytes for part in parts}
+
+
+def rule(name: str, parameters: int) -> list[Component]:
+    """A rule of thumb for training: so many bytes per parameter. Raises UnknownName."""
+    if name not in RULES:
+        raise UnknownName("rule", name, RULES, field="--rule")
+    return [
+        Component(part, count * parameters, f"{count} x {parameters}")
+        for part, count in RULES[name].items()
+    ]
+
+
+def stored(parameters: int, precision: str) -> list[Component]:
+    """The weights alone."""
+    if precision not in BYTES:
+        raise UnknownName("precision", precision, BYTES, field="--precision")
+    size = round(BYTES[precision] * parameters)
+    return [Component("weights", size, f"{BYTES[precision]:g} x {parameters}")]
+
+
+def per_device(components: Mapping[str, int], zero: int, devices: int) -> int:
+    """Bytes of one of `devices` that share the work by data, under a ZeRO stage (0 shares none).
+
+    Copies of masters in compute precision are weights. Rounded up.
+    """
+    if not 0 <= zero <= 3:
+        raise ConfigError("no such ZeRO stage", field="--zero", got=zero, expected="0, 1, 2 or 3")
+    if devices < 1:
+        raise ConfigError(
+            "at least one device is needed", field="--devices", got=devices, expected=">= 1"
+        )
+    stages = {**ZERO, "copies": ZERO["weights"], "adapter": ZERO["weights"]}
+    return sum(
+        -(-size // devices) if stages.get(name, 4) <= zero else size
+        for name, size in components.items()
+    )
+
+
+def _weights(parameters: int, trained: int, full: bool, low: int) -> list[Component]:
+    """Full tuning: float32 masters, and what each use rounds them to. LoRA: frozen weights in
+    compute precision and float32 adapters."""
+    if not full:
+        return [
+            Component("weights", low * parameters, f"{low} x {parameters} frozen"),
+            Component("adapter", 4 * trained, f"4 x {trained} trained"),
+        ]
+    masters = [Component("weights", 4 * parameters, f"4 x {parameters}")]
+    if low == 4:
+        return masters
+    return [*masters, Component("copies", low * parameters, f"{low} x {parameters}")]
+
+
+def _logits(vocabulary: int, labels: int, low: int) -> Component:
+    """Scores of one chunk of labels in compute precision and float32, and the same of gradients."""
+    each = 2 * (low + 4) if low < 4 else 8
+    return Component(
+        "logits",
+        each * labels * vocabulary,
+        f"{each} x {labels} labels x {vocabulary} tokens known",
+    )

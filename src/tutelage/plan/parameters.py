@@ -1,0 +1,91 @@
+"""Parameters counted by part, from the list of a model's weights; no tensor is made.
+
+What a weight list is, an architecture says (`models/`); here it is only read, through `Entry`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+LINEAR_ROLES = ("attn.q", "attn.k", "attn.v", "attn.o", "mlp.gate", "mlp.up", "mlp.down")
+
+
+class Entry(Protocol):
+    """One stored weight, as `models.spec.Weight` describes it."""
+
+    @property
+    def hf_name(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def layer(self) -> int | None: ...
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    """The sizes of a decoder that arithmetic needs, read off the shapes of its weights.
+
+    `query`, `key`, `value` and `hidden` are widths of all heads and of the feed-forward network.
+    """
+
+    parameters: int
+    vocabulary: int
+    width: int
+    layers: int
+    query: int
+    key: int
+    value: int
+    hidden: int
+    gated: bool
+    tied: bool
+
+
+def size(entry: Entry) -> int:
+    """Numbers in one weight."""
+    return math.prod(entry.shape)
+
+
+def total(entries: Iterable[Entry]) -> int:
+    return sum(size(entry) for entry in entries)
+
+
+def by_part(entries: Iterable[Entry]) -> dict[str, int]:
+    """Parameters of each role, in the order of the forward pass; the values sum to the total."""
+    counts: dict[str, int] = {}
+    for entry in entries:
+        counts[entry.role] = counts.get(entry.role, 0) + size(entry)
+    return counts
+
+
+def dimensions(entries: Sequence[Entry]) -> Dimensions:
+    """Read the sizes off the shapes. Raises ValueError if the list has no token table."""
+    table = next((e for e in entries if e.role == "embed" and len(e.shape) == 2), None)
+    if table is None:
+        raise ValueError("a list of weights without a token table (role 'embed')")
+    widths = {e.role: e.shape[0] for e in reversed(entries) if len(e.shape) == 2}
+    return Dimensions(
+        parameters=total(entries),
+        vocabulary=table.shape[0],
+        width=table.shape[1],
+        layers=len({e.layer for e in entries if e.layer is not None}),
+        query=widths.get("attn.q", 0),
+        key=widths.get("attn.k", 0),
+        value=widths.get("attn.v", 0),
+        hidden=widths.get("mlp.up", 0),
+        gated="mlp.gate" in widths,
+        tied="head" not in widths,
+    )
+
+
+def lora_parameters(entries: Iterable[Entry], rank: int, roles: Collection[str]) -> int:
+    """Sum of r (in + out) over the linear weights of these roles.
+
+    Source: Hu et al. 2021, arXiv:2106.09685, section 4.2.
+    """
+    chosen = (e for e in entries if e.role in roles and len(e.shape) == 2)
+    return sum(rank * (e.shape[0] + e.shape[1]) for e in chosen)
