@@ -1,9 +1,9 @@
 """A model whose answers are written in a file: `scripted:FILE`, for tests and for trying pipelines.
 
 Each line of the file is `{"match": REGEX, "reply": TEXT}`; the first rule whose expression is found
-anywhere in the prompt answers.
-The prompt is the contents of all turns, joined by newlines, and `.` matches a newline too.
-A token is a word with the white space before it. Knows no probabilities: it can only generate.
+anywhere in the prompt answers. The prompt is the contents of all turns, joined by newlines, and `.`
+matches a newline too. A token is a word with the white space before it. A script knows no
+probabilities: it can only generate.
 """
 
 from __future__ import annotations

@@ -1,0 +1,163 @@
+"""The routes: models, chat completions, completions, health.
+
+    GET  /health                  no key needed
+    GET  /v1/models, /v1/models/{id}
+    POST /v1/chat/completions     messages through the model's chat template
+    POST /v1/completions          raw text
+
+The same routes answer without `/v1` too, for clients that are given the bare address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+from fastapi import APIRouter, FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from tutelage.lm import LM, Completion, Event
+from tutelage.serve.answers import DONE, Answer, Kind, sent
+from tutelage.serve.body import read
+from tutelage.serve.faults import Fault, from_exception, shutting_down
+from tutelage.serve.guard import Guard
+from tutelage.serve.schema import ChatRequest, CompletionRequest
+from tutelage.serve.service import Asked, Limits, Service
+from tutelage.serve.worker import Ticket, Worker
+
+
+def build_app(
+    models: Mapping[str, LM],
+    worker: Worker,
+    *,
+    key: str | None = None,
+    limits: Limits | None = None,
+) -> Guard:
+    """The ASGI application. Closing the worker is up to the caller."""
+    service = Service(models, worker, limits or Limits())
+    app = FastAPI(openapi_url=None, redirect_slashes=False)
+    app.add_exception_handler(Fault, _show_fault)
+    app.add_exception_handler(HTTPException, _show_status)
+    app.add_api_route("/health", _health(service), methods=["GET"])
+    router = _router(service)
+    for prefix in ("/v1", ""):
+        app.include_router(router, prefix=prefix)
+    return Guard(app, key)
+
+
+Endpoint = Callable[..., Awaitable[Response]]
+
+
+def _router(service: Service) -> APIRouter:
+    router = APIRouter(redirect_slashes=False)
+
+    async def models() -> JSONResponse:
+        data = [service.describe(name) for name in service.models]
+        return JSONResponse({"object": "list", "data": data})
+
+    async def model(name: str) -> JSONResponse:
+        return JSONResponse(service.describe(name))
+
+    async def chat(request: HttpRequest) -> Response:
+        asked = await read(request, ChatRequest, service.limits.body_bytes)
+        return await _respond(service, request, asked, "chat")
+
+    async def completions(request: HttpRequest) -> Response:
+        asked = await read(request, CompletionRequest, service.limits.body_bytes)
+        return await _respond(service, request, asked, "text")
+
+    router.add_api_route("/models", models, methods=["GET"])
+    router.add_api_route("/models/{name:path}", model, methods=["GET"])
+    router.add_api_route("/chat/completions", chat, methods=["POST"])
+    router.add_api_route("/completions", completions, methods=["POST"])
+    return router
+
+
+def _health(service: Service) -> Endpoint:
+    async def health() -> Response:
+        alive = service.worker.alive
+        status = "ok" if alive else "stopped"
+        return JSONResponse({"status": status}, status_code=200 if alive else 503)
+
+    return health
+
+
+async def _respond(service: Service, request: HttpRequest, asked: Asked, kind: Kind) -> Response:
+    ticket = service.ticket(asked)
+    watch = asyncio.create_task(_cancel_when_gone(request, ticket))
+    answer = Answer(kind, asked.model)
+    events = ticket.events()
+    try:
+        if not asked.stream:
+            done = [event async for event in events if isinstance(event, Completion)]
+            if not done or any(completion.finish_reason == "cancelled" for completion in done):
+                raise shutting_down()
+            return JSONResponse(answer.whole(done))
+        # The first event decides the status: a refusal must not hide in a stream that began well.
+        first = await anext(events, None)
+    except BaseException:
+        ticket.cancel()
+        watch.cancel()
+        raise
+    finally:
+        if not asked.stream:
+            watch.cancel()
+    usage = asked.stream_options is not None and asked.stream_options.include_usage
+    stream = _stream(ticket, watch, first, events, answer, usage)
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+
+
+async def _stream(
+    ticket: Ticket,
+    watch: asyncio.Task[None],
+    first: Event | None,
+    events: AsyncIterator[Event],
+    answer: Answer,
+    usage: bool,
+) -> AsyncIterator[bytes]:
+    """The stream's bytes; an error after its beginning becomes its last event."""
+    done: list[Completion] = []
+    try:
+        opening = answer.first()
+        if opening is not None:
+            yield sent(opening)
+        event = first
+        while event is not None:
+            if not isinstance(event, Completion):
+                yield sent(answer.piece(event.index, event.text))
+            elif event.finish_reason == "cancelled":
+                raise shutting_down()
+            else:
+                done.append(event)
+                yield sent(answer.end(event))
+            event = await anext(events, None)
+        if usage:
+            yield sent(answer.totals(done))
+        yield DONE
+    except Exception as error:
+        yield sent(from_exception(error).as_json())
+    finally:
+        ticket.cancel()
+        watch.cancel()
+
+
+async def _cancel_when_gone(request: HttpRequest, ticket: Ticket) -> None:
+    """Wait until the client hangs up, then cancel its ticket."""
+    with contextlib.suppress(asyncio.CancelledError):
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        ticket.cancel()
+
+
+async def _show_fault(request: HttpRequest, error: Exception) -> Response:
+    return from_exception(error).response()
+
+
+async def _show_status(request: HttpRequest, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    text = {404: "no such route", 405: "this route takes another method"}.get(status, "refused")
+    return Fault(status, text, code="not_found" if status == 404 else None).response()
