@@ -20,23 +20,30 @@ from tutelage.errors import UnknownName
 class Registry:
     """Entries of one kind, one file each, in one package folder.
 
-    Names are written with hyphens on the command line and underscores in file names.
+    Names are written with hyphens on the command line and underscores in file names; with
+    `hyphens=False` the file's name is the entry's name as it stands.
     """
 
     def __init__(
-        self, package: str, kind: str, attribute: str, parts: tuple[str, ...] = ()
+        self,
+        package: str,
+        kind: str,
+        attribute: str,
+        parts: tuple[str, ...] = (),
+        hyphens: bool = True,
     ) -> None:
         self.package = package
         self.kind = kind
         self.attribute = attribute
         self._parts = frozenset(parts)
+        self._hyphens = hyphens
 
     def names(self) -> list[str]:
         """All entry names, sorted; reads the folder and imports nothing of it."""
         folder = importlib.resources.files(self.package)
         stems = (f.name[:-3] for f in folder.iterdir() if f.name.endswith(".py"))
         return sorted(
-            stem.replace("_", "-")
+            stem.replace("_", "-") if self._hyphens else stem
             for stem in stems
             if not stem.startswith("_") and stem not in self._parts
         )
@@ -45,5 +52,6 @@ class Registry:
         """The entry's object. Raises UnknownName with a suggestion."""
         if name not in self.names():
             raise UnknownName(self.kind, name, self.names(), field=field)
-        module = importlib.import_module(f"{self.package}.{name.replace('-', '_')}")
+        stem = name.replace("-", "_") if self._hyphens else name
+        module = importlib.import_module(f"{self.package}.{stem}")
         return getattr(module, self.attribute)

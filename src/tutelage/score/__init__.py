@@ -1,0 +1,7 @@
+"""Metrics as pure functions of text: one file each, the file's name is the metric's name."""
+
+from __future__ import annotations
+
+from tutelage.registry import Registry
+
+METRICS = Registry("tutelage.score", "metric", "METRIC", hyphens=False)

@@ -1,0 +1,272 @@
+"""From row statistics to measured values, comparisons and corrected p-values.
+
+    measured(statistics, aggregate)            value, 95% interval, n
+    compare(a, b, aggregate)                   difference, 95% interval, p, rows needed
+    holm(p_values)                             corrected for having looked several times
+
+Rows that share a source are not independent: given `clusters`, sources are resampled instead of
+rows. Everything is deterministic in `seed`. Why these intervals, and how well they cover, is in
+docs/measuring.md. Knows nothing of models or files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Any, Literal, NotRequired, TypedDict
+
+import numpy as np
+
+from tutelage.errors import RequestError
+from tutelage.evaluate.intervals import (
+    FEWEST_FOR_BOOTSTRAP,
+    Aggregate,
+    Limits,
+    bootstrap_t,
+    pseudo_values,
+    standard_error,
+    student,
+    wilson,
+)
+from tutelage.evaluate.randomization import p_value
+from tutelage.score._metric import mean
+
+SIGNIFICANT = 0.05
+POWER = 0.8
+TEST = "paired randomization, two-sided"
+
+Verdict = Literal["better", "worse", "cannot tell"]
+
+
+class Measured(TypedDict):
+    """The contract's measured value; `low` and `high` are its 95% interval."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    reason: NotRequired[str]
+    """Why a number is missing."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How much better `a` is than `b` on the same rows: `difference` is a minus b."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    n: int
+    n_needed: int | None
+    """Rows that would show a difference of this size with 80% power; None where it is 0."""
+    test: str = TEST
+
+    @property
+    def verdict(self) -> Verdict:
+        """Said only where test and interval agree: p < 0.05 and the interval excludes 0."""
+        if self.p_value < SIGNIFICANT and self.low > 0:
+            return "better"
+        if self.p_value < SIGNIFICANT and self.high < 0:
+            return "worse"
+        return "cannot tell"
+
+    def as_json(self) -> dict[str, Any]:
+        return {"verdict": self.verdict, **asdict(self)}
+
+
+def measured(
+    statistics: np.ndarray,
+    aggregate: Aggregate,
+    seed: int = 0,
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    limits: Limits | None = (0.0, 1.0),
+) -> Measured:
+    """The value of row statistics [n, k] with its 95% interval.
+
+    `limits` are the values the quantity can take, None for an unbounded one. Means within (0, 1)
+    take Wilson's interval at the effective number of rows, all else the studentized bootstrap.
+    Without rows the value is None; with a single unbounded one there is no interval.
+    """
+    statistics = _checked(statistics)
+    count = len(statistics)
+    if count == 0:
+        return {"value": None, "low": None, "high": None, "n": 0, "reason": "no rows"}
+    units = _by_cluster(statistics, clusters)
+    value = float(aggregate(units.sum(axis=0)))
+    if len(units) == 1 and limits is None:
+        reason = "one row has no spread" if count == 1 else "one source has no spread"
+        return {"value": value, "low": None, "high": None, "n": count, "reason": reason}
+    low, high = _interval(units, aggregate, value, limits, seed)
+    return {"value": value, "low": low, "high": high, "n": count}
+
+
+def compare(
+    a: np.ndarray,
+    b: np.ndarray,
+    aggregate: Aggregate,
+    seed: int = 0,
+    *,
+    clusters: Sequence[Hashable] | None = None,
+) -> Comparison:
+    """Compare two systems by their statistics [n, k] of the same rows in the same order.
+
+    Raises RequestError if the shapes differ or there are no rows.
+    """
+    a, b = _checked(a), _checked(b)
+    if a.shape != b.shape or len(a) == 0:
+        raise RequestError(
+            "a comparison needs the same rows on both sides, and at least one",
+            field="statistics",
+            got=f"shapes {a.shape} and {b.shape}",
+            expected="equal shapes with one or more rows",
+        )
+    units_a, units_b = _by_cluster(a, clusters), _by_cluster(b, clusters)
+    difference = float(aggregate(a.sum(axis=0)) - aggregate(b.sum(axis=0)))
+    low, high = _difference_interval(units_a, units_b, aggregate, difference, seed)
+    gaps = pseudo_values(units_a, aggregate) - pseudo_values(units_b, aggregate)
+    return Comparison(
+        difference=difference,
+        low=max(-1.0, low),
+        high=min(1.0, high),
+        p_value=p_value(units_a, units_b, aggregate, seed),
+        n=len(a),
+        n_needed=n_needed(difference, standard_error(gaps) * math.sqrt(len(a))),
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction, in the order given: p_(i) -> max over j <= i of (m - j + 1) p_(j).
+
+    Keeps the chance of any false finding among the m at most that asked for (Holm 1979).
+    """
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def n_needed(difference: float, spread: float, power: float = POWER) -> int | None:
+    """Rows to tell a paired difference from 0 with this power at two-sided 5%.
+
+        n = ((z_0.975 + z_power) * spread / difference)^2
+
+    `spread` is the standard deviation of one row's difference. None if the difference is 0.
+    """
+    if difference == 0:
+        return None
+    quantiles = NormalDist().inv_cdf(1 - SIGNIFICANT / 2) + NormalDist().inv_cdf(power)
+    return max(2, math.ceil((quantiles * spread / difference) ** 2))
+
+
+def _checked(statistics: np.ndarray) -> np.ndarray:
+    statistics = np.asarray(statistics, dtype=float)
+    if statistics.ndim != 2 or not np.isfinite(statistics).all():
+        raise RequestError(
+            "row statistics must be finite numbers [rows, columns]",
+            field="statistics",
+            got=f"shape {statistics.shape}",
+        )
+    return statistics
+
+
+def _by_cluster(statistics: np.ndarray, clusters: Sequence[Hashable] | None) -> np.ndarray:
+    """Rows summed by cluster, in order of first appearance; the rows themselves without any."""
+    if clusters is None:
+        return statistics
+    place: dict[Hashable, int] = {}
+    index = [place.setdefault(cluster, len(place)) for cluster in clusters]
+    if len(index) != len(statistics):
+        raise RequestError(
+            "one cluster a row", field="clusters", got=len(index), expected=len(statistics)
+        )
+    units = np.zeros((len(place), statistics.shape[1]))
+    np.add.at(units, index, statistics)
+    return units
+
+
+def _interval(
+    units: np.ndarray, aggregate: Aggregate, value: float, limits: Limits | None, seed: int
+) -> Limits:
+    error = standard_error(pseudo_values(units, aggregate)) if len(units) > 1 else 0.0
+    bounded = limits == (0.0, 1.0)
+    few = len(units) < FEWEST_FOR_BOOTSTRAP
+    if bounded and (aggregate is mean or few or error == 0):
+        return wilson(value, error, len(units))
+    if few:
+        low, high = student(value, error, len(units))
+    else:
+        low, high = bootstrap_t(units, aggregate, seed)
+    return (low, high) if limits is None else (max(limits[0], low), min(limits[1], high))
+
+
+def _difference_interval(
+    a: np.ndarray, b: np.ndarray, aggregate: Aggregate, difference: float, seed: int
+) -> Limits:
+    if len(a) < 2:
+        return -1.0, 1.0
+    if aggregate is not mean and len(a) >= FEWEST_FOR_BOOTSTRAP and not np.array_equal(a, b):
+        columns = a.shape[1]
+
+        def gap(sums: np.ndarray) -> np.ndarray:
+            return aggregate(sums[..., :columns]) - aggregate(sums[..., columns:])
+
+        return bootstrap_t(np.hstack([a, b]), gap, seed)
+    values_a, values_b = pseudo_values(a, aggregate), pseudo_values(b, aggregate)
+    low, high = _square_and_add(a, b, aggregate, values_a, values_b)
+    if _yes_or_no(values_a) and _yes_or_no(values_b):
+        return low, high
+    tied_low, tied_high = student(difference, _tied_error(values_a - values_b), len(a))
+    return min(low, tied_low), max(high, tied_high)
+
+
+def _square_and_add(
+    a: np.ndarray, b: np.ndarray, aggregate: Aggregate, values_a: np.ndarray, values_b: np.ndarray
+) -> Limits:
+    """The interval of a difference from the two Wilson intervals and the correlation r.
+
+        low = d - sqrt(x^2 - 2 r x y + y^2),  x = a - low_a, y = high_b - b; high likewise
+
+    Newcombe 1998, method 10; for other quantities Zou and Donner 2008.
+    """
+    error_a, error_b = standard_error(values_a), standard_error(values_b)
+    mean_a, mean_b = float(aggregate(a.sum(axis=0))), float(aggregate(b.sum(axis=0)))
+    low_a, high_a = wilson(mean_a, error_a, len(a))
+    low_b, high_b = wilson(mean_b, error_b, len(b))
+    r = 0.0
+    if error_a > 0 and error_b > 0:
+        covariance = float(np.cov(values_a, values_b)[0, 1]) / len(a)
+        r = max(-1.0, min(1.0, covariance / (error_a * error_b)))
+
+    def join(x: float, y: float) -> float:
+        return math.sqrt(max(0.0, x * x - 2 * r * x * y + y * y))
+
+    difference = mean_a - mean_b
+    below = join(mean_a - low_a, high_b - mean_b)
+    above = join(high_a - mean_a, mean_b - low_b)
+    return difference - below, difference + above
+
+
+def _yes_or_no(values: np.ndarray) -> bool:
+    return bool(((np.abs(values) < 1e-9) | (np.abs(values - 1) < 1e-9)).all())
+
+
+def _tied_error(gaps: np.ndarray) -> float:
+    """Standard error of the mean of paired differences, allowing for differences not yet seen.
+
+    Where most rows are ties, the few that differ say too little of the spread: two rows of the
+    typical size and opposite sign are added, each with the weight of the share of ties. (For 0/1
+    rows this is Agresti and Min's 2005 adjustment.)
+    """
+    count = len(gaps)
+    differs = np.abs(gaps) > 1e-9
+    ties = 1 - differs.mean()
+    typical = float((gaps**2).sum() / differs.sum()) if differs.any() else 1.0
+    squares = float(((gaps - gaps.mean()) ** 2).sum()) + 2 * ties * typical
+    return math.sqrt(squares / (count - 1 + 2 * ties) / (count + 2 * ties))
