@@ -8,7 +8,7 @@ against what autograd really saves by a test; see `memory.py` for everything els
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tutelage.plan.parameters import LINEAR_ROLES, Dimensions
 
@@ -58,12 +58,14 @@ def saved_tensors(
     width, hidden = sizes.width, sizes.hidden
     kept = [
         Saved("block input", width, wide),
+        Saved("root mean square", 1, 4),
         Saved("q", sizes.query, low),
         Saved("k", sizes.key, low),
         Saved("v", sizes.value, low),
         Saved("attention output", sizes.query, low),
         Saved("log-sum-exp", batch.heads, 4),
         Saved("feed-forward input", width, wide, after=True),
+        Saved("root mean square", 1, 4, after=True),
         Saved("up", hidden, low, after=True),
     ]
     if sizes.gated:
@@ -86,20 +88,25 @@ def saved_tensors(
 
 
 def saved_bytes(sizes: Dimensions, batch: Batch, trained: Collection[str], rank: int = 0) -> int:
-    """Bytes autograd keeps of all layers.
+    """Bytes autograd keeps of all layers, and the cosines and sines of the rotation, kept once.
 
-    The last layer's half after attention runs on labelled tokens only. With checkpointing only each
-    block's input is kept, and one layer's tensors while that layer is computed again.
+    The last layer's half after attention runs on labelled tokens only, and never compiled. With
+    checkpointing only each block's input is kept, and one layer's tensors while that layer is
+    computed again.
     """
     tensors = saved_tensors(sizes, batch, trained, rank)
     before = sum(t.numbers * t.bytes for t in tensors if not t.after)
     after = sum(t.numbers * t.bytes for t in tensors if t.after)
-    labels = min(batch.labels, batch.tokens)
+    angles = batch.tokens * 2 * (sizes.query // batch.heads) * 4
     if batch.checkpointing:
         inputs = sizes.layers * batch.tokens * sizes.width * batch.compute_bytes
-        return inputs + batch.tokens * (before + after)
-    whole = sizes.layers * batch.tokens * (before + after)
-    return whole - (batch.tokens - labels) * after
+        return angles + inputs + batch.tokens * (before + after)
+    plain = saved_tensors(sizes, replace(batch, compiled=False), trained, rank)
+    last = sum(t.numbers * t.bytes for t in plain if t.after)
+    if "attn.o" in trained:
+        last += sizes.query * batch.compute_bytes  # the labelled rows of the attention output
+    layers = sizes.layers * before + (sizes.layers - 1) * after
+    return angles + batch.tokens * layers + min(batch.labels, batch.tokens) * last
 
 
 def attention_workspace(batch: Batch) -> int:
