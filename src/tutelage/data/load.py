@@ -1,0 +1,117 @@
+"""Rows from any source: files, folders, the hub, and the built-in sets.
+
+Composes what the other files of this folder know: which files there are, how they become records,
+how a record becomes a row, and what is set aside on the way. No row is lost: the total is the used
+and the set aside.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tutelage.data.builtin import BUILTIN
+from tutelage.data.files import data_files, read
+from tutelage.data.rows import REASONS, Loaded, Row, SetAside
+from tutelage.data.shapes import Record, Templates, row_from
+from tutelage.data.template import parse
+from tutelage.errors import DataError
+
+Entry = Record | SetAside
+
+
+def load(
+    source: str,
+    *,
+    prompt: str | None = None,
+    completion: str | None = None,
+    strict: bool = False,
+) -> Loaded:
+    """Load the rows of `source` in their order.
+
+    `prompt` and `completion` are templates over the fields of each row, for rows of other shapes
+    than the contract's. With `strict` the first row that would be set aside raises DataError.
+
+    Raises DataError for a source that cannot be read or holds no usable row, ConfigError for a
+    template that names a field no row has, UnknownName for an unknown built-in set.
+    """
+    templates = Templates(
+        parse("prompt", prompt) if prompt is not None else None,
+        parse("completion", completion) if completion is not None else None,
+    )
+    entries, notes = _entries(source)
+    entries = list(entries)
+    _check_fields(templates, entries)
+    rows, aside = [], []
+    for outcome in _outcomes(entries, templates):
+        if isinstance(outcome, Row):
+            rows.append(outcome)
+            continue
+        if strict:
+            raise _refused(outcome)
+        aside.append(outcome)
+    if not rows:
+        raise _none_usable(source, aside)
+    return Loaded(tuple(rows), tuple(aside), len(entries), tuple(notes))
+
+
+def _entries(source: str) -> tuple[Iterable[Entry], list[str]]:
+    scheme, _, rest = source.partition(":")
+    if scheme == "builtin":
+        built = BUILTIN.get(rest, field=source)()
+        records = [Record(f"{source}:{n}", str(n), r) for n, r in enumerate(built.records, 1)]
+        return records, list(built.notes)
+    if scheme == "hf":
+        from tutelage.data.hub import downloaded
+
+        folder, note = downloaded(source)
+        files, notes = data_files(folder)
+        notes.insert(0, note)
+    else:
+        files, notes = data_files(Path(source))
+    return (entry for file in files for entry in read(file)), notes
+
+
+def _outcomes(entries: Iterable[Entry], templates: Templates) -> Iterator[Row | SetAside]:
+    """One outcome an entry; an id is taken by the first usable row that has it."""
+    first: dict[str, str] = {}
+    for entry in entries:
+        outcome = entry if isinstance(entry, SetAside) else row_from(entry, templates)
+        if isinstance(outcome, Row):
+            taken = first.setdefault(outcome.id, outcome.where)
+            if taken != outcome.where:
+                detail = f"{outcome.id!r} is the id of {taken}"
+                outcome = SetAside(outcome.where, "duplicate-id", detail)
+        yield outcome
+
+
+def _check_fields(templates: Templates, entries: list[Entry]) -> None:
+    """A template field that no row at all has is a mistake in the template, not in the rows."""
+    objects = [e.value for e in entries if isinstance(e, Record) and isinstance(e.value, dict)]
+    if objects:
+        known = {str(key) for value in objects for key in value}
+        for one in templates.used:
+            one.check(known)
+
+
+def _refused(one: SetAside) -> DataError:
+    return DataError(
+        f"{one.where}: {REASONS[one.reason]} ({one.reason})",
+        field=one.where,
+        got=one.detail,
+        hint="without strict such rows are set aside and counted",
+    )
+
+
+def _none_usable(source: str, aside: list[SetAside]) -> DataError:
+    counts = Counter(one.reason for one in aside)
+    shapes = {"unknown-shape", "missing-key"}
+    return DataError(
+        f"{source} holds no usable row",
+        field=source,
+        got=", ".join(f"{count} {reason}" for reason, count in counts.most_common()),
+        expected="at least one row",
+        hint=f"the first: {aside[0].where}: {aside[0].detail}"
+        + ("; name fields in a prompt and a completion template" if shapes & set(counts) else ""),
+    )

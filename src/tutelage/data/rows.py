@@ -1,0 +1,137 @@
+"""What a row is, and what becomes of a row that cannot be used.
+
+Knows the shapes a loaded row can have and the fixed names of the reasons for setting one aside.
+Knows nothing of files and formats (`files`), of how a JSON object becomes a row (`shapes`), and of
+tokens: lengths are handed in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from tutelage.lm import Message
+from tutelage.prompts.few_shot import Example
+
+REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "bad-json": "not one strict JSON value",
+        "bad-csv": "quotes that open or close in the wrong place",
+        "wrong-columns": "more or fewer cells than the header has columns",
+        "bad-utf8": "bytes that are not UTF-8",
+        "line-too-long": "a line beyond the limit of bytes",
+        "nul-or-surrogate": "a NUL character or half of a surrogate pair in a text",
+        "wrong-type": "a value of another type than its key needs",
+        "missing-key": "a key that its shape needs is absent",
+        "unknown-shape": "none of the known shapes",
+        "empty-prompt": "nothing but white space to answer",
+        "empty-completion": "nothing but white space as the answer",
+        "empty-text": "nothing but white space as the text",
+        "duplicate-id": "an id that an earlier row has",
+        "too-long": "more tokens than the model's context",
+    }
+)
+"""Every reason for which a row is set aside, with its meaning."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example. Which fields are set tells its shape:
+
+    prompt and completion, or messages   `messages` and `completion`
+    text with a label                    the same, and `label` equal to the completion
+    plain text                           `text` alone
+    tagged tokens, preferences           `extra` (and `messages` where there is a prompt)
+    """
+
+    id: str
+    where: str
+    """FILE:LINE, for messages to people."""
+    messages: tuple[Message, ...] = ()
+    completion: str | None = None
+    text: str | None = None
+    label: str | None = None
+    source: str | None = None
+    """The document or module it came from: the unit of the split."""
+    weight: float = 1.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Validated: tokens and tags; chosen and rejected; completions and ranking."""
+
+    def example(self) -> Example:
+        """The row as an example to be shown in a prompt. Raises ValueError without completion."""
+        if self.completion is None:
+            raise ValueError(f"row {self.id} has no completion to show")
+        return Example(self.messages, self.completion, self.source, self.id)
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as an object that loads as this row again, except for `where`."""
+        found: dict[str, Any] = {"id": self.id}
+        if self.text is not None:
+            found["text"] = self.text
+        elif self.label is not None:
+            found |= {"text": self.messages[-1].content, "label": self.label}
+        elif self.completion is not None:
+            turns = (*self.messages, Message("assistant", self.completion))
+            found["messages"] = [{"role": t.role, "content": t.content} for t in turns]
+        elif self.messages:
+            found["prompt"] = self.messages[-1].content
+        found |= dict(self.extra)
+        if self.source is not None:
+            found["source"] = self.source
+        if self.weight != 1.0:
+            found["weight"] = self.weight
+        return found
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A row that is not used. `reason` is one of REASONS; `where` is FILE:LINE."""
+
+    where: str
+    reason: str
+    detail: str
+
+    def __post_init__(self) -> None:
+        if self.reason not in REASONS:
+            raise ValueError(f"{self.reason!r} is not one of the reasons: {', '.join(REASONS)}")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The rows of one source in their order, what was set aside, and what a report must say."""
+
+    rows: tuple[Row, ...]
+    set_aside: tuple[SetAside, ...]
+    total: int
+    notes: tuple[str, ...] = ()
+    """Sentences the report prints, as that this text was surely in the model's pretraining."""
+
+    def __post_init__(self) -> None:
+        if self.total != len(self.rows) + len(self.set_aside):
+            raise ValueError(
+                f"{self.total} rows in, but {len(self.rows)} used and {len(self.set_aside)} aside"
+            )
+
+    def reasons(self) -> dict[str, int]:
+        """Reason -> how many rows were set aside for it, most frequent first."""
+        return dict(Counter(one.reason for one in self.set_aside).most_common())
+
+
+def set_aside_long(
+    rows: Sequence[Row], lengths: Sequence[int], context: int
+) -> tuple[tuple[Row, ...], tuple[SetAside, ...]]:
+    """Part the rows that fit in `context` tokens from those that do not.
+
+    `lengths` holds each row's tokens, prompt and completion and end token together.
+    """
+    kept, aside = [], []
+    for row, length in zip(rows, lengths, strict=True):
+        if length <= context:
+            kept.append(row)
+        else:
+            detail = f"{length} tokens, the context holds {context}"
+            aside.append(SetAside(row.where, "too-long", detail))
+    return tuple(kept), tuple(aside)
