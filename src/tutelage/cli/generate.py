@@ -1,0 +1,170 @@
+"""`tutelage generate`: one prompt, one answer."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from tutelage.cli.shared import Shared
+from tutelage.errors import ConfigError, WorkError
+
+if TYPE_CHECKING:
+    from tutelage.lm import LM, Completion, Prompt, Request, Sampling
+
+
+def generate(
+    model: str,
+    prompt: str,
+    *,
+    raw: bool = False,
+    adapter: Path | None = None,
+    max_new_tokens: int = 128,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    stop: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
+    api_key_file: Path | None = None,
+    shared: Shared | None = None,
+) -> dict[str, Any]:
+    """Answer a prompt. Without --temperature the likeliest token is taken each time.
+
+    A model with a chat template gets the prompt as one user message.
+
+    Parameters
+    ----------
+    model
+        A model source: folder, FILE.gguf, pypi:, hf:, preset:, http://...#MODEL, scripted:FILE.
+    prompt
+        The text to answer.
+    raw
+        Give the model the prompt as it is, without its chat template.
+    adapter
+        Folder of an adapter to attach.
+    max_new_tokens
+        The longest answer, in tokens.
+    temperature
+        0 or absent is greedy; higher is more varied, up to 2.
+    top_k
+        Choose among the K likeliest tokens; needs a temperature.
+    top_p
+        Choose among the likeliest tokens that together have this probability; needs a temperature.
+    stop
+        End the answer before this text; may be given several times.
+    api_key_file
+        File with the key of the server, for an http(s):// model.
+    """
+    from tutelage.lm import Request
+
+    shared = shared or Shared()
+    sampling = check_sampling(temperature, top_k, top_p, shared.seed)
+    check_limits(max_new_tokens, stop)
+    lm = open_model(model, adapter, api_key_file, shared)
+    begun = time.perf_counter()
+    asked = Request(as_prompt(lm, prompt, raw), max_new_tokens, sampling, tuple(stop))
+    completion = stream(lm, asked, show_pieces=not shared.json)
+    return {
+        "text": completion.text,
+        "tokens": list(completion.tokens),
+        "finish_reason": completion.finish_reason,
+        "prompt_tokens": completion.prompt_tokens,
+        "completion_tokens": completion.completion_tokens,
+        "seconds": time.perf_counter() - begun,
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    """The answer itself was printed as it came; say on stderr how it ended."""
+    rate = result["completion_tokens"] / max(result["seconds"], 1e-9)
+    print()
+    print(
+        f"[{result['prompt_tokens']} + {result['completion_tokens']} tokens, "
+        f"{result['seconds']:.1f} s, {rate:.1f} tokens/s, {result['finish_reason']}]",
+        file=sys.stderr,
+    )
+
+
+def open_model(model: str, adapter: Path | None, api_key_file: Path | None, shared: Shared) -> LM:
+    """The LM of a command line."""
+    from tutelage.backends.open import open_lm
+
+    return open_lm(
+        model,
+        adapter=adapter,
+        device=shared.device,
+        dtype=shared.dtype,
+        exact=shared.exact,
+        threads=shared.threads,
+        api_key_file=api_key_file,
+        seed=shared.seed or 0,
+    )
+
+
+def as_prompt(lm: LM, text: str, raw: bool) -> Prompt:
+    """One user message where the model has a chat template, unless raw text is wanted."""
+    from tutelage.lm import Message
+
+    if raw or not lm.capabilities().chat:
+        return text
+    return (Message("user", text),)
+
+
+def stream(lm: LM, request: Request, show_pieces: bool) -> Completion:
+    """Run one request, printing the text as it comes."""
+    from tutelage.lm import Completion
+
+    for event in lm.generate([request]):
+        if isinstance(event, Completion):
+            return event
+        if show_pieces:
+            sys.stdout.write(event.text)
+            sys.stdout.flush()
+    raise WorkError("the model ended without an answer")
+
+
+def check_sampling(
+    temperature: float | None, top_k: int | None, top_p: float | None, seed: int | None
+) -> Sampling:
+    """The flags as a Sampling. Raises ConfigError naming one that is wrong or without effect."""
+    from tutelage.lm import Sampling
+
+    if temperature is not None and not 0 <= temperature <= 2:
+        raise _out_of_range("--temperature", temperature, "0 .. 2")
+    if top_k is not None and top_k < 1:
+        raise _out_of_range("--top-k", top_k, "1 or more")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise _out_of_range("--top-p", top_p, "above 0, at most 1")
+    for flag, value in (("--top-k", top_k), ("--top-p", top_p)):
+        if value is not None and not temperature:
+            raise ConfigError(
+                f"{flag} has no effect on greedy answers",
+                field=flag,
+                got=value,
+                expected="a --temperature above 0 beside it",
+                hint=f"add --temperature 1, or leave {flag} out",
+            )
+    return Sampling(temperature or 0.0, top_k, top_p, seed or 0)
+
+
+def check_limits(max_new_tokens: int, stop: tuple[str, ...]) -> None:
+    """Raises ConfigError for a limit or stop text that can never be right."""
+    if max_new_tokens < 1:
+        raise _out_of_range("--max-new-tokens", max_new_tokens, "1 or more")
+    if "" in stop:
+        raise ConfigError(
+            "an empty --stop would end every answer before it begins",
+            field="--stop",
+            got="''",
+            expected="at least one character",
+        )
+
+
+def _out_of_range(flag: str, got: float, expected: str) -> ConfigError:
+    shown = "NaN" if math.isnan(got) else got
+    return ConfigError(
+        f"{flag} must be {expected}, not {shown}", field=flag, got=shown, expected=expected
+    )

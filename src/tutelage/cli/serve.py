@@ -1,0 +1,97 @@
+"""`tutelage serve`: a model behind OpenAI's HTTP protocol."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from tutelage.cli.shared import Shared, answer
+from tutelage.errors import ConfigError
+
+MODEL_ID = "model"
+
+
+def serve(
+    model: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    adapter: str | None = None,
+    api_key_file: Path | None = None,
+    model_key_file: Path | None = None,
+    waiting: int = 32,
+    shared: Shared | None = None,
+) -> None:
+    """Serve a model to OpenAI clients: /v1/models, /v1/chat/completions, /v1/completions, /health.
+
+    Prints one line of JSON, {"url", "pid", "model"}, when ready, then runs until SIGTERM or Ctrl-C.
+    The model's id in requests is "model".
+
+    Parameters
+    ----------
+    model
+        A model source: folder, FILE.gguf, pypi:, hf:, preset:, http://...#MODEL, scripted:FILE.
+    host
+        Address to listen on; one that other machines reach needs --api-key-file.
+    port
+        Port to listen on; 0 picks a free one.
+    adapter
+        NAME=DIR: also serve the model with this adapter, under the id NAME. The base stays served
+        as "model"; both are held in memory.
+    api_key_file
+        File with the key that clients must send.
+    model_key_file
+        File with the key that is sent on, for an http(s):// model.
+    waiting
+        How many requests may wait while one is answered; more are told to come back.
+    """
+    from tutelage.backends.key import read_key
+    from tutelage.serve.run import HttpServer, bind, url
+
+    shared = shared or Shared()
+    if waiting < 0:
+        raise ConfigError("--waiting must be 0 or more", field="--waiting", got=waiting)
+    key = None if api_key_file is None else read_key(api_key_file)
+    named = None if adapter is None else _adapter(adapter)
+    with bind(host, port, key=key is not None) as listener:
+        models = _open(model, named, model_key_file, shared)
+        server = HttpServer(models, listener, key=key, waiting=waiting)
+        ready: dict[str, Any] = {"url": url(listener), "pid": os.getpid(), "model": MODEL_ID}
+        if named is not None:
+            ready["adapters"] = [named[0]]
+        server.run(ready=lambda: answer(ready))
+
+
+def show(result: dict[str, Any]) -> None:
+    """Nothing is left to show when a server has ended."""
+
+
+def _open(
+    model: str, adapter: tuple[str, Path] | None, key_file: Path | None, shared: Shared
+) -> dict[str, Any]:
+    from tutelage.cli.generate import open_model
+
+    models = {MODEL_ID: open_model(model, None, key_file, shared)}
+    if adapter is not None:
+        models[adapter[0]] = open_model(model, adapter[1], key_file, shared)
+    return models
+
+
+def _adapter(text: str) -> tuple[str, Path]:
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder) or name == MODEL_ID:
+        raise ConfigError(
+            f"cannot read --adapter {text!r}",
+            field="--adapter",
+            got=text,
+            expected=f"NAME=DIR, with a NAME other than {MODEL_ID!r}",
+        )
+    if not Path(folder).is_dir():
+        raise ConfigError(
+            f"no such adapter folder: {folder}",
+            field="--adapter",
+            got=folder,
+            expected="a folder",
+        )
+    return name, Path(folder)
