@@ -35,7 +35,7 @@ def _aggregate(sums: np.ndarray) -> np.ndarray:
     unmatched = (matches <= 0) & (totals > 0)
     halvings = np.where(unmatched, np.cumsum(unmatched, axis=-1), 0)
     precision = divide(np.where(unmatched, 0.5**halvings, matches), totals)
-    defined = (matches > 0).any(axis=-1) & (totals > 0).all(axis=-1)
+    defined = np.asarray((matches > 0).any(axis=-1) & (totals > 0).all(axis=-1))
     log_precision = np.log(np.where(defined[..., None], precision, 1.0)).mean(axis=-1)
     log_brevity = np.minimum(0.0, 1.0 - divide(reference, length))
     return np.where(defined, np.exp(log_precision + log_brevity), 0.0)

@@ -1,0 +1,144 @@
+"""`tutelage compare A B`: is one evaluation better than another, or can nobody tell yet?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tutelage.cli.shared import Shared
+from tutelage.errors import DataError, RequestError, UnknownName
+
+
+def compare(
+    a: Path, b: Path, *, metric: str | None = None, shared: Shared | None = None
+) -> dict[str, Any]:
+    """Say whether A is better or worse than B, by a paired test on the same rows.
+
+    Parameters
+    ----------
+    a
+        An evaluation, as `tutelage eval --out` writes it.
+    b
+        Another on the same rows. The difference is A minus B.
+    metric
+        The metric to compare; the first one that both have if not given.
+    """
+    shared = shared or Shared()
+    import numpy as np
+
+    from tutelage.evaluate import statistics
+    from tutelage.score import METRICS
+
+    one, other = _read(a), _read(b)
+    _same_items(one, other, a, b)
+    name = _metric(one, other, metric, a, b)
+    rows_a, rows_b = (
+        np.array([item["statistics"][name] for item in side["items"]], dtype=float)
+        for side in (one, other)
+    )
+    aggregate = METRICS.get(name, field="--metric").aggregate
+    found = statistics.compare(rows_a, rows_b, aggregate, shared.seed or 0)
+    return {
+        "metric": name,
+        **found.as_json(),
+        "a": {"file": str(a), "model": one.get("model"), **one["metrics"][name]},
+        "b": {"file": str(b), "model": other.get("model"), **other["metrics"][name]},
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the verdict in a sentence, then the numbers it rests on."""
+    from rich.console import Console
+
+    console = Console()
+    sentences = {
+        "better": "A is better than B",
+        "worse": "A is worse than B",
+        "cannot tell": "cannot tell A from B",
+    }
+    console.print(f"{result['metric']}: {sentences[result['verdict']]}", style="bold")
+    for side in ("a", "b"):
+        value = result[side]
+        console.print(
+            f"  {side.upper()} {value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
+            f"  {value['file']}",
+            markup=False,
+        )
+    interval = f"{result['low']:+.3f} to {result['high']:+.3f}"
+    console.print(
+        f"  difference {result['difference']:+.3f} ({interval}), "
+        f"p = {result['p_value']:.4f} ({result['test']}), {result['n']} rows",
+        markup=False,
+    )
+    if result["verdict"] == "cannot tell" and result["n_needed"] is not None:
+        console.print(
+            f"  a difference of this size shows with 80% power on about {result['n_needed']} rows"
+        )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """An eval file. Raises DataError naming what it is instead."""
+    from tutelage.store import read_json
+
+    if path.is_dir():
+        raise DataError(
+            f"{path} is a folder",
+            field=str(path),
+            expected="an eval file, as written by: tutelage eval MODEL --data F --out FILE",
+        )
+    try:
+        value = read_json(path)
+    except FileNotFoundError:
+        raise DataError(f"no such file: {path}", field=str(path)) from None
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error}", field=str(path)) from None
+    items = value.get("items") if isinstance(value, dict) else None
+    if not isinstance(items, list) or not items or not isinstance(value.get("metrics"), dict):
+        raise DataError(
+            f"{path} is not an eval file",
+            field=str(path),
+            expected='an object with "metrics" and a list of "items"',
+            hint="write one with: tutelage eval MODEL --data F --out FILE",
+        )
+    for place, item in enumerate(items):
+        if not isinstance(item, dict) or not {"id", "reference", "statistics"} <= item.keys():
+            raise DataError(
+                f"{path}: item {place} is incomplete",
+                field=f"{path}: items.{place}",
+                expected="id, reference and statistics",
+            )
+    return value
+
+
+def _same_items(one: Mapping[str, Any], other: Mapping[str, Any], a: Path, b: Path) -> None:
+    """Pairing needs the same questions in the same order, with the same right answers."""
+    left = [(item["id"], item["reference"]) for item in one["items"]]
+    right = [(item["id"], item["reference"]) for item in other["items"]]
+    if left == right:
+        return
+    if len(left) != len(right):
+        got, expected = f"{len(right)} items in {b}", f"{len(left)} items as in {a}"
+    else:
+        place = next(
+            p for p, pair in enumerate(zip(left, right, strict=True)) if pair[0] != pair[1]
+        )
+        got, expected = f"item {right[place][0]!r} in {b}", f"item {left[place][0]!r} as in {a}"
+    raise RequestError(
+        "the two evaluations are not of the same items",
+        field="items",
+        got=got,
+        expected=expected,
+        hint="evaluate both on the same rows, with the same --limit and the same --examples",
+    )
+
+
+def _metric(
+    one: Mapping[str, Any], other: Mapping[str, Any], asked: str | None, a: Path, b: Path
+) -> str:
+    both = [name for name in one["metrics"] if name in other["metrics"]]
+    if asked is not None and asked not in both:
+        raise UnknownName("metric of both evaluations", asked, both, field="--metric")
+    if not both:
+        raise RequestError("no metric was measured in both", field="metrics", got=f"{a} and {b}")
+    return asked or both[0]

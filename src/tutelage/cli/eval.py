@@ -1,0 +1,227 @@
+"""`tutelage eval MODEL --data F`: ask a model every row once and measure its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from tutelage.cli.shared import Shared, progress
+from tutelage.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from tutelage.data.rows import Row
+    from tutelage.evaluate.run import Evaluation
+    from tutelage.lm import LM
+    from tutelage.prompts.few_shot import Example
+
+METRICS = ("rougeL", "rouge1", "rouge2", "bleu", "chrf", "exact_match")
+FEWEST_ROWS = 2
+
+
+def eval(
+    model: str,
+    *,
+    data: str,
+    metric: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = METRICS,
+    shots: int = 0,
+    examples: str | None = None,
+    limit: int | None = None,
+    max_new_tokens: int = 128,
+    adapter: Path | None = None,
+    out: Path | None = None,
+    api_key_file: Path | None = None,
+    shared: Shared | None = None,
+) -> dict[str, Any]:
+    """Measure a model's answers on data with references, greedily, with 95% intervals.
+
+    Parameters
+    ----------
+    model
+        A model source: folder, FILE.gguf, pypi:, hf:, preset:, http://...#MODEL, scripted:FILE.
+    data
+        Rows with a prompt and an answer: .jsonl .csv .parquet, a folder of them, hf: or builtin:.
+    metric
+        A metric's name; may be given several times.
+    shots
+        Solved examples before every prompt.
+    examples
+        Data to take the examples from; without it they are taken from the data, and these rows are
+        not measured. Give it where evaluations with different shots are to be compared.
+    limit
+        Measure the first rows only.
+    max_new_tokens
+        Longest answer, in tokens.
+    adapter
+        An adapter folder put on the model.
+    out
+        Write the evaluation, with every item, prompt and answer, to this file.
+    api_key_file
+        The key of an http:// source, in a file.
+    """
+    shared = shared or Shared()
+    from tutelage.backends.open import open_lm
+    from tutelage.evaluate.run import evaluate
+    from tutelage.evaluate.tasks import items_of, stop_texts
+    from tutelage.store import write_json
+
+    names = _check(metric, shots, limit, max_new_tokens)
+    rows, pool, aside, notes = _load(data, examples)
+    lm = open_lm(
+        model,
+        adapter=adapter,
+        device=shared.device,
+        dtype=shared.dtype,
+        exact=shared.exact,
+        threads=shared.threads,
+        api_key_file=api_key_file,
+        seed=shared.seed or 0,
+    )
+    chosen = _examples(lm, pool, shots, shared.seed or 0, max_new_tokens)
+    shown = {example.id for example in chosen} if examples is None else set()
+    asked = [row for row in rows if row.id not in shown][:limit]
+    _enough(asked, data, len(shown))
+    chat = lm.capabilities().chat
+    evaluation = evaluate(
+        lm,
+        items_of(asked, chosen, chat=chat),
+        names,
+        max_new_tokens=max_new_tokens,
+        stop=stop_texts(chat=chat),
+        progress=progress(shared),
+        seed=shared.seed or 0,
+    )
+    result = _result(evaluation, model, data, shots) | {"set_aside": aside, "notes": notes}
+    if out is not None:
+        write_json(out, result)
+        result["items"] = str(out)
+    return result
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the metrics as a table, and what was not measured as it should be."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None)
+    for heading in ("metric", "value", "95% interval"):
+        table.add_column(heading, justify="left" if heading == "metric" else "right")
+    for name, value in result["metrics"].items():
+        table.add_row(name, f"{value['value']:.3f}", f"{value['low']:.3f} to {value['high']:.3f}")
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{result['n']} rows of {result['task']} in {result['seconds']:.1f} s", markup=False
+    )
+    remarks = {
+        "refused": "prompts do not fit the model's context and count as empty answers",
+        "cut_off": "answers ended at the limit of new tokens (--max-new-tokens)",
+        "set_aside": "rows could not be used and were set aside",
+    }
+    for key, text in remarks.items():
+        count = sum(result[key].values()) if key == "set_aside" else result[key]
+        if count:
+            console.print(f"- {count} {text}", markup=False)
+    for note in result["notes"]:
+        console.print(f"- {note}", markup=False)
+    if isinstance(result["items"], str):
+        console.print(f"items: {result['items']}", markup=False)
+
+
+def _check(metrics: Sequence[str], shots: int, limit: int | None, length: int) -> list[str]:
+    from tutelage.score import METRICS as REGISTRY
+
+    for flag, value, least in (
+        ("--shots", shots, 0),
+        ("--limit", limit, FEWEST_ROWS),
+        ("--max-new-tokens", length, 1),
+    ):
+        if value is not None and value < least:
+            raise ConfigError(
+                f"{flag} is too small", field=flag, got=value, expected=f"{least} or more"
+            )
+    names = list(dict.fromkeys(metrics))
+    for name in names:
+        REGISTRY.get(name, field="--metric")
+    return names
+
+
+def _load(
+    data: str, examples: str | None
+) -> tuple[list[Row], list[Row], dict[str, int], list[str]]:
+    """Rows to measure, rows to take examples from, what was set aside, what must be said."""
+    from tutelage.data.load import load
+    from tutelage.evaluate.tasks import answerable
+
+    loaded = load(data)
+    rows = answerable(loaded.rows, data)
+    pool = rows if examples is None else answerable(load(examples).rows, examples)
+    aside = loaded.reasons()
+    if unanswerable := len(loaded.rows) - len(rows):
+        aside["no-answer"] = unanswerable
+    return rows, pool, aside, list(loaded.notes)
+
+
+def _examples(
+    lm: LM, pool: Sequence[Row], shots: int, seed: int, max_new_tokens: int
+) -> tuple[Example, ...]:
+    """The examples, each within its share of half the context that answers leave free."""
+    from tutelage.prompts.few_shot import choose_examples
+
+    if shots == 0:
+        return ()
+    context = lm.capabilities().context
+    each = (context - max_new_tokens) // (2 * shots) if context is not None else 10**9
+    candidates = [row.example() for row in pool]
+    return choose_examples(candidates, shots, seed, each, lm.count_tokens)
+
+
+def _enough(rows: Sequence[Row], data: str, shown: int) -> None:
+    if len(rows) < FEWEST_ROWS:
+        used = f" after {shown} taken as examples" if shown else ""
+        raise DataError(
+            f"too few rows to measure anything in {data}{used}",
+            field=data,
+            got=f"{len(rows)} rows",
+            expected=f"{FEWEST_ROWS} or more",
+        )
+
+
+def _result(evaluation: Evaluation, model: str, data: str, shots: int) -> dict[str, Any]:
+    items = [
+        {
+            "id": item.id,
+            "source": item.source,
+            "prompt": item.prompt
+            if isinstance(item.prompt, str)
+            else [{"role": turn.role, "content": turn.content} for turn in item.prompt],
+            "reference": item.reference,
+            "answer": answer.text,
+            "finish_reason": answer.finish_reason,
+            "prompt_tokens": answer.prompt_tokens,
+            "completion_tokens": answer.completion_tokens,
+            "statistics": {
+                name: rows[place].tolist() for name, rows in evaluation.statistics.items()
+            },
+        }
+        for place, (item, answer) in enumerate(
+            zip(evaluation.items, evaluation.answers, strict=True)
+        )
+    ]
+    return {
+        "task": data if ":" in data else Path(data).name,
+        "model": model,
+        "shots": shots,
+        "metrics": dict(evaluation.measured),
+        "n": len(items),
+        "truncated": evaluation.truncated,
+        "refused": evaluation.refused,
+        "cut_off": evaluation.cut_off,
+        "extraction_rate": evaluation.extraction_rate,
+        "valid": evaluation.valid,
+        "seconds": evaluation.seconds,
+        "prompt_sha256": evaluation.prompt_sha256,
+        "items": items,
+    }
