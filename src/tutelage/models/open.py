@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from tutelage.errors import SourceError
-from tutelage.models.cache import default_cache
 from tutelage.models.checkpoint import Checkpoint
 from tutelage.models.source import Source, parse
 
@@ -15,11 +14,11 @@ def open_checkpoint(
 ) -> Checkpoint:
     """Open any source that has weights; nothing is loaded yet.
 
-    `cache` holds downloads (default: the XDG cache folder); `seed` makes a preset's random weights.
+    `cache` holds downloads (default: the XDG cache folder; for hf:, the Hub's own); `seed` makes
+    a preset's random weights.
     Raises SourceError if it cannot be opened, or is a server or a script, which have no weights.
     """
     found = parse(source) if isinstance(source, str) else source
-    cache = cache or default_cache()
     if found.kind in ("folder", "run"):
         from tutelage.models.folder import folder_checkpoint
 

@@ -17,6 +17,7 @@ import signal
 import struct
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,9 +165,7 @@ def main() -> None:
     while True:
         for conversation in receive():
             given = {**variables, **conversation}
-            send(
-                failed or capped(lambda g=given: render(template, g, setup["output"]), cpu_seconds)
-            )
+            send(failed or capped(partial(render, template, given, setup["output"]), cpu_seconds))
 
 
 main()

@@ -1,0 +1,77 @@
+"""Presets: published and tiny shapes with random weights, made from a seed.
+
+The shapes stand in the architecture files; here they become a checkpoint. A weight depends on the
+seed and its own name alone, so it is the same whatever is loaded before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tutelage.errors import SourceError
+from tutelage.models.checkpoint import Checkpoint, WeightReader
+from tutelage.models.spec import find_preset, layout
+from tutelage.text import byte_level
+
+if TYPE_CHECKING:
+    import torch
+
+BYTES_PER_WEIGHT = 4
+
+
+@dataclass(frozen=True)
+class RandomWeight:
+    """Normal(0, `deviation`) for matrices; ones for norms, zeros for biases."""
+
+    name: str
+    shape: tuple[int, ...]
+    deviation: float
+    seed: int
+    dtype: str = "float32"
+
+    def load(self) -> torch.Tensor:
+        import torch
+
+        if self.name.endswith(".bias"):
+            return torch.zeros(self.shape)
+        if len(self.shape) == 1:
+            return torch.ones(self.shape)
+        key = hashlib.sha256(f"{self.seed}:{self.name}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little", signed=True))
+        return torch.randn(self.shape, generator=generator) * self.deviation
+
+
+def preset_checkpoint(name: str, seed: int = 0) -> Checkpoint:
+    """A preset's checkpoint; nothing is allocated before its weights are loaded.
+
+    Its tokenizer is bytes, as random weights know no vocabulary. Raises UnknownName.
+    """
+    config: dict[str, Any] = dict(find_preset(name))
+    tokenizer = byte_level.byte_tokenizer(config.get("max_position_embeddings"))
+    if config["vocab_size"] < tokenizer.vocabulary:
+        raise SourceError(
+            f"preset:{name} has too small a vocabulary for its byte-level tokenizer",
+            field="vocab_size",
+            got=config["vocab_size"],
+            expected=f"at least {tokenizer.vocabulary}",
+        )
+    ids = {"eos_token_id": sorted(tokenizer.eos_ids), "pad_token_id": tokenizer.pad_id}
+    config |= {"bos_token_id": None, **ids}
+    deviation = float(config.get("initializer_range", 0.02))
+    weights: dict[str, WeightReader] = {
+        weight.hf_name: RandomWeight(weight.hf_name, weight.shape, deviation, seed)
+        for weight in layout(config)
+    }
+    return Checkpoint(
+        source=f"preset:{name}",
+        config=config,
+        weights=weights,
+        tokenizer=tokenizer,
+        generation_config=ids,
+        licence=None,
+        bytes=sum(weight.count for weight in layout(config)) * BYTES_PER_WEIGHT,
+        files=(),
+        identity={"preset": name, "seed": seed},
+    )
