@@ -10,23 +10,22 @@ The same routes answer without `/v1` too, for clients that are given the bare ad
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from tutelage.lm import LM, Completion, Event
-from tutelage.serve.answers import DONE, Answer, Kind, sent
+from tutelage.lm import LM, Completion
+from tutelage.serve.answers import Answer, Kind
 from tutelage.serve.body import read
 from tutelage.serve.faults import Fault, from_exception, shutting_down
 from tutelage.serve.guard import Guard
 from tutelage.serve.schema import ChatRequest, CompletionRequest
 from tutelage.serve.service import Asked, Limits, Service
-from tutelage.serve.worker import Ticket, Worker
+from tutelage.serve.stream import cancelled_when_gone, stream
+from tutelage.serve.worker import Worker
 
 
 def build_app(
@@ -40,6 +39,7 @@ def build_app(
     service = Service(models, worker, limits or Limits())
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     app.add_exception_handler(Fault, _show_fault)
+    app.add_exception_handler(Exception, _show_fault)
     app.add_exception_handler(HTTPException, _show_status)
     app.add_api_route("/health", _health(service), methods=["GET"])
     router = _router(service)
@@ -87,70 +87,23 @@ def _health(service: Service) -> Endpoint:
 
 async def _respond(service: Service, request: HttpRequest, asked: Asked, kind: Kind) -> Response:
     ticket = service.ticket(asked)
-    watch = asyncio.create_task(_cancel_when_gone(request, ticket))
     answer = Answer(kind, asked.model)
     events = ticket.events()
-    try:
-        if not asked.stream:
+    if not asked.stream:
+        async with cancelled_when_gone(request, ticket):
             done = [event async for event in events if isinstance(event, Completion)]
-            if not done or any(completion.finish_reason == "cancelled" for completion in done):
-                raise shutting_down()
-            return JSONResponse(answer.whole(done))
-        # The first event decides the status: a refusal must not hide in a stream that began well.
+        if not done or any(completion.finish_reason == "cancelled" for completion in done):
+            raise shutting_down()
+        return JSONResponse(answer.whole(done))
+    # The first event decides the status: a refusal must not hide in a stream that began well.
+    async with cancelled_when_gone(request, ticket):
         first = await anext(events, None)
-    except BaseException:
-        ticket.cancel()
-        watch.cancel()
-        raise
-    finally:
-        if not asked.stream:
-            watch.cancel()
     usage = asked.stream_options is not None and asked.stream_options.include_usage
-    stream = _stream(ticket, watch, first, events, answer, usage)
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
-
-
-async def _stream(
-    ticket: Ticket,
-    watch: asyncio.Task[None],
-    first: Event | None,
-    events: AsyncIterator[Event],
-    answer: Answer,
-    usage: bool,
-) -> AsyncIterator[bytes]:
-    """The stream's bytes; an error after its beginning becomes its last event."""
-    done: list[Completion] = []
-    try:
-        opening = answer.first()
-        if opening is not None:
-            yield sent(opening)
-        event = first
-        while event is not None:
-            if not isinstance(event, Completion):
-                yield sent(answer.piece(event.index, event.text))
-            elif event.finish_reason == "cancelled":
-                raise shutting_down()
-            else:
-                done.append(event)
-                yield sent(answer.end(event))
-            event = await anext(events, None)
-        if usage:
-            yield sent(answer.totals(done))
-        yield DONE
-    except Exception as error:
-        yield sent(from_exception(error).as_json())
-    finally:
-        ticket.cancel()
-        watch.cancel()
-
-
-async def _cancel_when_gone(request: HttpRequest, ticket: Ticket) -> None:
-    """Wait until the client hangs up, then cancel its ticket."""
-    with contextlib.suppress(asyncio.CancelledError):
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        ticket.cancel()
+    return StreamingResponse(
+        stream(request, ticket, first, events, answer, usage),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+    )
 
 
 async def _show_fault(request: HttpRequest, error: Exception) -> Response:

@@ -40,9 +40,8 @@ class Guard:
             self._admit(scope)
             await self._app(scope, receive, watched)
         except Exception as error:
-            fault = from_exception(error)
             if not begun:
-                await fault.response()(scope, receive, send)
+                await from_exception(error).response()(scope, receive, send)
 
     def _admit(self, scope: Scope) -> None:
         """Raises Fault 401 or 403."""

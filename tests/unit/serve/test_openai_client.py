@@ -183,4 +183,5 @@ def test_contradictory_limits_are_refused(client: openai.OpenAI) -> None:
 def test_a_failing_model_tells_nothing_of_itself(client: openai.OpenAI) -> None:
     with pytest.raises(openai.InternalServerError) as caught:
         client.completions.create(model="model", prompt="a secret prompt no rule matches")
+    assert caught.value.body["message"] == "the model could not answer"
     assert "secret" not in str(caught.value) and "rule" not in str(caught.value)
