@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -42,18 +42,15 @@ def build_app(
     app.add_exception_handler(Exception, _show_fault)
     app.add_exception_handler(HTTPException, _show_status)
     app.add_api_route("/health", _health(service), methods=["GET"])
-    router = _router(service)
     for prefix in ("/v1", ""):
-        app.include_router(router, prefix=prefix)
+        _add_routes(app, prefix, service)
     return Guard(app, key)
 
 
 Endpoint = Callable[..., Awaitable[Response]]
 
 
-def _router(service: Service) -> APIRouter:
-    router = APIRouter(redirect_slashes=False)
-
+def _add_routes(app: FastAPI, prefix: str, service: Service) -> None:
     async def models() -> JSONResponse:
         data = [service.describe(name) for name in service.models]
         return JSONResponse({"object": "list", "data": data})
@@ -69,18 +66,17 @@ def _router(service: Service) -> APIRouter:
         asked = await read(request, CompletionRequest, service.limits.body_bytes)
         return await _respond(service, request, asked, "text")
 
-    router.add_api_route("/models", models, methods=["GET"])
-    router.add_api_route("/models/{name:path}", model, methods=["GET"])
-    router.add_api_route("/chat/completions", chat, methods=["POST"])
-    router.add_api_route("/completions", completions, methods=["POST"])
-    return router
+    app.add_api_route(prefix + "/models", models, methods=["GET"])
+    app.add_api_route(prefix + "/models/{name:path}", model, methods=["GET"])
+    app.add_api_route(prefix + "/chat/completions", chat, methods=["POST"])
+    app.add_api_route(prefix + "/completions", completions, methods=["POST"])
 
 
 def _health(service: Service) -> Endpoint:
     async def health() -> Response:
         alive = service.worker.alive
-        status = "ok" if alive else "stopped"
-        return JSONResponse({"status": status}, status_code=200 if alive else 503)
+        found = {"status": "ok" if alive else "stopped", "waiting": service.worker.waiting}
+        return JSONResponse(found, status_code=200 if alive else 503)
 
     return health
 

@@ -87,7 +87,8 @@ class Worker:
     @property
     def waiting(self) -> int:
         """How many tickets stand in the line, without the one being answered."""
-        return len(self._line)
+        with self._change:
+            return sum(not ticket.cancelled for ticket in self._line)
 
     def submit(self, ticket: Ticket) -> None:
         """Put the ticket in the line. Raises Fault 503 where the line is full or closed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from tutelage.errors import RequestError
@@ -20,7 +21,12 @@ class SteppedLM:
     A token is a character of the prompt; the context is 100 tokens.
     """
 
-    def __init__(self, chat: bool = True, error: Exception | None = None) -> None:
+    def __init__(
+        self,
+        chat: bool = True,
+        error: Exception | None = None,
+        error_after: Exception | None = None,
+    ) -> None:
         self.allowed = threading.Semaphore(0)
         self.began = threading.Semaphore(0)
         self.ended = threading.Semaphore(0)
@@ -29,6 +35,7 @@ class SteppedLM:
         self.said = 0
         self._chat = chat
         self._error = error
+        self._error_after = error_after
 
     def capabilities(self) -> Capabilities:
         return Capabilities("stepped", chat=self._chat, context=100)
@@ -43,6 +50,8 @@ class SteppedLM:
                 if self._error is not None:
                     raise self._error
                 yield from self._one(index, request, cancelled or (lambda _: False))
+                if self._error_after is not None:
+                    raise self._error_after
         finally:
             self.ended.release()
 
@@ -92,3 +101,11 @@ def serving(models: dict[str, object], **options: object) -> Iterator[str]:
             server.stop()
             thread.join(30)
             assert not thread.is_alive()
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until something of another thread has come about."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.01)
