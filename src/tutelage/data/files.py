@@ -61,14 +61,15 @@ class DataFile:
     reader: Reader
 
 
-def data_files(source: Path) -> tuple[list[DataFile], list[str]]:
-    """The files that `source` names, and notes on what in it is not read. Raises DataError."""
-    if source.is_dir():
+def data_files(name: str) -> tuple[list[DataFile], list[str]]:
+    """The files that a path names, and notes on what in it is not read. Raises DataError."""
+    source = Path(name)
+    if name and source.is_dir():
         return _in_folder(source)
-    if not source.exists():
+    if not name or not source.exists():
         raise DataError(
-            f"no such data: {source}",
-            field=str(source),
+            f"no such data: {name!r}",
+            field=name,
             expected="a file, a folder, hf:OWNER/NAME or builtin:NAME",
         )
     reader = _reader(source)

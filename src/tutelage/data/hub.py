@@ -30,9 +30,10 @@ def downloaded(source: str) -> tuple[Path, str]:
     owner_name, revision = found.groups()
     import httpx2
     import huggingface_hub
+    from huggingface_hub import constants
 
     try:
-        if not huggingface_hub.constants.HF_HUB_OFFLINE:
+        if not constants.HF_HUB_OFFLINE:
             _refuse_large(huggingface_hub.HfApi(), source, owner_name, revision)
         folder = huggingface_hub.snapshot_download(
             owner_name, repo_type="dataset", revision=revision, allow_patterns=PATTERNS
@@ -45,16 +46,17 @@ def downloaded(source: str) -> tuple[Path, str]:
 
 def _refuse_large(api: Any, source: str, owner_name: str, revision: str | None) -> None:
     import httpx2
-    import huggingface_hub
+    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.utils import filter_repo_objects
 
     try:
         info = api.dataset_info(owner_name, revision=revision, files_metadata=True)
-    except huggingface_hub.errors.RepositoryNotFoundError:
+    except RepositoryNotFoundError:
         raise
     except (OSError, httpx2.HTTPError):
         return  # no network: what is cached was once within the limit
     sizes = {file.rfilename: file.size or 0 for file in info.siblings}
-    wanted = huggingface_hub.utils.filter_repo_objects(sizes, allow_patterns=PATTERNS)
+    wanted = filter_repo_objects(sizes, allow_patterns=PATTERNS)
     total = sum(sizes[name] for name in wanted)
     if total > MAX_BYTES:
         raise DataError(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from tutelage.data.builtin import BUILTIN
 from tutelage.data.files import data_files, read
@@ -66,10 +65,10 @@ def _entries(source: str) -> tuple[Iterable[Entry], list[str]]:
         from tutelage.data.hub import downloaded
 
         folder, note = downloaded(source)
-        files, notes = data_files(folder)
+        files, notes = data_files(str(folder))
         notes.insert(0, note)
     else:
-        files, notes = data_files(Path(source))
+        files, notes = data_files(source)
     return (entry for file in files for entry in read(file)), notes
 
 

@@ -113,7 +113,7 @@ def _shaped(fields: Mapping[str, Any]) -> dict[str, Any]:
     for keys, read in SHAPES:
         if present.issuperset(keys):
             return read(fields)
-    near = [keys for keys, _ in SHAPES if keys[0] in present or present & set(keys[1:])]
+    near = [keys for keys, _ in SHAPES if present & set(keys)]
     if near:
         missing = [key for key in near[0] if key not in present]
         raise Fault("missing-key", " and ".join(map(repr, missing)))

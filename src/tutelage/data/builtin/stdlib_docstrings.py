@@ -20,7 +20,7 @@ from tutelage.data.near_duplicates import first_likes, plain
 
 INSTRUCTION = "Write the one-line docstring of this Python function."
 MOST_LINES = 60
-MOST_CHARACTERS = 1500
+MOST_CHARACTERS = 1400
 FEWEST_WORDS, MOST_WORDS = 3, 25
 WORDS_TO_STAND_VERBATIM = 5
 
