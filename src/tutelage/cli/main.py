@@ -21,26 +21,44 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import (
+    App,
+    CycloptsError,
+    MissingArgumentError,
+    Parameter,
+    UnusedCliTokensError,
+)
 
 from tutelage.cli.shared import Shared, answer, protected_stdout, stop_progress
 from tutelage.errors import ConfigError, Interrupted, TutelageError, WorkError
 
-VERBS = (
-    "run",
-    "report",
-    "init",
-    "generate",
-    "chat",
-    "serve",
-    "tune",
-    "eval",
-    "compare",
-    "doctor",
-)
+VERBS = {
+    "run": "Raise a model for a task, rung by rung, and recommend the cheapest good one.",
+    "report": "Show what a run found.",
+    "init": "Write a project file from data.",
+    "generate": "Answer one prompt.",
+    "chat": "Talk with a model.",
+    "serve": "Answer over HTTP as OpenAI's API does.",
+    "tune": "Tune a model on data.",
+    "eval": "Measure a model on a task.",
+    "compare": "Say whether one model is better than another, with the uncertainty.",
+    "doctor": "Say what this machine can do and what stands in the way.",
+}
 GROUPS = {
-    "model": ("Look at models and fetch them.", ("show", "pull")),
-    "plan": ("Arithmetic before anything is built.", ("memory", "parameters")),
+    "model": (
+        "Look at models and fetch them.",
+        {
+            "show": "Say what a model is: architecture, sizes, licence.",
+            "pull": "Fetch a model and write it as a Hugging Face folder.",
+        },
+    ),
+    "plan": (
+        "What a model will need, before anything is built.",
+        {
+            "memory": "Memory by component, of answering or of training.",
+            "parameters": "Parameters by part.",
+        },
+    ),
 }
 SWITCHES = ("--json", "--quiet", "--exact")
 
@@ -56,14 +74,14 @@ def build_app() -> App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
-    for verb in VERBS:
+    for verb, summary in VERBS.items():
         if _exists(verb):
-            app.command(f"tutelage.cli.{verb}:{verb}", name=verb)
+            app.command(f"tutelage.cli.{verb}:{verb}", name=verb, help=summary)
     for group, (text, verbs) in GROUPS.items():
         if _exists(group):
             below = App(name=group, help=text, help_format="plaintext", version_flags=[])
-            for verb in verbs:
-                below.command(f"tutelage.cli.{group}:{verb}", name=verb)
+            for verb, summary in verbs.items():
+                below.command(f"tutelage.cli.{group}:{verb}", name=verb, help=summary)
             app.command(below)
     return app
 
@@ -122,6 +140,9 @@ def _run(tokens: list[str], as_json: bool) -> int:
     if tokens[:1] == ["--version"]:
         found = version()
         return _finish(found, as_json, lambda result: print(_version_line(result)))
+    words = [token for token in tokens if token not in SWITCHES]
+    if len(words) < len(tokens) and (not words or (len(words) == 1 and words[0] in GROUPS)):
+        raise ConfigError("no verb was named", expected="a verb", hint="see --help")
     command, bound, _ = build_app().parse_args(
         tokens, print_error=False, exit_on_error=False, help_on_error=False
     )
@@ -153,12 +174,15 @@ def _page(command: Callable[..., Any]) -> Callable[[dict[str, Any]], None]:
 
 def _parse_error(error: CycloptsError) -> ConfigError:
     """cyclopts' complaint as ours: one sentence, the flag, what is known, a suggestion."""
+    if isinstance(error, UnusedCliTokensError):
+        tokens = " ".join(error.unused_tokens or ())
+        return ConfigError(f"too many arguments: {tokens}", got=tokens, hint="see --help")
     text = " ".join(str(error).split())
     hint = re.search(r"Did you mean .*?\?", text)
     known = re.search(r"Available commands: (.*?)\.$", text)
     message = re.sub(r"Did you mean .*?\?|Available commands: .*?\.$", "", text).strip()
     flag = re.search(r"(?<!\w)--?[A-Za-z][\w-]*", message)
-    quoted = re.search(r'"([^"]*)"', message)
+    quoted = None if isinstance(error, MissingArgumentError) else re.search(r'"(.*?)"', message)
     return ConfigError(
         message,
         field=flag.group() if flag else None,

@@ -1,0 +1,299 @@
+"""The frame: one JSON object, exit codes, errors for people and programs, a protected stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tutelage.cli import doctor, main
+from tutelage.cli.main import run_command
+from tutelage.cli.shared import Shared, answer
+from tutelage.errors import BusyError, GuardError, Interrupted, RequestError
+
+MEMORY = ["plan", "memory", "--params", "1e9"]
+ERROR_KEYS = {"kind", "message", "field", "got", "expected", "hint"}
+
+
+def tutelage(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tutelage", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        **options,
+    )
+
+
+def in_json(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
+    """Exit code and the one object on stdout."""
+    code = run_command([*arguments, "--json"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1
+    return code, json.loads(lines[0], parse_constant=pytest.fail)
+
+
+@pytest.fixture
+def verb(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], None]:
+    """Put another function in the place of `doctor`."""
+
+    def replace(body: Callable[[Shared], Any]) -> None:
+        def doctor(*, shared: Shared | None = None) -> Any:
+            return body(shared or Shared())
+
+        doctor.__annotations__ = {"shared": Shared | None}
+        doctor.__module__ = "tutelage.cli.doctor"
+        monkeypatch.setattr("tutelage.cli.doctor.doctor", doctor)
+
+    return replace
+
+
+def raises(error: BaseException) -> Callable[[Shared], Any]:
+    def body(shared: Shared) -> Any:
+        raise error
+
+    return body
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["plan", "memory", "--help"], ["--version"]])
+def test_help_is_light(arguments: list[str]) -> None:
+    code = (
+        "import sys; from tutelage.cli.main import run_command\n"
+        f"code = run_command({arguments!r})\n"
+        "heavy = {'torch', 'pydantic', 'numpy'} & set(sys.modules)\n"
+        "assert code == 0 and not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_help_names_every_verb_that_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command([]) == 0
+    page = capsys.readouterr().out
+    for name in (*main.VERBS, *main.GROUPS):
+        assert (f" {name} " in page) == main._exists(name), name
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--version"], ["--json", "--version"]):
+        assert run_command(arguments) == 0
+        assert platform.python_version() in capsys.readouterr().out
+    code, found = in_json(["--version"], capsys)
+    assert code == 0
+    assert list(found) == ["tutelage", "python", "torch", "commit"]
+    assert found["torch"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*MEMORY, "--json"],
+        ["--json", *MEMORY],
+        ["--quiet", "--json", *MEMORY],
+        ["plan", "memory", "--json", "--params=1e9"],
+        ["plan", "memory", "--json", "--params", "1e9", "--seed=3", "--threads", "2"],
+    ],
+)
+def test_options_stand_anywhere(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["total_bytes"] == 4 * 10**9
+
+
+def test_shared_options_reach_the_verb(verb: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    verb(lambda shared: vars(shared))
+    given = ["--device", "cpu", "--dtype=bf16", "--exact", "--seed", "7", "--threads", "2"]
+    _, found = in_json(["doctor", *given], capsys)
+    assert found == {
+        "json": True,
+        "device": "cpu",
+        "dtype": "bf16",
+        "exact": True,
+        "seed": 7,
+        "threads": 2,
+        "quiet": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "got", "hint"),
+    [
+        (["modle"], None, "modle", "did you mean 'model'?"),
+        (["plan", "memry"], None, "memry", "did you mean 'memory'?"),
+        ([*MEMORY, "--trian"], "--trian", None, "did you mean --train?"),
+        ([*MEMORY, "--batch", "x"], "--batch", "x", "see --help"),
+        ([*MEMORY, "--device", "gpu"], "--device", "gpu", None),
+        ([*MEMORY, "--threads", "0"], "--threads", "0", None),
+        ([*MEMORY, "--seed", "-1"], "--seed", "-1", None),
+        ([*MEMORY, "more"], None, "more", "see --help"),
+        (["model", "show"], "--source", None, "see --help"),
+        ([], None, None, "see --help"),
+        (["plan"], None, None, "see --help"),
+    ],
+)
+def test_wrong_requests_exit_2(
+    arguments: list[str],
+    field: str | None,
+    got: str | None,
+    hint: str | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, found = in_json(arguments, capsys)
+    assert code == 2
+    assert set(found) == {"error"} and set(found["error"]) == ERROR_KEYS
+    assert found["error"]["kind"] == "config"
+    assert (found["error"]["field"], found["error"]["got"]) == (field, got)
+    assert hint is None or found["error"]["hint"] == hint
+
+
+def test_errors_for_people_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["modle"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "did you mean 'model'?" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "kind"),
+    [
+        (RequestError("no"), 2, "request"),
+        (GuardError("refused"), 1, "guard"),
+        (BusyError("held by 12"), 3, "busy"),
+        (Interrupted("stopped"), 130, "interrupted"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (ZeroDivisionError("division by zero"), 1, "internal"),
+    ],
+)
+def test_exit_codes(
+    error: BaseException, code: int, kind: str, verb: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verb(raises(error))
+    found = in_json(["doctor"], capsys)
+    assert (found[0], found[1]["error"]["kind"]) == (code, kind)
+
+
+def test_a_defect_shows_its_traceback_on_stderr_only(
+    verb: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verb(raises(ZeroDivisionError("division by zero")))
+    assert run_command(["doctor", "--json"]) == 1
+    shown = capsys.readouterr()
+    assert "Traceback" in shown.err and "Traceback" not in shown.out
+    assert json.loads(shown.out)["error"]["message"] == "ZeroDivisionError: division by zero"
+
+
+def test_interruption_says_that_the_same_command_goes_on(
+    verb: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verb(raises(KeyboardInterrupt()))
+    assert run_command(["doctor"]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_a_negative_check_exits_1_and_still_answers(
+    verb: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verb(lambda shared: {"equal": False, "_exit": 1})
+    assert in_json(["doctor"], capsys) == (1, {"equal": False})
+
+
+def test_numbers_json_cannot_hold_are_a_defect_and_not_printed(
+    verb: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verb(lambda shared: {"value": float("nan")})
+    code, found = in_json(["doctor"], capsys)
+    assert (code, found["error"]["kind"]) == (1, "internal")
+
+
+def test_prints_of_a_verb_do_not_reach_stdout(
+    verb: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def body(shared: Shared) -> dict[str, int]:
+        print("a library's remark")
+        return {"a": 1}
+
+    verb(body)
+    assert run_command(["doctor", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {"a": 1}
+    assert "a library's remark" in shown.err
+
+
+def test_a_verb_that_answered_itself_is_not_answered_for(
+    verb: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verb(lambda shared: answer({"url": "http://127.0.0.1:1"}))
+    assert in_json(["doctor"], capsys) == (0, {"url": "http://127.0.0.1:1"})
+
+
+def test_pages_for_people_come_from_the_verb(
+    verb: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verb(lambda shared: {"n": 3})
+    monkeypatch.setattr(doctor, "show", lambda result: print(f"n is {result['n']}"))
+    assert run_command(["doctor"]) == 0
+    assert capsys.readouterr().out == "n is 3\n"
+
+
+CHILD = """
+import os, subprocess, sys
+from tutelage.cli import doctor
+from tutelage.cli.main import run_command
+from tutelage.cli.shared import Shared
+
+def talk(*, shared: Shared | None = None):
+    os.write(1, b"from C\\n")
+    subprocess.run(["echo", "from a child"], check=True)
+    print("from Python")
+    return {"ok": True}
+
+talk.__module__ = "tutelage.cli.doctor"
+doctor.doctor = talk
+code = run_command(["doctor", "--json"])
+print("after")
+sys.exit(code)
+"""
+
+
+def test_stdout_is_protected_below_python_and_given_back() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ['{"ok": true}', "after"]
+    for remark in ("from C", "from a child", "from Python"):
+        assert remark in done.stderr
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_reader_that_goes_away_is_no_traceback(flags: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "tutelage", *MEMORY, *flags],
+            stdout=write,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(write)
+    assert done.returncode == 1
+    assert done.stderr == ""
+
+
+def test_the_command_as_a_process() -> None:
+    done = tutelage(*MEMORY, "--json")
+    assert (done.returncode, json.loads(done.stdout)["total_bytes"]) == (0, 4 * 10**9)
+    failed = tutelage("plan", "memory", "--json")
+    assert failed.returncode == 2
+    assert json.loads(failed.stdout)["error"]["field"] == "--params, --model"
+    assert failed.stderr.startswith("error: ")

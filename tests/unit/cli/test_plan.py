@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tutelage.cli.main import run_command
+from tutelage.cli.plan import memory, parameters
+from tutelage.errors import ConfigError, SourceError, UnknownName
+
+SMOLLM = "preset:smollm2-135m"
+COUNT = 134_515_008
+
+
+@pytest.mark.parametrize(
+    ("options", "rule", "total"),
+    [
+        ({}, "stored", 4_000_000_000),
+        ({"precision": "bf16"}, "stored", 2_000_000_000),
+        ({"precision": "int4"}, "stored", 500_000_000),
+        ({"train": True}, "course-24", 24_000_000_000),
+        ({"train": True, "precision": "mixed"}, "mixed-16", 16_000_000_000),
+        ({"rule": "mixed-16"}, "mixed-16", 16_000_000_000),
+    ],
+)
+def test_by_number_of_parameters(options: dict[str, Any], rule: str, total: int) -> None:
+    found = memory(params=1e9, **options)
+    assert list(found) == ["components", "total_bytes", "per_device_bytes", "rule", "formula"]
+    assert (found["rule"], found["total_bytes"]) == (rule, total)
+    assert sum(found["components"].values()) == found["per_device_bytes"] == total
+    assert "1000000000" in found["formula"]
+
+
+def test_a_rule_beside_a_model_uses_its_count() -> None:
+    assert memory(model=SMOLLM, rule="course-24")["total_bytes"] == 24 * COUNT
+
+
+def test_devices_share_what_the_stage_says() -> None:
+    found = memory(params=64e9, rule="mixed-16", zero=3, devices=64)
+    assert found["per_device_bytes"] == found["total_bytes"] / 64
+
+
+def test_answering_with_a_model() -> None:
+    found = memory(model=SMOLLM, batch=4, context=1000)
+    assert found["rule"] == "components"
+    assert found["components"]["weights"] == 2 * COUNT
+    assert found["components"]["kv_cache"] == 2 * 30 * (192 + 192) * 4 * 1000
+
+
+def test_the_default_context_is_at_most_the_models() -> None:
+    tiny = memory(model="preset:llama-tiny")
+    assert tiny == memory(model="preset:llama-tiny", context=512)
+    assert memory(model=SMOLLM) == memory(model=SMOLLM, context=2048, batch=1)
+
+
+def test_training_a_model() -> None:
+    full = memory(model=SMOLLM, train=True)["components"]
+    lora = memory(model=SMOLLM, train=True, method="lora", rank=8, role=("attn.q", "attn.v"))
+    wide = memory(model=SMOLLM, train=True, precision="fp32")["components"]
+    assert full["optimizer"] == 8 * COUNT
+    assert lora["components"]["optimizer"] == 8 * 460_800
+    assert wide["activations"] > 1.5 * full["activations"]
+    assert "copies" in full and "copies" not in wide
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({}, "--params, --model"),
+        ({"params": 1e9, "model": SMOLLM}, "--params, --model"),
+        ({"params": 0.0}, "--params"),
+        ({"params": float("nan")}, "--params"),
+        ({"params": 1e9, "batch": 2}, "--batch"),
+        ({"params": 1e9, "rule": "course-24", "precision": "fp32"}, "--precision"),
+        ({"params": 1e9, "train": True, "precision": "int8"}, "--precision"),
+        ({"params": 1e9, "devices": 0}, "--devices"),
+        ({"params": 1e9, "zero": 4}, "--zero"),
+        ({"model": SMOLLM, "batch": 0}, "--batch"),
+        ({"model": SMOLLM, "context": 8193}, "--context"),
+        ({"model": SMOLLM, "method": "lora"}, "--method"),
+        ({"model": SMOLLM, "checkpointing": True}, "--checkpointing"),
+        ({"model": SMOLLM, "train": True, "rank": 4}, "--rank"),
+        ({"model": SMOLLM, "train": True, "precision": "int4"}, "--precision"),
+    ],
+)
+def test_wrong_requests_name_the_flag(options: dict[str, Any], field: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        memory(**options)
+    assert caught.value.field == field
+
+
+def test_unknown_names_are_answered_with_the_known_ones() -> None:
+    with pytest.raises(UnknownName, match="course-42") as rule:
+        memory(params=1e9, rule="course-42")
+    assert rule.value.hint == "did you mean 'course-24'?"
+    with pytest.raises(UnknownName) as role:
+        memory(model=SMOLLM, train=True, method="lora", role=("atn.q",))
+    assert role.value.hint == "did you mean 'attn.q'?"
+    with pytest.raises(SourceError):
+        parameters(model="scripted:no-such-file")
+
+
+def test_parameters_by_part() -> None:
+    found = parameters(model=SMOLLM)
+    assert found["total"] == COUNT == sum(found["parts"].values())
+    assert found["layers"] == 30 and found["tied_head"] is True
+    assert found["total"] == 30 * found["per_layer"] + found["parts"]["embed"] + 576
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["plan", "memory", "--params", "175e9", "--rule", "mixed-16", "--zero", "1", "--devices=8"],
+        ["plan", "memory", "--model", SMOLLM, "--train"],
+        ["plan", "parameters", "--model", SMOLLM],
+        ["model", "show", SMOLLM],
+    ],
+)
+def test_pages_for_people(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "134,515,008" in shown or "total" in shown
+
+
+def test_planning_builds_nothing() -> None:
+    code = (
+        "import sys; from tutelage.cli.main import run_command\n"
+        f"code = run_command(['plan', 'memory', '--model', '{SMOLLM}', '--train', '--json'])\n"
+        f"code += run_command(['model', 'show', '{SMOLLM}', '--json'])\n"
+        "assert code == 0 and 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    plan, model = (json.loads(line) for line in done.stdout.splitlines())
+    assert plan["rule"] == "components"
+    assert model == {
+        "source": SMOLLM,
+        "architecture": "LlamaForCausalLM",
+        "family": "decoder",
+        "parameters": COUNT,
+        "layers": 30,
+        "width": 576,
+        "heads": 9,
+        "kv_heads": 3,
+        "vocabulary": 49152,
+        "context": 8192,
+        "dtype": "float32",
+        "bytes": 4 * COUNT,
+        "licence": None,
+    }

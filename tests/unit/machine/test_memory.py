@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import sys
+import threading
+
+import pytest
+
+from tutelage.machine import memory
+from tutelage.machine.memory import Peak, available, resident, total
+
+MEGABYTE = 1_000_000
+
+
+def touch(size: int) -> bytearray:
+    """An array whose pages are really there."""
+    array = bytearray(size)
+    array[::4096] = b"x" * len(range(0, size, 4096))
+    return array
+
+
+def test_peak_sees_what_was_freed_before_the_end() -> None:
+    with Peak() as peak:
+        array = touch(200 * MEGABYTE)
+        del array
+    assert 195 * MEGABYTE < peak.above < 230 * MEGABYTE
+    assert peak.bytes == peak.before + peak.above
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the high-water mark is reset through /proc")
+def test_a_block_does_not_see_an_earlier_peak() -> None:
+    with Peak():
+        touch(200 * MEGABYTE)
+    with Peak() as later:
+        touch(20 * MEGABYTE)
+    assert later.above < 60 * MEGABYTE
+
+
+def test_sampling_where_there_is_no_mark_to_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    level, seen = [100], threading.Event()
+
+    def reading() -> int:
+        if level[0] == 900 and threading.current_thread().name == "memory-sampler":
+            seen.set()
+        return level[0]
+
+    monkeypatch.setattr(memory, "_reset_high_water", lambda: False)
+    monkeypatch.setattr(memory, "resident", reading)
+    with Peak() as peak:
+        level[0] = 900
+        assert seen.wait(10)
+        level[0] = 300
+    assert (peak.before, peak.bytes, peak.above) == (100, 900, 800)
+    assert "memory-sampler" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_peak_is_measured_when_the_block_fails() -> None:
+    peak = Peak()
+    with pytest.raises(KeyError), peak:
+        touch(50 * MEGABYTE)
+        raise KeyError
+    assert peak.above > 45 * MEGABYTE
+
+
+def test_resident_grows_by_what_is_touched() -> None:
+    before = resident()
+    array = touch(100 * MEGABYTE)
+    assert 95 * MEGABYTE < resident() - before < 120 * MEGABYTE
+    assert len(array) == 100 * MEGABYTE
+
+
+def test_available_is_within_the_machine() -> None:
+    assert 0 < available() <= total()
+    assert resident() < total()
+
+
+def test_the_container_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_container_limit", lambda: 3_000_000)
+    monkeypatch.setattr(memory, "_container_used", lambda: 1_000_000)
+    assert total() == 3_000_000
+    assert available() == 2_000_000

@@ -1,0 +1,169 @@
+"""Memory by component against closed forms and published figures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tutelage.errors import ConfigError, UnknownName
+from tutelage.models.spec import find_preset, layout
+from tutelage.plan.activations import Batch, attention_workspace, saved_bytes
+from tutelage.plan.memory import (
+    Tuning,
+    inference_components,
+    per_device,
+    predict_inference,
+    predict_training,
+    rule,
+    stored,
+    training_components,
+)
+from tutelage.plan.parameters import dimensions, lora_parameters
+
+SMOLLM = layout(find_preset("smollm2-135m"))
+COUNT = 134_515_008
+BIN = Batch(tokens=2048, labels=300, row_tokens=512, heads=9)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "gigabytes"),
+    [
+        ("course-24", 10**9, 24),
+        ("course-24", 175 * 10**9, 4200),
+        ("course-24", 500 * 10**9, 12000),
+        ("mixed-16", 175 * 10**9, 2800),
+    ],
+)
+def test_rules_give_the_published_sums(name: str, parameters: int, gigabytes: int) -> None:
+    assert sum(part.bytes for part in rule(name, parameters)) == gigabytes * 10**9
+
+
+@pytest.mark.parametrize(
+    ("precision", "gigabytes"), [("fp32", 4), ("fp16", 2), ("bf16", 2), ("int8", 1), ("int4", 0.5)]
+)
+def test_storing_a_billion_parameters(precision: str, gigabytes: float) -> None:
+    assert [part.bytes for part in stored(10**9, precision)] == [gigabytes * 1e9]
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "devices", "factor"),
+    [
+        ("mixed-16", 1, 64, 16 / (4 + 12 / 64)),
+        ("mixed-16", 2, 64, 16 / (2 + 14 / 64)),
+        ("mixed-16", 3, 64, 64),
+        ("course-24", 1, 10**6, 1.5),
+        ("course-24", 2, 10**6, 2.0),
+        ("mixed-16", 0, 64, 1),
+    ],
+)
+def test_zero_divides_what_its_stage_divides(
+    name: str, stage: int, devices: int, factor: float
+) -> None:
+    components = {part.name: part.bytes for part in rule(name, 64 * 10**9)}
+    whole = sum(components.values())
+    assert whole / per_device(components, stage, devices) == pytest.approx(factor, rel=1e-4)
+
+
+def test_wrong_names_and_numbers_are_refused() -> None:
+    with pytest.raises(UnknownName, match="unknown rule"):
+        rule("course-25", 1)
+    with pytest.raises(UnknownName, match="unknown precision"):
+        stored(1, "fp8")
+    with pytest.raises(UnknownName, match="unknown method"):
+        training_components(SMOLLM, Tuning("prefix"), BIN)
+    with pytest.raises(ConfigError, match="ZeRO"):
+        per_device({"weights": 1}, 4, 2)
+    with pytest.raises(ConfigError, match="device"):
+        per_device({"weights": 1}, 1, 0)
+
+
+def test_full_tuning_by_component() -> None:
+    found = predict_training(SMOLLM, Tuning("full"), BIN)
+    everywhere = ("attn.q", "attn.k", "attn.v", "attn.o", "mlp.gate", "mlp.up", "mlp.down")
+    assert found == {
+        "weights": 4 * COUNT,
+        "copies": 2 * COUNT,
+        "gradients": 4 * COUNT,
+        "optimizer": 8 * COUNT,
+        "activations": saved_bytes(dimensions(SMOLLM), BIN, everywhere),
+        "workspace": attention_workspace(BIN),
+        "logits": 12 * 300 * 49152,
+    }
+
+
+def test_float32_needs_no_copies() -> None:
+    wide = Batch(2048, 300, 512, heads=9, compute_bytes=4)
+    found = predict_training(SMOLLM, Tuning("full"), wide)
+    assert "copies" not in found
+    assert found["logits"] == 8 * 300 * 49152
+
+
+def test_low_rank_tuning_trains_the_adapter_alone() -> None:
+    tuning = Tuning("lora", 8, ("attn.q", "attn.v"))
+    trained = lora_parameters(SMOLLM, 8, tuning.roles)
+    found = predict_training(SMOLLM, tuning, BIN)
+    assert trained == 30 * 8 * (576 + 576 + 576 + 192) == 460_800
+    assert found["weights"] == 2 * COUNT
+    assert (found["adapter"], found["gradients"], found["optimizer"]) == (
+        4 * trained,
+        4 * trained,
+        8 * trained,
+    )
+
+
+def test_calibration_moves_what_is_estimated_and_nothing_exact() -> None:
+    plain, raised = (
+        predict_training(SMOLLM, Tuning("lora"), BIN, calibration=factor) for factor in (1.0, 1.5)
+    )
+    moved = {name for name in plain if plain[name] != raised[name]}
+    assert moved == {"activations", "workspace"}
+    assert raised["activations"] == round(1.5 * plain["activations"])
+
+
+def test_logits_exist_a_chunk_at_a_time() -> None:
+    few, many = (
+        predict_training(SMOLLM, Tuning(), Batch(4096, labels, 512, heads=9, chunk=512))["logits"]
+        for labels in (512, 4096)
+    )
+    assert few == many
+
+
+def test_checkpointing_saves_most_activations() -> None:
+    kept, again = (
+        predict_training(SMOLLM, Tuning(), Batch(2048, 300, 512, 9, checkpointing=flag))
+        for flag in (False, True)
+    )
+    assert again["activations"] < kept["activations"] / 5
+    assert {k: v for k, v in kept.items() if k != "activations"} == {
+        k: v for k, v in again.items() if k != "activations"
+    }
+
+
+def test_the_cache_is_as_large_as_the_tensors_it_holds() -> None:
+    layers, keys, head, batch, context = 30, 3, 64, 4, 300
+    tensors = [
+        torch.empty(batch, keys, context, head, dtype=torch.bfloat16) for _ in range(2 * layers)
+    ]
+    found = predict_inference(SMOLLM, dtype="bf16", batch=batch, context=context)
+    assert found["kv_cache"] == sum(t.nbytes for t in tensors)
+    assert found["weights"] == 2 * COUNT
+    assert found["logits"] == 4 * batch * 49152
+
+
+def test_what_runs_already_is_counted_if_given() -> None:
+    for found in (
+        predict_training(SMOLLM, Tuning("lora"), BIN, runtime_bytes=7),
+        predict_inference(SMOLLM, runtime_bytes=7),
+    ):
+        assert found["runtime"] == 7
+
+
+def test_quantized_weights_keep_a_half_precision_cache() -> None:
+    low = predict_inference(SMOLLM, dtype="int4")
+    assert low["weights"] == COUNT // 2
+    assert low["kv_cache"] == predict_inference(SMOLLM, dtype="bf16")["kv_cache"]
+
+
+def test_every_component_says_how_it_was_computed() -> None:
+    parts = training_components(SMOLLM, Tuning(), BIN) + inference_components(SMOLLM)
+    assert all(any(c.isdigit() for c in part.formula) for part in parts)
