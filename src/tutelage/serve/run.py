@@ -51,7 +51,8 @@ def bind(host: str, port: int, *, key: bool = False) -> socket.socket:
             expected="127.0.0.1, or a key",
             hint="give the key in a file with --api-key-file",
         )
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Without the protocol's number asyncio leaves Nagle's algorithm on: 40 ms an answer.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

@@ -119,6 +119,11 @@ def test_beyond_loopback_a_key_is_required() -> None:
         assert url(listener).startswith("http://0.0.0.0:")
 
 
+def test_answers_are_not_held_back_by_nagles_algorithm() -> None:
+    with bind("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP  # what asyncio sets TCP_NODELAY by
+
+
 def test_a_taken_port_is_named() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
