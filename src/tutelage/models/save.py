@@ -47,19 +47,30 @@ def save_folder(
     if names or shapes are not the checkpoint's; RequestError if `folder` holds something else.
     """
     _check_free(folder)
-    named = checkpoint.config.get("torch_dtype") or checkpoint.config.get("dtype")
-    dtype = dtype or str(named or "float32")
-    config = config_to_save(checkpoint.config, dtype)
-    names = _names(state, checkpoint)
     with store.new_folder(folder) as temporary:
-        store.write_json(temporary / "config.json", config)
-        store.write_json(temporary / "generation_config.json", _generation(checkpoint))
-        checkpoint.tokenizer.to_files(temporary)
-        store.write_text(temporary / "README.md", _card(checkpoint))
-        _write_weights(state, checkpoint, names, dtype, temporary, shard_bytes)
+        write_model(state, checkpoint, temporary, dtype=dtype, shard_bytes=shard_bytes)
     manifest = store.read_json(folder / store.MANIFEST)
     total = sum(entry["bytes"] for entry in manifest["files"].values())
     return Saved(folder, total, store.sha256(folder / store.MANIFEST))
+
+
+def write_model(
+    state: Mapping[str, torch.Tensor] | None,
+    checkpoint: Checkpoint,
+    folder: Path,
+    *,
+    dtype: str | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """The files of `save_folder` into a folder that the caller makes durable."""
+    named = checkpoint.config.get("torch_dtype") or checkpoint.config.get("dtype")
+    dtype = dtype or str(named or "float32")
+    names = _names(state, checkpoint)
+    store.write_json(folder / "config.json", config_to_save(checkpoint.config, dtype))
+    store.write_json(folder / "generation_config.json", _generation(checkpoint))
+    checkpoint.tokenizer.to_files(folder)
+    store.write_text(folder / "README.md", _card(checkpoint))
+    _write_weights(state, checkpoint, names, dtype, folder, shard_bytes)
 
 
 def config_to_save(config: Mapping[str, Any], dtype: str) -> dict[str, Any]:
@@ -120,6 +131,7 @@ def _write_weights(
             save_file(_unshared(tensors), folder / file, metadata={"format": "pt"})
         except (SafetensorError, OSError) as error:
             raise WorkError(f"cannot write {folder / file}: {error}", field=file) from error
+        (folder / file).chmod(0o644)  # the library leaves it private
     if len(shards) > 1:
         total = sum(_bytes(checkpoint, name, kind.itemsize) for name in names)
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}

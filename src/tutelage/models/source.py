@@ -156,7 +156,7 @@ def _malformed(text: str, expected: str) -> SourceError:
 
 
 def _unknown(text: str, scheme: str | None) -> SourceError:
-    hint = did_you_mean(scheme, SCHEMES) if scheme else None
+    hint = did_you_mean(f"{scheme}:", [f"{known}:" for known in SCHEMES]) if scheme else None
     if hint is None and _HUB.fullmatch(text):
         hint = f"did you mean 'hf:{text}'?"
     elif hint is None and Path(text).is_file():

@@ -3,7 +3,8 @@
 A character may take several tokens (byte-level vocabularies, byte fallback), and some vocabularies
 write a space differently at the start of a text. So a few past ids are kept as context, and text
 that ends in an unfinished character waits. Concatenated pushes and flush equal the decoding of all
-ids. Knows nothing of vocabularies: it is handed a decode function.
+ids, whenever these are text (of bytes that are none, at most the number of U+FFFD differs). Knows
+nothing of vocabularies: it is handed a decode function.
 """
 
 from __future__ import annotations
@@ -47,14 +48,17 @@ class Decoder:
     def _text(self, end: int) -> str:
         """Text of the ids from the emitted ones up to `end`, in the context of those before."""
         known = self._decode(self._ids[: self._emitted])
-        return self._decode(self._ids[:end])[len(known) :]
+        text = self._decode(self._ids[:end])
+        if text.startswith(known):
+            return text[len(known) :]
+        # Byte fallback decodes a run of bytes as a whole or not at all: a bad one spoils the run.
+        return self._decode(self._ids[self._emitted : end])
 
     def _emit(self, end: int, text: str) -> str:
-        # Only the last emitted id is needed as context: it tells that this is not the text's start.
+        # The ids of the last emission stay as context: whole characters, so they decode alone.
         if not text:
             return ""
-        self._ids = self._ids[end - 1 :]
-        self._emitted = 1
+        self._ids, self._emitted = self._ids[self._emitted :], end - self._emitted
         return text
 
     def _emit_certain(self, whole: str) -> str:
@@ -62,7 +66,7 @@ class Decoder:
         for end in range(len(self._ids) - LONGEST_CHARACTER, self._emitted, -1):
             head = self._text(end)
             rest = Decoder(self._decode, self._skip)
-            rest._ids, rest._emitted = self._ids[end - 1 :], 1
+            rest._ids, rest._emitted = self._ids[self._emitted :], end - self._emitted
             if head + rest._text(len(rest._ids)) == whole:
                 return self._emit(end, head)
         return ""
