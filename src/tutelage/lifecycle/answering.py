@@ -1,0 +1,176 @@
+"""Stages that ask a model: lengths of rows, examples to show, answers and their measurement.
+
+Knows what each follows from, so that it is done once. Whether there is time for it is for the
+ladder to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tutelage.data.rows import Row
+from tutelage.evaluate.run import Evaluation, evaluate
+from tutelage.evaluate.tasks import items_of, stop_texts
+from tutelage.lifecycle import prompting
+from tutelage.lifecycle.bench import Bench, Subject
+from tutelage.lifecycle.material import digest, within
+from tutelage.lifecycle.stages import Result, Stage
+from tutelage.machine.memory import Peak
+from tutelage.progress import Progress
+from tutelage.prompts.few_shot import Example
+
+Part = Literal["development", "test"]
+STANDARD = ("rouge1", "rouge2", "rougeL", "bleu", "chrf", "exact_match")
+"""Metrics every candidate is measured by, besides the project's own."""
+READING = ("text", "prompts", "backends", "lifecycle/prompting.py")
+ANSWERING = (*READING, "evaluate", "score", "generate", "models", "nn", "data/pack.py")
+"""Parts of the package whose code a count of tokens, and an answer, follow from."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One part of the rows asked of one subject with these examples."""
+
+    subject: Subject
+    part: Part
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An evaluation, the seconds it took with opening the model, and the peak of memory."""
+
+    evaluation: Evaluation
+    seconds: float
+    peak_bytes: int
+
+
+def metrics(bench: Bench) -> list[str]:
+    return list(dict.fromkeys([bench.metric, *STANDARD]))
+
+
+def part_digest(bench: Bench, part: Part) -> str:
+    return digest(getattr(bench.material, part))
+
+
+def fit_rows(bench: Bench) -> None:
+    """Set rows aside that are too long for any of the models."""
+    for model in bench.project.models.candidates:
+        found = lengths(bench, model)
+        bench.material = within(bench.material, found["rows"], found["context"])
+
+
+def lengths(bench: Bench, model: str) -> Result:
+    """As this model reads them: `{"rows": tokens of each, "context": most or null, "score": ...}`,
+    the last being whether it reveals probabilities."""
+
+    def make() -> Result:
+        lm = bench.lm(Subject(model))
+        counts = [prompting.row_length(lm, row) for row in bench.material.rows]
+        can = lm.capabilities()
+        return {"rows": counts, "context": can.context, "score": can.score}
+
+    return bench.stages.run(Stage("lengths", _reading(bench, model), make, READING))
+
+
+def train_tokens(bench: Bench, model: str) -> int:
+    """Tokens of all training rows together."""
+    return int(sum(lengths(bench, model)["rows"][: len(bench.material.train)]))
+
+
+def answer_limit(bench: Bench, model: str) -> int:
+    """Tokens an answer may have, from the training rows."""
+
+    def make() -> Result:
+        return {"tokens": prompting.answer_limit(bench.lm(Subject(model)), bench.material.train)}
+
+    stage = Stage("answer-limit", _reading(bench, model), make, READING)
+    return int(bench.stages.run(stage)["tokens"])
+
+
+def examples(bench: Bench, model: str, k: int) -> tuple[Example, ...] | None:
+    """k training rows to be shown to this model, None if they do not fit its context."""
+    train = bench.material.train
+
+    def make() -> Result:
+        asked = (*bench.material.development, *bench.material.test)
+        limit = answer_limit(bench, model)
+        lm = bench.lm(Subject(model))
+        chosen = prompting.examples_that_fit(lm, train, asked, k, limit, bench.seed)
+        return {"ids": None if chosen is None else [one.id for one in chosen]}
+
+    inputs = {**_reading(bench, model), "k": k, "seed": bench.seed}
+    ids = bench.stages.run(Stage(f"examples-{k}", inputs, make, READING))["ids"]
+    if ids is None:
+        return None
+    rows = {row.id: row for row in train}
+    return tuple(rows[one].example() for one in ids)
+
+
+def known(bench: Bench, question: Question) -> bool:
+    """Whether this question was answered before."""
+    return bench.stages.done(_stage(bench, question, None)) is not None
+
+
+def answered(bench: Bench, question: Question, progress: Progress) -> Answered:
+    """Answers and measurements; OutOfTime raised by `progress` leaves nothing behind."""
+    found = bench.stages.run(_stage(bench, question, progress))
+    evaluation = Evaluation.from_json(found["evaluation"])
+    return Answered(evaluation, found["seconds"], found["peak_bytes"])
+
+
+def _stage(bench: Bench, question: Question, progress: Progress | None) -> Stage:
+    subject, rows = question.subject, getattr(bench.material, question.part)
+    limit = answer_limit(bench, subject.model)
+
+    def make() -> Result:
+        assert progress is not None
+        begun = bench.tools.now()
+        with Peak() as peak:
+            done = _evaluate(bench, question, rows, limit, progress)
+        return {
+            "evaluation": done.to_json(),
+            "seconds": bench.tools.now() - begun,
+            "peak_bytes": peak.bytes,
+        }
+
+    inputs = {
+        **bench.identity(subject),
+        "rows": part_digest(bench, question.part),
+        "examples": digest_examples(question.examples),
+        "answer_limit": limit,
+        "metrics": metrics(bench),
+        "seed": bench.seed,
+    }
+    shots = len(question.examples)
+    name = f"{question.part}-{subject.method or 'base'}-{shots}-shot"
+    return Stage(name, inputs, make, ANSWERING)
+
+
+def _evaluate(
+    bench: Bench, question: Question, rows: Sequence[Row], limit: int, progress: Progress
+) -> Evaluation:
+    lm = bench.lm(question.subject)
+    chat = lm.capabilities().chat
+    return evaluate(
+        lm,
+        items_of(rows, question.examples, chat=chat),
+        metrics(bench),
+        max_new_tokens=limit,
+        stop=stop_texts(chat=chat),
+        progress=progress,
+        seed=bench.seed,
+    )
+
+
+def digest_examples(shown: Sequence[Example]) -> list[Any]:
+    """The examples' texts as JSON."""
+    return [
+        [[turn.role, turn.content] for turn in one.messages] + [one.completion] for one in shown
+    ]
+
+
+def _reading(bench: Bench, model: str) -> dict[str, Any]:
+    return {"model": bench.facts[model].fingerprint, "data": bench.material.digest()}

@@ -1,0 +1,200 @@
+"""From a finished climb to the record: every number is put in its place, none is computed twice.
+
+Knows the record's schema and what the ladder leaves behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tutelage.evaluate.run import Evaluation
+from tutelage.lifecycle import choose, comparisons, publish
+from tutelage.lifecycle.bench import Bench
+from tutelage.lifecycle.contender import Contender, interval
+from tutelage.lifecycle.ladder import Climbed
+from tutelage.lm import Prompt
+
+SAMPLES = 5
+Json = dict[str, Any]
+
+
+def verdict(bench: Bench, climbed: Climbed) -> choose.Verdict:
+    """The recommendation, from the front's values on test rows."""
+    metric = bench.metric
+    by_name = {one.name: one for one in climbed.contenders}
+    ranked = []
+    for standing in climbed.front:
+        test = by_name[standing.name].test
+        if test is not None:
+            ranked.append((standing, interval(test, metric)))
+    if not ranked:
+        return choose.recommend([], metric, bench.project.task.goal, lambda a, b: 1.0)
+    best = max(ranked, key=lambda each: each[1].value)[0].name
+    others = [standing.name for standing, _ in ranked if standing.name != best]
+    pairs = comparisons.corrected(
+        [comparisons.pair(by_name[best], by_name[other], metric, bench.seed) for other in others]
+    )
+    p_values = {each.against: each.p_value for each in pairs}
+    return choose.recommend(
+        ranked, metric, bench.project.task.goal, lambda _, other: p_values[other]
+    )
+
+
+def record(bench: Bench, climbed: Climbed, chosen: choose.Verdict, created: str) -> Json:
+    """The whole record as JSON; `record.Record` is its schema."""
+    pairs = comparisons.of_run(climbed.contenders, climbed.standings, bench.metric, bench.seed)
+    recommended = next((one for one in climbed.contenders if one.name == chosen.name), None)
+    spent = bench.clock.spent()
+    folder = bench.folder
+    return {
+        "run": str(folder),
+        "status": status(climbed.contenders, chosen),
+        "recommended": None
+        if recommended is None
+        else {
+            "candidate": recommended.name,
+            "model": recommended.model,
+            "rung": recommended.rung.name,
+        },
+        "reason": _reason(climbed.contenders, chosen),
+        "candidates": [_candidate(one, pairs) for one in climbed.contenders],
+        "seconds": spent,
+        "report": str(folder / "report.html"),
+        "model": None if recommended is None else str(folder / "model"),
+        "card": str(folder / "CARD.md"),
+        "detail": {
+            "project": bench.project.model_dump(),
+            "metric": bench.metric,
+            "goal": bench.project.task.goal,
+            "data": bench.material.described(),
+            "budget": {
+                "minutes": bench.project.budget.minutes,
+                "memory_gb": bench.project.budget.memory_gb,
+                "seconds_spent": spent,
+            },
+            "machine": bench.tools.machine(),
+            "front": [standing.name for standing in climbed.front],
+            "candidates": {one.name: _detail(one) for one in climbed.contenders},
+            "samples": _samples(climbed.contenders),
+            "licence": {source: facts.licence for source, facts in bench.facts.items()},
+            "created": created,
+            "retention": "not measured" if bench.retention is None else bench.retention.description,
+        },
+    }
+
+
+def status(contenders: Sequence[Contender], chosen: choose.Verdict) -> str:
+    """A reached goal is done; else a budget that cut something short, or the goal, is named."""
+    if chosen.reached:
+        return "done"
+    if cut_short(contenders):
+        return "budget spent"
+    return "done" if chosen.reached is None else "goal not reached"
+
+
+def cut_short(contenders: Sequence[Contender]) -> list[Contender]:
+    """The candidates that the minutes or the memory kept from being measured."""
+    marks = (" minutes ", " GB of memory, the limit")
+    return [
+        one
+        for one in contenders
+        if any(mark in one.reason for mark in marks) and (not one.finished or one.test is None)
+    ]
+
+
+def _reason(contenders: Sequence[Contender], chosen: choose.Verdict) -> str:
+    cut = [one.name for one in cut_short(contenders)]
+    if chosen.reached or not cut:
+        return chosen.reason
+    return f"{chosen.reason} The budget left no room for {', '.join(cut)}."
+
+
+def _candidate(one: Contender, pairs: Sequence[comparisons.Pair]) -> Json:
+    tuning, predicted = one.tuning or {}, one.predicted or {}
+    expected = predicted.get("predicted_memory")
+    return {
+        "name": one.name,
+        "model": one.model,
+        "rung": one.rung.name,
+        "status": one.status,
+        "reason": one.reason,
+        "development": {} if one.development is None else _measured(one.development),
+        "test": None if one.test is None else _measured(one.test),
+        "comparisons": [each.as_json() for each in pairs if each.name == one.name],
+        "seconds": one.seconds,
+        "seconds_per_1000_answers": _per_thousand(one),
+        "peak_bytes": one.peak_bytes,
+        "predicted_peak_bytes": sum(expected.values()) if expected else None,
+        "trained_parameters": tuning.get(
+            "trained_parameters", predicted.get("trained_parameters", 0)
+        ),
+        "bytes_on_disk": 0 if one.artefact is None else publish.size(one.artefact),
+        "forgetting": one.kept.get("forgetting"),
+        "toxicity": None,
+    }
+
+
+def _measured(evaluation: Evaluation) -> dict[str, Json]:
+    return {name: dict(value) for name, value in evaluation.measured.items()}
+
+
+def _per_thousand(one: Contender) -> float | None:
+    last = one.test or one.development
+    return None if last is None else 1000 * last.seconds / len(last.answers)
+
+
+def _detail(one: Contender) -> Json:
+    last = one.test or one.development
+    return {
+        "shots": one.shots,
+        "prompt_tokens_mean": None if last is None else last.prompt_tokens_mean,
+        "answer_tokens_mean": None if last is None else last.answer_tokens_mean,
+        "cut_off": 0 if last is None else last.cut_off,
+        "divergence": one.kept.get("divergence"),
+        "training": None if one.tuning is None else _training(one.tuning),
+        "tried": one.tried,
+    }
+
+
+def _training(tuning: Json) -> Json:
+    kept = ("method", "settings", "steps", "trained_tokens", "seconds", "curve")
+    return {
+        **{key: tuning[key] for key in kept},
+        "rows": tuning["rows"]["used"],
+        "predicted_seconds": tuning["predicted_seconds"] or 0.0,
+        "predicted_memory": tuning["predicted_memory"],
+    }
+
+
+def _samples(contenders: Sequence[Contender]) -> list[Json]:
+    """The first rows that all finished candidates answered: of the test part where that is so."""
+    finished = [one for one in contenders if one.development is not None]
+    if not finished:
+        return []
+    tested = all(one.test is not None for one in finished)
+    answers: dict[str, Evaluation] = {}
+    for one in finished:
+        part = one.test if tested else one.development
+        assert part is not None
+        answers[one.name] = part
+    bare = next((one for one in finished if not one.examples), finished[0])
+    return [
+        {
+            "id": item.id,
+            "prompt": _text(item.prompt),
+            "reference": item.reference,
+            "answers": {name: part.answers[place].text for name, part in answers.items()},
+        }
+        for place, item in enumerate(answers[bare.name].items[:SAMPLES])
+    ]
+
+
+def _text(prompt: Prompt) -> str:
+    return prompt if isinstance(prompt, str) else "\n\n".join(turn.content for turn in prompt)
+
+
+def placed(folder: Path, name: str) -> Path:
+    """Where a candidate's own files lie."""
+    return folder / "candidates" / name

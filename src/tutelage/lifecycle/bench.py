@@ -1,0 +1,89 @@
+"""What every stage of a run works at: project, rows, tools, clock, and the one model in memory.
+
+Decides nothing and measures nothing; `answering`, `tuning` and `forgetting` do, and the ladder says
+which. At most one model is held at a time, so that memory is what the dearest step needs.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tutelage import store
+from tutelage.data.retention import Retention
+from tutelage.lifecycle.budget import Clock
+from tutelage.lifecycle.material import Material
+from tutelage.lifecycle.project import Project
+from tutelage.lifecycle.stages import Stages
+from tutelage.lifecycle.tools import Facts, Tools
+from tutelage.lm import LM
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What answers: a base model, or what tuning made of it."""
+
+    model: str
+    method: str | None = None
+    artefact: Path | None = None
+
+
+class Bench:
+    """One project on one run folder. `material` may be replaced once, when its rows are fitted."""
+
+    def __init__(
+        self,
+        project: Project,
+        material: Material,
+        tools: Tools,
+        stages: Stages,
+        clock: Clock,
+        facts: Mapping[str, Facts],
+        folder: Path,
+        retention: Retention | None = None,
+    ) -> None:
+        self.project = project
+        self.material = material
+        self.tools = tools
+        self.stages = stages
+        self.clock = clock
+        self.facts = dict(facts)
+        self.folder = folder
+        self.retention = retention
+        self._held: tuple[Subject, LM] | None = None
+
+    @property
+    def seed(self) -> int:
+        return self.project.search.seed
+
+    @property
+    def metric(self) -> str:
+        return self.project.task.metric
+
+    def identity(self, subject: Subject) -> dict[str, Any]:
+        """What the subject's answers follow from, as inputs of a stage."""
+        tuned = (
+            None if subject.artefact is None else store.sha256(subject.artefact / store.MANIFEST)
+        )
+        fingerprint = self.facts[subject.model].fingerprint
+        return {"model": fingerprint, "method": subject.method, "tuned": tuned}
+
+    def lm(self, subject: Subject) -> LM:
+        """The subject's model; the one held before is let go first."""
+        if self._held is None or self._held[0] != subject:
+            self.let_go()
+            if subject.method == "full":
+                opened = self.tools.open_lm(str(subject.artefact), None)
+            else:
+                opened = self.tools.open_lm(subject.model, subject.artefact)
+            self._held = (subject, opened)
+        return self._held[1]
+
+    def let_go(self) -> None:
+        """Free the memory of the model held."""
+        if self._held is not None:
+            self._held = None
+            gc.collect()

@@ -1,0 +1,169 @@
+"""The real tools of a run: models, training and rows of this package on this machine.
+
+The one place where the lifecycle meets torch, and only for projects whose models have weights.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tutelage import store
+from tutelage.backends.open import open_lm
+from tutelage.data.load import load
+from tutelage.data.retention import Retention, retention
+from tutelage.data.rows import Loaded, Row
+from tutelage.lifecycle.project import Project
+from tutelage.lifecycle.tools import Facts, Tools
+from tutelage.lm import LM
+from tutelage.machine import describe, memory
+from tutelage.models.open import open_checkpoint
+from tutelage.models.source import parse
+from tutelage.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from tutelage.train.config import TuneConfig
+
+RETENTION_TEXTS = 48
+
+
+def real_tools(
+    project: Project,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    exact: bool = False,
+    threads: int | None = None,
+    progress: Progress = silent,
+    note: Callable[[str], None] = lambda text: None,
+) -> Tools:
+    """Tools that compute on this machine. Raises ConfigError for a device that is not here."""
+    where: dict[str, Any] = {"device": device, "dtype": dtype, "exact": exact, "threads": threads}
+    placed = _placement(project, **where)
+    seed = project.search.seed
+
+    def open_model(source: str, adapter: Path | None) -> LM:
+        return open_lm(source, adapter=adapter, seed=seed, **where)
+
+    def tune(
+        source: str,
+        rows: Sequence[Row],
+        settings: Mapping[str, Any],
+        out: Path,
+        *,
+        progress: Progress,
+        deadline: Callable[[], bool],
+    ) -> dict[str, Any]:
+        from tutelage.train.tune import tune
+
+        config = _config(settings)
+        return tune(
+            source, rows, config, out, progress=progress, note=note, deadline=deadline, **where
+        )
+
+    def predict(source: str, rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, Any]:
+        return _predict(source, rows, _config(settings), where)
+
+    return Tools(
+        open_lm=open_model,
+        describe=lambda source: _describe(source, seed),
+        tune=tune,
+        predict=predict,
+        load_rows=_load_rows,
+        write_pages=_write_pages,
+        machine=lambda: _machine(placed),
+        now=time.monotonic,
+        date=lambda: datetime.now(UTC).isoformat(timespec="seconds"),
+        environment={**placed, "processor": describe.processor(), **_versions()},
+        retention=lambda: _retention(seed),
+        progress=progress,
+        note=note,
+    )
+
+
+def _placement(
+    project: Project, device: str, dtype: str, exact: bool, threads: int | None
+) -> dict[str, Any]:
+    """Device, dtype, threads as resolved; torch is asked only where a model has weights."""
+    if not any(parse(source).has_weights for source in project.models.candidates):
+        return {"device": "elsewhere", "dtype": "unknown", "threads": 0, "exact": exact}
+    from tutelage.machine.device import resolve, use_threads
+
+    count = use_threads(threads)
+    found = resolve(device, dtype, exact)
+    return {"device": found.device, "dtype": found.dtype, "threads": count, "exact": exact}
+
+
+def _describe(source: str, seed: int) -> Facts:
+    parsed = parse(source)
+    if parsed.kind == "scripted":
+        return Facts(store.sha256(parsed.located), tunable=False)
+    if not parsed.has_weights:
+        # What stands behind an address cannot be hashed: a changed server needs a fresh run.
+        return Facts(store.digest(source), tunable=False)
+    checkpoint = open_checkpoint(source, seed=seed)
+    parameters = sum(math.prod(reader.shape) for reader in checkpoint.weights.values())
+    return Facts(checkpoint.fingerprint, parameters, checkpoint.licence)
+
+
+def _predict(
+    source: str, rows: Sequence[Row], config: TuneConfig, where: Mapping[str, Any]
+) -> dict[str, Any]:
+    from tutelage.train.tune import predict, prepare
+
+    run = prepare(source, rows, config, **where)
+    found = predict(source, rows, config, **where)
+    return {
+        "predicted_seconds": found.seconds,
+        "predicted_memory": found.memory,
+        "trained_parameters": run.method.count(run.weights, run.settings),
+    }
+
+
+def _config(settings: Mapping[str, Any]) -> TuneConfig:
+    from tutelage.config import validate
+    from tutelage.train.config import TuneConfig
+
+    return validate(TuneConfig, settings)
+
+
+def _load_rows(source: str, prompt: str | None, completion: str | None) -> Loaded:
+    return load(source, prompt=prompt, completion=completion)
+
+
+def _write_pages(record: dict[str, Any], folder: Path) -> list[Path]:
+    from tutelage.lifecycle.card import write_card
+    from tutelage.lifecycle.report import write_report
+
+    return [write_report(record, folder), write_card(record, folder)]
+
+
+def _retention(seed: int) -> Retention:
+    return retention(None, RETENTION_TEXTS, seed)
+
+
+def _versions() -> dict[str, str | None]:
+    names = ("tutelage", "torch", "tokenizers", "numpy")
+    return {name: describe.package_version(name) for name in names} | {
+        "python": platform.python_version()
+    }
+
+
+def _machine(placed: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "processor": describe.processor(),
+        "cores": describe.cores(),
+        "threads": placed["threads"],
+        "memory_bytes": memory.total(),
+        "device": placed["device"],
+        "dtype": placed["dtype"],
+        "python": platform.python_version(),
+        "torch": describe.package_version("torch") or "none",
+        "tutelage": describe.package_version("tutelage") or "unknown",
+        "commit": describe.commit(),
+    }

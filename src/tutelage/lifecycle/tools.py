@@ -1,0 +1,75 @@
+"""What the ladder works with, handed in as one object: the real things, or fakes in tests.
+
+Knows the shapes of the collaborators and nothing of how they work. `compose.py` puts the real ones
+together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from tutelage.data.retention import Retention
+from tutelage.data.rows import Loaded, Row
+from tutelage.lm import LM
+from tutelage.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a base model before it is used."""
+
+    fingerprint: str
+    """Changes whenever its answers could: hash of weights and configuration, or of the script."""
+    parameters: int | None = None
+    licence: str | None = None
+    tunable: bool = True
+    """False for what has no weights: a server, a script."""
+
+
+class Tune(Protocol):
+    """`train.tune.tune`, with its configuration as plain settings."""
+
+    def __call__(
+        self,
+        source: str,
+        rows: Sequence[Row],
+        settings: Mapping[str, Any],
+        out: Path,
+        *,
+        progress: Progress,
+        deadline: Callable[[], bool],
+    ) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The collaborators of one run."""
+
+    open_lm: Callable[[str, Path | None], LM]
+    """A base model, with an adapter or without; or a tuned model folder."""
+    describe: Callable[[str], Facts]
+    """Opens, and where needed downloads, a source."""
+    tune: Tune
+    predict: Callable[[str, Sequence[Row], Mapping[str, Any]], dict[str, Any]]
+    """`{"predicted_seconds", "predicted_memory", "trained_parameters"}` of a tuning."""
+    load_rows: Callable[[str, str | None, str | None], Loaded]
+    """A data source, with templates for prompt and completion."""
+    write_pages: Callable[[dict[str, Any], Path], Sequence[Path]]
+    """Report and card of a record, written into the run's folder."""
+    machine: Callable[[], dict[str, Any]]
+    """The fields of `record.Machine`."""
+    now: Callable[[], float]
+    """Seconds that only grow."""
+    date: Callable[[], str]
+    """ISO 8601, UTC."""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    """What else results follow from: versions, device, dtype, threads, processor."""
+    retention: Callable[[], Retention] | None = None
+    """Text away from the task, to measure forgetting on; None leaves forgetting unmeasured."""
+    progress: Progress = silent
+    note: Callable[[str], None] = lambda text: None
+    """Told what the user should know while the run runs."""
+    beat_seconds: float | None = 2.0

@@ -1,0 +1,174 @@
+"""Stages that tune: what a tuning is predicted to take, and the tuning itself.
+
+A tuned artefact lies in `candidates/NAME/`, its checkpoints beside it while the work goes on, and
+the stage remembers the artefact's manifest: a damaged artefact is made again. Knows nothing of
+budgets beyond the deadline it hands on.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tutelage import store
+from tutelage.errors import DamagedError
+from tutelage.lifecycle import answering
+from tutelage.lifecycle.bench import Bench
+from tutelage.lifecycle.material import digest
+from tutelage.lifecycle.stages import Result, Stage
+from tutelage.progress import Progress
+
+TRAINING = ("train", "objectives", "peft", "models", "nn", "text", "data/pack.py")
+PLANNING = (*TRAINING, "plan", "machine")
+KEY = "key.json"
+STATE = ".state"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A finished tuning, or with `status` stopped one whose checkpoint waits in the folder."""
+
+    artefact: Path
+    result: dict[str, Any]
+
+    @property
+    def stopped(self) -> bool:
+        return bool(self.result["status"] == "stopped")
+
+
+def settings(bench: Bench, method: str) -> dict[str, Any]:
+    """What `tune` is asked for; all else is the method's default."""
+    return {"method": method, "seed": bench.seed}
+
+
+def predicted(bench: Bench, model: str, method: str) -> Result:
+    """Seconds, bytes by component, and trained parameters, before anything is done."""
+
+    def make() -> Result:
+        return bench.tools.predict(model, bench.material.train, settings(bench, method))
+
+    stage = Stage(f"predict-{method}", _inputs(bench, model, method), make, PLANNING)
+    return bench.stages.run(stage)
+
+
+def known(bench: Bench, model: str, method: str, folder: Path) -> Tuned | None:
+    """The tuning if it was finished before and its artefact is whole."""
+    found = bench.stages.done(_stage(bench, model, method, folder, _unmade))
+    if found is None:
+        return None
+    artefact = _artefact(folder, method)
+    _drop_checkpoints(artefact)
+    return Tuned(artefact, found)
+
+
+def tuned(
+    bench: Bench,
+    model: str,
+    method: str,
+    folder: Path,
+    progress: Progress,
+    deadline: Callable[[], bool],
+) -> Tuned:
+    """Tune, going on from the last checkpoint in `folder` if it belongs to the same work."""
+    artefact = _artefact(folder, method)
+
+    def make() -> Result:
+        bench.let_go()
+        _remove_damaged(artefact)
+        begun = bench.tools.now()
+        result = bench.tools.tune(
+            model,
+            bench.material.train,
+            settings(bench, method),
+            artefact,
+            progress=progress,
+            deadline=deadline,
+        )
+        if result["status"] == "stopped":
+            raise _Stopped(result)
+        return {
+            **result,
+            "wall_seconds": max(bench.tools.now() - begun, float(result["seconds"])),
+            "tokens": answering.train_tokens(bench, model) * float(_epochs(result)),
+            "manifest": store.sha256(artefact / store.MANIFEST),
+        }
+
+    stage = _stage(bench, model, method, folder, make)
+    _own(folder, bench.stages.key(stage))
+    try:
+        result = bench.stages.run(stage)
+    except _Stopped as stopped:
+        return Tuned(artefact, stopped.result)
+    _drop_checkpoints(artefact)
+    return Tuned(artefact, result)
+
+
+def _remove_damaged(artefact: Path) -> None:
+    """Its stage has named the damage already; what is there cannot be gone on from."""
+    if artefact.exists():
+        try:
+            store.verify(artefact)
+        except DamagedError:
+            shutil.rmtree(artefact)
+
+
+def _drop_checkpoints(artefact: Path) -> None:
+    shutil.rmtree(artefact.with_name(artefact.name + STATE), ignore_errors=True)
+
+
+class _Stopped(Exception):
+    """Carries the result of a tuning that the deadline ended past the cache."""
+
+    def __init__(self, result: dict[str, Any]) -> None:
+        super().__init__("stopped")
+        self.result = result
+
+
+def _stage(
+    bench: Bench, model: str, method: str, folder: Path, make: Callable[[], Result]
+) -> Stage:
+    artefact = _artefact(folder, method)
+
+    def check(result: Result) -> None:
+        store.verify(artefact)
+        if store.sha256(artefact / store.MANIFEST) != result["manifest"]:
+            raise DamagedError(f"{artefact} is not what was tuned here", field=str(artefact))
+
+    return Stage(f"tune-{method}", _inputs(bench, model, method), make, TRAINING, check)
+
+
+def _inputs(bench: Bench, model: str, method: str) -> dict[str, Any]:
+    return {
+        "model": bench.facts[model].fingerprint,
+        "train": digest(bench.material.train),
+        "settings": settings(bench, method),
+    }
+
+
+def _artefact(folder: Path, method: str) -> Path:
+    return folder / ("model" if method == "full" else "adapter")
+
+
+def _epochs(result: dict[str, Any]) -> float:
+    """Passes over the rows that were really made."""
+    epochs = result.get("settings", {}).get("epochs")
+    return 1.0 if epochs is None else float(epochs)
+
+
+def _own(folder: Path, key: str) -> None:
+    """Clear the folder of checkpoints and artefacts that belong to other work."""
+    marker = folder / KEY
+    try:
+        same = store.read_json(marker) == {"key": key}
+    except (DamagedError, FileNotFoundError):
+        same = False
+    if not same:
+        shutil.rmtree(folder, ignore_errors=True)
+        store.write_json(marker, {"key": key})
+
+
+def _unmade() -> Result:
+    raise AssertionError("only looked up, never made")
