@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 from cyclopts import Parameter
 
@@ -121,9 +122,15 @@ def stream(lm: LM, request: Request, show_pieces: bool) -> Completion:
         if isinstance(event, Completion):
             return event
         if show_pieces:
-            sys.stdout.write(event.text)
-            sys.stdout.flush()
+            say(event.text, sys.stdout)
     raise WorkError("the model ended without an answer")
+
+
+def say(text: str, out: TextIO) -> None:
+    """Write a piece of an answer. On a terminal control characters are shown, not obeyed: a model
+    may say whatever it was taught to, escape sequences too."""
+    out.write(_CONTROL.sub(_visible, text) if out.isatty() else text)
+    out.flush()
 
 
 def check_sampling(
@@ -161,6 +168,13 @@ def check_limits(max_new_tokens: int, stop: tuple[str, ...]) -> None:
             got="''",
             expected="at least one character",
         )
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def _visible(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()
 
 
 def _out_of_range(flag: str, got: float, expected: str) -> ConfigError:
