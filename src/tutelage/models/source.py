@@ -62,7 +62,7 @@ def parse(text: str) -> Source:
     if colon and scheme in SCHEMES:
         return _PARSERS[scheme](text, rest)
     path = Path(text).expanduser()
-    if path.is_dir():
+    if text and path.is_dir():
         return _folder(text, path)
     if path.suffix.lower() == ".gguf":
         if not path.is_file():
