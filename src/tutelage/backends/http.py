@@ -9,12 +9,12 @@ are the server's, 0 where it tells none. The prompt's length before asking is no
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from functools import cached_property
 from typing import Any
 
 from tutelage.backends.echo import add_up, echo_request, first_choice, log_probabilities
+from tutelage.backends.parallel import each
 from tutelage.backends.wire import Refused, Wire
 from tutelage.errors import RequestError, SourceError, TutelageError, WorkError, did_you_mean
 from tutelage.lm import (
@@ -81,8 +81,8 @@ class HttpLM:
                 got="score",
                 expected="a server whose /completions takes echo and logprobs",
             )
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(pool.map(self._score, pairs))
+        scored = dict(each(self._score, pairs, AT_ONCE))
+        return [scored[number] for number in range(len(pairs))]
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """One vector a text, from /embeddings."""
@@ -118,22 +118,13 @@ class HttpLM:
     def _at_once(
         self, requests: Sequence[Request], cancelled: Callable[[int], bool]
     ) -> Iterator[Event]:
-        pool = ThreadPoolExecutor(AT_ONCE)
-        try:
-            running = {
-                pool.submit(self._whole, index, request, cancelled)
-                for index, request in enumerate(requests)
-            }
-            while running:
-                done: set[Future[Completion]]
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    completion = future.result()
-                    if completion.text:
-                        yield Piece(completion.index, completion.text)
-                    yield completion
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        def ask(numbered: tuple[int, Request]) -> Completion:
+            return self._whole(*numbered, cancelled)
+
+        for _, completion in each(ask, enumerate(requests), AT_ONCE):
+            if completion.text:
+                yield Piece(completion.index, completion.text)
+            yield completion
 
     def _whole(self, index: int, request: Request, cancelled: Callable[[int], bool]) -> Completion:
         if cancelled(index):

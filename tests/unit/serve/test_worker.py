@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from typing import Any
 
 import httpx2
 
+from tutelage.backends.scripted import Rule, ScriptedLM
 from tutelage.errors import MemoryLimitError, RequestError, SourceError
 from tutelage.serve.run import HttpServer, bind, url
 
@@ -42,6 +44,20 @@ def test_the_line_is_bounded_and_the_answers_come_in_turn() -> None:
         assert [response.status_code for response in found] == [200] * 3
         assert [request.prompt for request in lm.seen] == ["1", "2", "3"]
         assert ask_after(lm, address).status_code == 200
+
+
+def test_many_at_once_each_get_their_own_answer() -> None:
+    rules = [Rule(re.compile(f"^{number}$"), f"this is {number}") for number in range(60)]
+
+    def one(number: int) -> str:
+        found = ask(address, prompt=str(number), stream=False).json()
+        return str(found["choices"][0]["text"])
+
+    with (
+        serving({"model": ScriptedLM(rules)}, waiting=60) as address,
+        ThreadPoolExecutor(60) as pool,
+    ):
+        assert list(pool.map(one, range(60))) == [f"this is {number}" for number in range(60)]
 
 
 def test_a_client_that_hangs_up_ends_its_answer() -> None:
