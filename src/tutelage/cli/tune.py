@@ -1,0 +1,217 @@
+"""`tutelage tune MODEL --data F --method NAME --out DIR`: tune once, or say what it would take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from tutelage.cli.shared import Shared, progress
+from tutelage.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from tutelage.data.rows import Loaded
+    from tutelage.train.config import TuneConfig
+
+FORGETTING_TEXTS = 48
+Json = dict[str, Any]
+
+
+def tune(
+    model: str,
+    *,
+    data: str,
+    method: str = "lora",
+    out: Path | None = None,
+    role: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
+    rank: int | None = None,
+    alpha: float | None = None,
+    steps: int | None = None,
+    epochs: float = 1.0,
+    learning_rate: float | None = None,
+    batch_tokens: int | None = None,
+    micro_batches: int | None = None,
+    checkpointing: bool = False,
+    prompt: str | None = None,
+    completion: str | None = None,
+    strict: bool = False,
+    skip_forgetting: bool = False,
+    dry_run: bool = False,
+    shared: Shared | None = None,
+) -> Json:
+    """Tune a model on rows and write an adapter or a model folder. Killed, it goes on.
+
+    Parameters
+    ----------
+    model
+        A model source: folder, FILE.gguf, pypi:, hf:, preset:.
+    data
+        Rows with a prompt and an answer: .jsonl .csv .parquet, a folder of them, hf: or builtin:.
+    method
+        lora, or full for all weights.
+    out
+        The folder to write; must not exist.
+    role
+        Linears that get an adapter, as attn.q; may be given several times.
+    rank
+        Rank of the adapters.
+    alpha
+        Their scale, divided by the rank.
+    steps
+        Updates, instead of epochs.
+    epochs
+        Passes over the rows.
+    learning_rate
+        The highest of the schedule.
+    batch_tokens
+        Tokens of one update.
+    micro_batches
+        Cut each update into this many parts: less memory, the same mathematics.
+    checkpointing
+        Keep less and compute it twice: less memory, more time.
+    prompt
+        Template over a row's fields, as "Summarize: {text}".
+    completion
+        Template of the answer.
+    strict
+        Stop at the first row that cannot be used instead of setting it aside.
+    skip_forgetting
+        Do not measure how much the model lost elsewhere.
+    dry_run
+        Only say what it would take.
+    """
+    shared = shared or Shared()
+    from tutelage.data.load import load
+
+    if out is None and not dry_run:
+        raise ConfigError("--out is missing", field="--out", expected="a folder to write")
+    asked = {
+        "method": method,
+        "roles": role or None,
+        "rank": rank,
+        "alpha": alpha,
+        "steps": steps,
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "batch_tokens": batch_tokens,
+        "micro_batches": micro_batches,
+        "checkpointing": checkpointing,
+        "seed": shared.seed or 0,
+    }
+    config = _config(asked)
+    loaded = load(data, prompt=prompt, completion=completion, strict=strict)
+    if dry_run:
+        return _plan(model, loaded, config, out, shared)
+    assert out is not None
+    result = _tuned(model, loaded, config, out, shared)
+    if not skip_forgetting:
+        result["forgetting"] = _forgetting(model, out, method, shared)
+    return result
+
+
+def show(result: Json) -> None:
+    """Print what was done, or would be, and what to do next."""
+    predicted = result["predicted_peak_bytes"] / 1e9
+    print(f"{result['method']}: {result['trained_parameters']:,} trained parameters")
+    print(f"{result['rows']['used']} rows, {result['trained_tokens']:,} trained tokens")
+    if result["rows"]["set_aside"]:
+        print(f"{result['rows']['set_aside']} rows set aside")
+    if result["seconds"] is None:
+        print(f"about {result['predicted_seconds']:.0f} s and {predicted:.2f} GB; nothing was done")
+        return
+    loss = result["loss"]
+    if loss is not None:
+        print(f"loss {loss['first']:.3f} -> {loss['last']:.3f} nats per token")
+    print(
+        f"{result['seconds']:.1f} s, {result['peak_bytes'] / 1e9:.2f} GB of {predicted:.2f} planned"
+    )
+    if result["forgetting"]:
+        lost = result["forgetting"]
+        print(
+            f"forgetting {lost['value']:+.3f} ({lost['low']:+.3f} to {lost['high']:+.3f}) "
+            "nats per token on other text"
+        )
+    print(f"written to {result['out']}")
+
+
+def _config(asked: Json) -> TuneConfig:
+    from tutelage.config import validate
+    from tutelage.train.config import TuneConfig
+
+    given = {key: value for key, value in asked.items() if value is not None}
+    return validate(TuneConfig, given, where="tune")
+
+
+def _tuned(model: str, loaded: Loaded, config: TuneConfig, out: Path, shared: Shared) -> Json:
+    from tutelage.train.tune import tune as run
+
+    done = run(model, loaded.rows, config, out, progress=progress(shared), **_where(shared))
+    return {
+        "out": str(out),
+        "method": done["method"],
+        "trained_parameters": done["trained_parameters"],
+        "trained_tokens": done["trained_tokens"],
+        "rows": _rows(loaded, done["rows"]["used"]),
+        "loss": done["loss"],
+        "seconds": done["seconds"],
+        "peak_bytes": done["peak_bytes"],
+        "predicted_seconds": done["predicted_seconds"],
+        "predicted_peak_bytes": done["predicted_peak_bytes"],
+        "forgetting": None,
+        "settings": done["settings"],
+    }
+
+
+def _plan(model: str, loaded: Loaded, config: TuneConfig, out: Path | None, shared: Shared) -> Json:
+    from tutelage.train.tune import predict, prepare
+
+    run = prepare(model, loaded.rows, config, **_where(shared))
+    found = predict(model, loaded.rows, config, **_where(shared))
+    return {
+        "out": None if out is None else str(out),
+        "method": run.method.name,
+        "trained_parameters": run.method.count(run.weights, run.settings),
+        "trained_tokens": sum(len(row.completion) for step in run.steps for row in step),
+        "rows": _rows(loaded, len(run.examples)),
+        "loss": None,
+        "seconds": None,
+        "peak_bytes": None,
+        "predicted_seconds": found.seconds,
+        "predicted_peak_bytes": found.peak_bytes,
+        "predicted_memory": found.memory,
+        "forgetting": None,
+        "settings": run.config.model_dump(),
+    }
+
+
+def _rows(loaded: Loaded, used: int) -> dict[str, int]:
+    """Every row is used or set aside, by the data's own faults or for training."""
+    return {"used": used, "set_aside": loaded.total - used}
+
+
+def _forgetting(model: str, out: Path, method: str, shared: Shared) -> Json | None:
+    """Rise of loss on other text; None where this machine has none to measure on."""
+    from tutelage.backends.open import open_lm
+    from tutelage.data.retention import retention
+    from tutelage.evaluate.forgetting import pairs_of, rise, text_scores
+
+    where = {**_where(shared), "seed": shared.seed or 0}
+    try:
+        pairs = pairs_of(retention(None, FORGETTING_TEXTS, 0).texts)
+    except DataError:
+        return None
+    before = text_scores(open_lm(model, **where), pairs)
+    whole = method == "full"
+    tuned = open_lm(str(out) if whole else model, adapter=None if whole else out, **where)
+    measured, _ = rise(before, text_scores(tuned, pairs), shared.seed or 0)
+    return dict(measured)
+
+
+def _where(shared: Shared) -> Json:
+    return {
+        "device": shared.device,
+        "dtype": shared.dtype,
+        "exact": shared.exact,
+        "threads": shared.threads,
+    }
