@@ -44,11 +44,22 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a pack's tokens stand in its buckets: `back` finds each token's own slot."""
+    """How a pack's tokens stand in its buckets: `back` finds each token's own slot; tokens that only
+    fill the pack up find the slot after the last, which holds zeros in both directions."""
 
     buckets: tuple[Bucket, ...]
     back: Int[Tensor, "N"]
     prefix: int
+
+    @staticmethod
+    def of(plan: Any, device: str = "cpu") -> Layout:
+        """From the plain arrays of `data/pack.py`."""
+        buckets = (
+            Bucket(torch.from_numpy(b.index).to(device), torch.from_numpy(b.owned).to(device),
+                   b.rows, b.length)
+            for b in plan.buckets
+        )  # fmt: skip
+        return Layout(tuple(buckets), torch.from_numpy(plan.back).to(device), plan.prefix)
 
 
 class PackedAttention:
@@ -72,7 +83,7 @@ class PackedAttention:
                 *rows, is_causal=True, enable_gqa=q.shape[1] != k.shape[1]
             )
             parts.append(mixed.transpose(1, 2).reshape(-1, *q.shape[1:]))
-        return torch.cat(parts).index_select(0, self.layout.back)
+        return _put_back(parts, self.layout)
 
 
 class _PackedFunction(torch.autograd.Function):
@@ -85,7 +96,7 @@ class _PackedFunction(torch.autograd.Function):
             mixed, lse = rectangle(*(_gather(x, bucket) for x in (q, k, v)), True, compiled)
             parts.append(mixed.reshape(-1, *q.shape[1:]))
             sums.append(lse)
-        y = torch.cat(parts).index_select(0, layout.back)
+        y = _put_back(parts, layout)
         ctx.save_for_backward(q, k, v, y, *sums)
         ctx.layout, ctx.compiled = layout, compiled
         return y
@@ -101,9 +112,7 @@ class _PackedFunction(torch.autograd.Function):
             for bucket, lse in zip(layout.buckets, sums, strict=True)
         ]
         flat = [
-            torch.cat([part[i].reshape(-1, *x.shape[1:]) for part in parts]).index_select(
-                0, layout.back
-            )
+            _put_back([part[i].reshape(-1, *x.shape[1:]) for part in parts], layout)
             for i, x in enumerate((q, k, v))
         ]
         if layout.prefix:
@@ -144,3 +153,9 @@ def _bucket_backward(
 
 def _gather(x: Float[Tensor, "N heads D"], bucket: Bucket) -> Float[Tensor, "B T heads D"]:
     return x.index_select(0, bucket.index).view(bucket.rows, bucket.length, *x.shape[1:])
+
+
+def _put_back(parts: list[Float[Tensor, "BT heads D"]], layout: Layout) -> Tensor:
+    """[N heads D]: each token's value from its own slot, zeros for filling."""
+    zero = parts[0].new_zeros(1, *parts[0].shape[1:])
+    return torch.cat([*parts, zero]).index_select(0, layout.back)

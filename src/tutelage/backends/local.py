@@ -1,0 +1,233 @@
+"""A model on this machine behind the seam: text to tokens, tokens to text, and everything between.
+
+Holds the renderer (chat template), the engine (generation) and the scorer. A run folder's `model/`
+says in `tutelage.json` which base, adapter and few-shot turns make up the recommended candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tutelage import store
+from tutelage.data.pack import Example
+from tutelage.errors import GuardError, RequestError, SourceError, TutelageError
+from tutelage.generate.engine import Engine, Job
+from tutelage.generate.score import score
+from tutelage.lm import Capabilities, Completion, Event, Message, Piece, Prompt, Request, Score
+from tutelage.machine.device import resolve, use_threads
+from tutelage.models.build import build
+from tutelage.models.checkpoint import Checkpoint
+from tutelage.models.decoder import Decoder
+from tutelage.models.open import open_checkpoint
+from tutelage.models.source import parse
+from tutelage.peft import lora
+from tutelage.text.render import Renderer
+
+PROGRAM = "tutelage.json"
+
+
+class LocalLM:
+    """An `lm.LM` over a model in this process. `before` are turns put before every conversation."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        model: Decoder,
+        *,
+        exact: bool = False,
+        before: tuple[Message, ...] = (),
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.model = model
+        self.exact = exact
+        self.before = before
+        self.renderer = Renderer(checkpoint.tokenizer)
+        self.engine = Engine(model, exact=exact)
+
+    @classmethod
+    def open(
+        cls,
+        source: str,
+        *,
+        adapter: Path | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        exact: bool = False,
+        threads: int | None = None,
+        seed: int = 0,
+    ) -> LocalLM:
+        """Open any source that has weights, with an adapter if given. Raises SourceError."""
+        placement = resolve(device, dtype, exact)
+        use_threads(threads)
+        program = _program(source)
+        checkpoint = open_checkpoint(program.base, seed=seed)
+        if program.fingerprint not in (None, checkpoint.fingerprint):
+            raise GuardError(
+                f"{program.base} is not the model that {source} was made from",
+                field="fingerprint",
+                got=checkpoint.fingerprint,
+                expected=program.fingerprint,
+            )
+        model = build(checkpoint, placement.dtype, placement.device)
+        chosen = adapter or program.adapter
+        if chosen is not None:
+            lora.read(model, checkpoint, chosen)
+            lora.merge(model)
+        return cls(checkpoint, model, exact=exact, before=program.messages)
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            name=self.checkpoint.source,
+            score=True,
+            chat=self.renderer.chat,
+            context=self.model.context,
+        )
+
+    def count_tokens(self, prompt: Prompt) -> int:
+        return len(self.renderer.prompt_ids(self._with_turns(prompt)))
+
+    def generate(
+        self, requests: Sequence[Request], cancelled: Callable[[int], bool] | None = None
+    ) -> Iterator[Event]:
+        """Events as tokens arrive; see `lm.LM`. Raises RequestError for a prompt that is too long
+        before anything is generated."""
+        prompts = self._prompts([request.prompt for request in requests])
+        ends = self.checkpoint.tokenizer.eos_ids
+        jobs, streams = [], []
+        for index, (request, ids) in enumerate(zip(requests, prompts, strict=True)):
+            limit = self._room(index, len(ids), request.max_new_tokens)
+            jobs.append(Job(tuple(ids), limit, ends, request.sampling))
+            streams.append(_Stream(index, len(ids), request.stop, self.checkpoint.tokenizer))
+        for token in self.engine.run(jobs):
+            stream = streams[token.index]
+            if token.token is not None and not stream.finished:
+                yield from stream.push(token.token)
+            if stream.finished and token.finish is None:
+                self.engine.stopped.add(token.index)
+                continue
+            if token.finish is not None:
+                yield from stream.end("stop" if stream.finished else token.finish)
+            elif cancelled is not None and cancelled(token.index):
+                self.engine.stopped.add(token.index)
+
+    def score(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Score]:
+        """Sum of log-probabilities of each continuation, in nats."""
+        examples = []
+        for index, (prompt, continuation) in enumerate(pairs):
+            ids, more = self.renderer.continuation_ids(self._with_turns(prompt), continuation)
+            if not ids or not more:
+                raise RequestError(
+                    "nothing to score", field=f"pair {index}", got=repr(continuation[:40])
+                )
+            self._room(index, len(ids) + len(more) - 1, 1)
+            examples.append(Example(tuple(ids), tuple(more)))
+        return [
+            Score(sum(found.log_probabilities), len(found.greedy), all(found.greedy))
+            for found in score(self.model, examples, self.exact)
+        ]
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        raise RequestError("this model gives no embeddings", field="embed", got=self.model_name)
+
+    @property
+    def model_name(self) -> str:
+        return self.checkpoint.source
+
+    def _with_turns(self, prompt: Prompt) -> Prompt:
+        return prompt if isinstance(prompt, str) else (*self.before, *prompt)
+
+    def _prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        rendered = self.renderer.prompt_ids_each([self._with_turns(p) for p in prompts])
+        ids: list[list[int]] = []
+        for result in rendered:
+            if isinstance(result, TutelageError):
+                raise result
+            ids.append(result)
+        return ids
+
+    def _room(self, index: int, used: int, wanted: int) -> int:
+        """New tokens that fit after `used`; the context is a limit that is said, not cut to."""
+        room = self.model.context - used
+        if room < 1 or used < 1:
+            raise RequestError(
+                "the prompt does not fit the model's context" if used else "the prompt is empty",
+                field=f"prompt {index}",
+                got=f"{used} tokens",
+                expected=f"1 to {self.model.context - 1}",
+            )
+        return min(wanted, room)
+
+
+class _Stream:
+    """The text of one answer as its tokens come, held back where a stop text may be beginning."""
+
+    def __init__(self, index: int, prompt: int, stop: tuple[str, ...], tokenizer: Any) -> None:
+        self.index, self.prompt, self.stop = index, prompt, stop
+        self.decoder = tokenizer.decoder()
+        self.tokens: list[int] = []
+        self.text = ""
+        self.shown = 0
+        self.finished = False
+
+    def push(self, token: int) -> Iterator[Piece]:
+        self.tokens.append(token)
+        self._take(self.decoder.push(token))
+        held = 0 if self.finished else max((_overlap(self.text, s) for s in self.stop), default=0)
+        yield from self._show(len(self.text) - held)
+
+    def end(self, reason: Any) -> Iterator[Event]:
+        if not self.finished:
+            self._take(self.decoder.flush())
+        yield from self._show(len(self.text))
+        final = "stop" if self.finished else reason
+        yield Completion(
+            self.index, self.text, final, self.prompt, len(self.tokens), tuple(self.tokens)
+        )
+
+    def _take(self, new: str) -> None:
+        self.text += new
+        found = [at for s in self.stop if (at := self.text.find(s)) >= 0]
+        if found:
+            self.text, self.finished = self.text[: min(found)], True
+
+    def _show(self, until: int) -> Iterator[Piece]:
+        if until > self.shown:
+            yield Piece(self.index, self.text[self.shown : until])
+            self.shown = until
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest end of `text` that `stop` begins with."""
+    for length in range(min(len(stop) - 1, len(text)), 0, -1):
+        if text.endswith(stop[:length]):
+            return length
+    return 0
+
+
+@dataclass(frozen=True)
+class _Program:
+    """What a source stands for: a base model, and for runs what goes on top of it."""
+
+    base: str
+    adapter: Path | None = None
+    messages: tuple[Message, ...] = field(default=())
+    fingerprint: str | None = None
+
+
+def _program(source: str) -> _Program:
+    found = parse(source)
+    if found.kind != "run" and not (found.kind == "folder" and (found.located / PROGRAM).is_file()):
+        return _Program(source)
+    path = found.located / PROGRAM
+    if not path.is_file():
+        raise SourceError(f"{source} recommends no model yet", field=str(path))
+    raw = store.read_json(path)
+    if "messages" not in raw:  # a tuned model folder of `tutelage tune`: a plain model
+        return _Program(source)
+    base = str(found.located / "model") if raw.get("base") == "model" else raw["base"]
+    adapter = found.located / raw["adapter"] if raw.get("adapter") else None
+    messages = tuple(Message(m["role"], m["content"]) for m in raw["messages"])
+    return _Program(base, adapter, messages, raw.get("fingerprint"))

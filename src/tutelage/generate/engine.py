@@ -1,0 +1,204 @@
+"""Many prompts answered at once: tokens in, tokens out.
+
+Prompts are read packed (`data/pack.py`), what they all begin with only once; answers are decoded
+one token a row and step. A row that ends frees its slot, and waiting prompts take free slots in
+groups. Knows token ids alone: text, templates and stop texts are `backends/local.py`'s.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from tutelage.data.pack import Example, common_prefix, pack
+from tutelage.generate.sample import choose
+from tutelage.lm import FinishReason, Sampling
+from tutelage.models.decoder import Decoder
+from tutelage.nn.cache import Cache, DecodeStep, FillPrefix, ReadPrompts
+from tutelage.nn.packed import Layout
+
+READ_TOKENS = 2048
+"""Prompt tokens read in one forward pass."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One prompt; the answer ends at a token in `ends` (not given out) or at the limit."""
+
+    prompt: tuple[int, ...]
+    max_new_tokens: int
+    ends: frozenset[int]
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True)
+class Token:
+    """What happened to job `index`: a new token (None at an end token), and whether it is over."""
+
+    index: int
+    token: int | None
+    finish: FinishReason | None
+
+
+@dataclass
+class _Row:
+    index: int
+    job: Job
+    token: int
+    made: int
+    generator: torch.Generator | None
+
+
+class Engine:
+    """Continuous batching over one model.
+
+    `slots` rows at most are decoded together, fewer where their caches would exceed `cache_bytes`.
+    `exact` answers one job after the other and shares nothing, so that no answer depends on its
+    company.
+    """
+
+    def __init__(
+        self, model: Decoder, *, slots: int = 64, cache_bytes: int = 600_000_000,
+        exact: bool = False,
+    ) -> None:  # fmt: skip
+        self.model = model
+        self.slots = 1 if exact else slots
+        self.cache_bytes = cache_bytes
+        self.exact = exact
+        self.stopped: set[int] = set()
+        """Jobs whose reader wants no more; looked at before each step."""
+        self._waiting: deque[tuple[int, Job]] = deque()
+        self._rows: list[_Row | None] = []
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Token]:
+        """Answer all jobs; each ends with one Token that has `finish` set."""
+        if not jobs:
+            return
+        self.stopped.clear()
+        prefix = 0 if self.exact else common_prefix([job.prompt for job in jobs])
+        order = range(len(jobs)) if self.exact else _by_length(jobs)
+        self._waiting = deque((i, jobs[i]) for i in order)
+        with torch.inference_mode():
+            cache = self._cache(jobs, prefix)
+            if prefix:
+                self._read_prefix(cache, jobs[0].prompt[:prefix])
+            self._rows = [None] * cache.slots
+            while self._waiting or any(self._rows):
+                yield from self._admit(cache, prefix)
+                yield from self._drop_stopped()
+                cache = self._compact(cache)
+                if any(self._rows):
+                    yield from self._decode(cache)
+
+    def _cache(self, jobs: Sequence[Job], prefix: int) -> Cache:
+        weight = self.model.embed.weight
+        like = torch.empty(0, dtype=self.model.compute, device=weight.device)
+        shape = self._key_shape()
+        layers = len(self.model.blocks)
+        room = max(len(job.prompt) - prefix + job.max_new_tokens for job in jobs)
+        each = Cache.bytes_per_slot(layers, room, shape, like.element_size())
+        slots = max(1, min(self.slots, len(jobs), self.cache_bytes // each))
+        return Cache(layers, slots, room, shape, like)
+
+    def _key_shape(self) -> tuple[int, int]:
+        heads = self.model.blocks[0].attn.heads
+        return heads.key_value, heads.width
+
+    def _read_prefix(self, cache: Cache, ids: tuple[int, ...]) -> None:
+        tokens = self._tensor(ids)
+        last = self._tensor([len(ids) - 1])
+        positions = torch.arange(len(ids), device=tokens.device)
+        self.model.hidden(tokens, positions, FillPrefix(cache), last)
+
+    def _admit(self, cache: Cache, prefix: int) -> Iterator[Token]:
+        """Read waiting prompts into free slots, a quarter of all slots at a time or more."""
+        free = [slot for slot, row in enumerate(self._rows) if row is None]
+        if not self._waiting or len(free) < max(1, len(self._rows) // 4):
+            return
+        while free and self._waiting:
+            group: list[tuple[int, int, Job]] = []
+            tokens = 0
+            while free and self._waiting:
+                need = len(self._waiting[0][1].prompt) - prefix
+                if group and tokens + need > READ_TOKENS:
+                    break
+                index, job = self._waiting.popleft()
+                group.append((free.pop(0), index, job))
+                tokens += need
+            logits = self._read(cache, prefix, group)
+            for (slot, index, job), row_logits in zip(group, logits, strict=True):
+                generator = None
+                if job.sampling.temperature:
+                    generator = torch.Generator().manual_seed(job.sampling.seed)
+                row = _Row(index, job, 0, 0, generator)
+                self._rows[slot] = row
+                yield self._advance(slot, row, row_logits)
+
+    def _read(self, cache: Cache, prefix: int, group: list[tuple[int, int, Job]]) -> Tensor:
+        """Logits after each prompt of the group, whose keys are now in their slots."""
+        plan = pack([Example(job.prompt[prefix:], (0,)) for _, _, job in group], share=False)
+        ids = self._tensor(plan.ids)
+        places = self._tensor(plan.positions)
+        lengths = [len(job.prompt) - prefix for _, _, job in group]
+        slots = self._tensor([slot for slot, _, _ in group])
+        of_token = torch.repeat_interleave(slots, self._tensor(lengths))
+        attend = ReadPrompts(cache, Layout.of(plan, str(ids.device)), of_token, places)
+        hidden = self.model.hidden(ids, places + prefix, attend, self._tensor(plan.select))
+        cache.lengths[slots] = self._tensor(lengths)
+        return self.model.logits(hidden)
+
+    def _decode(self, cache: Cache) -> Iterator[Token]:
+        rows = self._rows
+        ids = self._tensor([row.token if row else 0 for row in rows])
+        positions = cache.lengths + cache.prefix_length
+        logits = self.model.logits(self.model.hidden(ids, positions, DecodeStep(cache)))
+        alive = self._tensor([1 if row else 0 for row in rows])
+        cache.lengths += alive
+        greedy = logits.argmax(-1).tolist()
+        for slot, row in enumerate(rows):
+            if row is not None:
+                known = greedy[slot] if not row.job.sampling.temperature else None
+                yield self._advance(slot, row, logits[slot], known)
+
+    def _advance(self, slot: int, row: _Row, logits: Tensor, known: int | None = None) -> Token:
+        """Choose the row's next token; free its slot if that ends it."""
+        token = choose(logits, row.job.sampling, row.generator) if known is None else known
+        row.token, row.made = token, row.made + 1
+        if token in row.job.ends:
+            self._rows[slot] = None
+            return Token(row.index, None, "stop")
+        if row.made >= row.job.max_new_tokens:
+            self._rows[slot] = None
+            return Token(row.index, token, "length")
+        return Token(row.index, token, None)
+
+    def _drop_stopped(self) -> Iterator[Token]:
+        if not self.stopped:
+            return
+        for index, job in [waiting for waiting in self._waiting if waiting[0] in self.stopped]:
+            self._waiting.remove((index, job))
+            yield Token(index, None, "cancelled")
+        for slot, row in enumerate(self._rows):
+            if row is not None and row.index in self.stopped:
+                self._rows[slot] = None
+                yield Token(row.index, None, "cancelled")
+
+    def _compact(self, cache: Cache) -> Cache:
+        """Once nothing waits, decode only the rows still alive (in steps, copying is not free)."""
+        alive = [slot for slot, row in enumerate(self._rows) if row is not None]
+        if self._waiting or not alive or len(alive) > 0.7 * len(self._rows):
+            return cache
+        cache.keep(self._tensor(alive))
+        self._rows = [self._rows[slot] for slot in alive]
+        return cache
+
+    def _tensor(self, values: Sequence[int] | object) -> Tensor:
+        return torch.as_tensor(values, dtype=torch.long, device=self.model.embed.weight.device)
+
+
+def _by_length(jobs: Sequence[Job]) -> list[int]:
+    return sorted(range(len(jobs)), key=lambda i: len(jobs[i].prompt))

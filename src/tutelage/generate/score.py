@@ -1,0 +1,63 @@
+"""Log-probabilities of given continuations, read in packs without generating anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from tutelage.data.pack import Example, batch, pack
+from tutelage.models.decoder import Decoder
+from tutelage.nn.packed import Layout, PackedAttention
+
+PACK_TOKENS = 2048
+CHUNK = 256
+"""Positions whose logits are in memory at once."""
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """For each token of a continuation: its log-probability, and whether it was the likeliest."""
+
+    log_probabilities: tuple[float, ...]
+    greedy: tuple[bool, ...]
+
+
+def score(model: Decoder, examples: Sequence[Example], exact: bool = False) -> list[TokenScores]:
+    """Score every example's completion after its prompt, in nats.
+
+    `exact` reads each example alone, so that nothing depends on what shares the pack.
+    """
+    order = sorted(range(len(examples)), key=lambda i: examples[i].inputs)
+    steps = [[i] for i in order] if exact else batch(examples, order, PACK_TOKENS)
+    results: list[TokenScores | None] = [None] * len(examples)
+    with torch.inference_mode():
+        for rows in steps:
+            for row, scores in zip(rows, _score([examples[i] for i in rows], model), strict=True):
+                results[row] = scores
+    return [scores for scores in results if scores is not None]
+
+
+def _score(examples: list[Example], model: Decoder) -> list[TokenScores]:
+    device = str(model.embed.weight.device)
+    plan = pack(examples)
+    ids, positions, select, labels = (
+        torch.from_numpy(x).to(device) for x in (plan.ids, plan.positions, plan.select, plan.labels)
+    )
+    attend = PackedAttention(Layout.of(plan, device))
+    hidden = model.hidden(ids, positions, attend, select)
+    values: list[float] = []
+    likeliest: list[bool] = []
+    for part, wanted in zip(hidden.split(CHUNK), labels.split(CHUNK), strict=True):
+        logits = model.logits(part)
+        chosen = logits.gather(1, wanted[:, None])[:, 0]
+        values += (chosen - torch.logsumexp(logits, dim=-1)).tolist()
+        likeliest += (logits.argmax(-1) == wanted).tolist()
+    scores: list[TokenScores] = []
+    start = 0
+    for example in examples:
+        end = start + len(example.completion)
+        scores.append(TokenScores(tuple(values[start:end]), tuple(likeliest[start:end])))
+        start = end
+    return scores

@@ -1,0 +1,51 @@
+"""Full tuning: every weight is trained, kept as a float32 master."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tutelage.errors import ConfigError
+from tutelage.models.build import hf_state
+from tutelage.models.checkpoint import Checkpoint
+from tutelage.models.decoder import Decoder
+from tutelage.models.save import write_model
+from tutelage.models.spec import Weight
+from tutelage.peft._method import Method, Settings
+
+
+def resolve(settings: Settings, weights: Sequence[Weight]) -> Settings:
+    """Full tuning has no settings of its own. Raises ConfigError if given any."""
+    for name, value in settings.model_dump().items():
+        if value is not None:
+            raise ConfigError(
+                f"full tuning trains every weight and has no {name}", field=name, got=value
+            )
+    return settings
+
+
+def attach(model: Decoder, settings: Settings, seed: int) -> None:
+    """Make float32 masters of all weights; activations stay in the model's compute type."""
+    model.float()
+    model.requires_grad_(True)
+
+
+def count(weights: Sequence[Weight], settings: Settings) -> int:
+    return sum(weight.count for weight in weights)
+
+
+def write(model: Decoder, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:
+    """An ordinary model folder, in the type the tuned model was used in: what was measured is what
+    is stored, at half the bytes of the masters where that is a 16-bit type."""
+    dtype = str(model.compute).removeprefix("torch.")
+    write_model(hf_state(model, checkpoint), checkpoint, folder, dtype=dtype)
+
+
+METHOD = Method(
+    name="full",
+    adapter=False,
+    learning_rate=5e-5,
+    resolve=resolve,
+    attach=attach,
+    count=count,
+    write=write,
+)

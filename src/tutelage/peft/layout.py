@@ -1,0 +1,97 @@
+"""Adapters on disk in PEFT's own layout: either library opens the other's.
+
+    adapter_config.json          what it is and what it is for
+    adapter_model.safetensors    base_model.model.<Hugging Face module name>.<part>.weight
+
+Knows files, names and refusals; what the tensors mean is each method's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tutelage import store
+from tutelage.errors import DamagedError, SourceError
+from tutelage.models.checkpoint import Checkpoint
+from tutelage.models.spec import layout
+
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+PREFIX = "base_model.model."
+
+
+def write_adapter(
+    folder: Path, config: Mapping[str, Any], tensors: Mapping[tuple[str, str], Tensor]
+) -> None:
+    """Write the pair of files. `tensors` maps (Hugging Face module name, part) to values."""
+    folder.mkdir(parents=True, exist_ok=True)
+    named = {
+        f"{PREFIX}{stem}.{part}.weight": tensor.detach().cpu().contiguous()
+        for (stem, part), tensor in tensors.items()
+    }
+    save_file(named, folder / WEIGHTS, metadata={"format": "pt"})
+    store.write_json(folder / CONFIG, dict(config))
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The adapter's configuration. Raises SourceError if the folder is no adapter, DamagedError if
+    it has our manifest and is not what was written."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise SourceError(f"{folder} is not an adapter", field=str(path), expected="a file")
+    if (folder / store.MANIFEST).exists():
+        store.verify(folder)
+    config: dict[str, Any] = store.read_json(path)
+    return config
+
+
+def refuse(config: Mapping[str, Any], honoured: Mapping[str, Any], folder: Path) -> None:
+    """Raise SourceError at the first setting that asks for what is not honoured here."""
+    for key, value in honoured.items():
+        if config.get(key, value) not in (value, None, [], {}):
+            raise SourceError(
+                "the adapter uses a setting that is not honoured",
+                field=f"{folder / CONFIG}: {key}",
+                got=config[key],
+                expected=value,
+            )
+
+
+def read_tensors(folder: Path, parts: tuple[str, ...]) -> dict[str, dict[str, Tensor]]:
+    """Hugging Face module name -> part -> values, every module with all of `parts`."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise SourceError(f"{folder} lacks its weights", field=str(path), expected="a file")
+    try:
+        tensors: Mapping[str, Tensor] = load_file(path)
+    except Exception as error:  # safetensors raises its own kind and OSError
+        raise DamagedError(f"{path} cannot be read: {error}", field=str(path)) from None
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        stem, _, part = name.removesuffix(".weight").rpartition(".")
+        if not stem.startswith(PREFIX) or part not in parts:
+            raise SourceError("not a weight of this kind of adapter", field=str(path), got=name)
+        found.setdefault(stem.removeprefix(PREFIX), {})[part] = tensor
+    for stem, have in found.items():
+        if set(have) != set(parts):
+            raise SourceError(
+                "the adapter is incomplete",
+                field=f"{path}: {stem}",
+                got=", ".join(have),
+                expected=", ".join(parts),
+            )
+    return found
+
+
+def module_names(checkpoint: Checkpoint) -> dict[str, str]:
+    """Our module path -> Hugging Face's module name."""
+    return {
+        weight.path.removesuffix(".weight"): weight.hf_name.removesuffix(".weight")
+        for weight in layout(checkpoint.config)
+        if weight.path.endswith(".weight")
+    }

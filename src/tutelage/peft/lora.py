@@ -1,0 +1,224 @@
+"""LoRA: a low-rank update beside frozen linear maps.
+
+    y = W x + (alpha / R) B A x,      A [R, in] uniform in +-1/sqrt(in),  B [out, R] zero
+
+so that the model starts as it was. Trained parameters: the sum of R (in + out) over its targets.
+Source: Hu et al. 2021, arXiv:2106.09685, section 4.1; A's initialization as in their code (Kaiming
+uniform with a = sqrt 5), where the paper says Gaussian.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tutelage.errors import ConfigError, SourceError, UnknownName
+from tutelage.models.checkpoint import Checkpoint
+from tutelage.models.decoder import Decoder
+from tutelage.models.spec import Weight
+from tutelage.nn.linear import Linear
+from tutelage.peft._method import Method, Settings
+from tutelage.peft.layout import (
+    CONFIG,
+    WEIGHTS,
+    module_names,
+    read_config,
+    read_tensors,
+    refuse,
+    write_adapter,
+)
+
+DEFAULT_ROLES = ("attn.q", "attn.k", "attn.v", "attn.o", "mlp.gate", "mlp.up", "mlp.down")
+DEFAULT_RANK = 16
+PARTS = ("lora_A", "lora_B")
+HONOURED = {
+    "use_dora": False,
+    "fan_in_fan_out": False,
+    "bias": "none",
+    "modules_to_save": None,
+    "alpha_pattern": {},
+    "trainable_token_indices": None,
+    "target_parameters": None,
+}
+"""Settings of PEFT's LoRA that change the mathematics, with the value that is honoured here."""
+
+
+class LoraLinear(nn.Module):
+    """A frozen Linear with its low-rank update; `scale` is alpha / R."""
+
+    def __init__(self, base: Linear, rank: int, scale: float) -> None:
+        super().__init__()
+        rows, columns = base.shape
+        self.role = base.role
+        self.base = base
+        self.scale = scale
+        device = base.weight.device
+        self.lora_a = nn.Parameter(torch.empty(rank, columns, dtype=torch.float32, device=device))
+        self.lora_b = nn.Parameter(torch.zeros(rows, rank, dtype=torch.float32, device=device))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.base.shape
+
+    def forward(self, x: Float[Tensor, "... I"]) -> Float[Tensor, "... O"]:
+        low = nn.functional.linear(x, self.lora_a.to(x.dtype))
+        update = nn.functional.linear(low, (self.lora_b * self.scale).to(x.dtype))
+        return self.base(x) + update
+
+    @torch.no_grad()
+    def merge(self) -> Linear:
+        """The plain Linear with W + scale B A, computed in float32, in W's type."""
+        update = self.scale * (self.lora_b.float() @ self.lora_a.float())
+        weight = self.base.weight
+        weight.copy_((weight.float() + update).to(weight.dtype))
+        return self.base
+
+
+def resolve(settings: Settings, weights: Sequence[Weight]) -> Settings:
+    """Fill in defaults. Raises UnknownName for a role the model has not, ConfigError for a rank
+    that is no rank."""
+    linears = [w for w in weights if len(w.shape) == 2 and w.role not in ("embed", "head")]
+    known = {weight.role for weight in linears}
+    roles = settings.roles or tuple(role for role in DEFAULT_ROLES if role in known)
+    for role in roles:
+        if role not in known:
+            raise UnknownName("role", role, known, field="--role")
+    rank = DEFAULT_RANK if settings.rank is None else settings.rank
+    widest = min(min(w.shape) for w in linears if w.role in roles)
+    if not 1 <= rank <= widest:
+        raise ConfigError(
+            "the rank must be at least 1 and at most the width of what it updates",
+            field="--rank",
+            got=rank,
+            expected=f"1 to {widest}",
+        )
+    alpha = 2.0 * rank if settings.alpha is None else settings.alpha
+    return Settings(rank=rank, alpha=alpha, roles=tuple(roles))
+
+
+def attach(model: Decoder, settings: Settings, seed: int) -> None:
+    """Wrap every Linear whose role is asked for; only A and B are trained, in float32."""
+    assert settings.rank is not None and settings.alpha is not None and settings.roles is not None
+    generator = torch.Generator().manual_seed(seed)
+    model.requires_grad_(False)
+    for parent, name, linear in list(_targets(model, settings.roles)):
+        wrapped = LoraLinear(linear, settings.rank, settings.alpha / settings.rank)
+        bound = 1 / math.sqrt(linear.shape[1])
+        start = torch.rand(settings.rank, linear.shape[1], generator=generator) * 2 - 1
+        wrapped.lora_a.data.copy_(start * bound)
+        setattr(parent, name, wrapped)
+
+
+def merge(model: Decoder) -> None:
+    """Fold every update into its weight; the model is plain again."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, LoraLinear):
+                setattr(parent, name, child.merge())
+
+
+def count(weights: Sequence[Weight], settings: Settings) -> int:
+    """sum over targets of R (in + out)."""
+    assert settings.rank is not None and settings.roles is not None
+    targets = [w for w in weights if w.role in settings.roles and len(w.shape) == 2]
+    return sum(settings.rank * sum(weight.shape) for weight in targets)
+
+
+def write(model: Decoder, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:
+    """The adapter in PEFT's own layout, its weights in float32."""
+    names = module_names(checkpoint)
+    tensors: dict[tuple[str, str], Tensor] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, LoraLinear):
+            tensors[names[path], "lora_A"] = module.lora_a
+            tensors[names[path], "lora_B"] = module.lora_b
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": checkpoint.source,
+        "r": settings.rank,
+        "lora_alpha": settings.alpha,
+        "lora_dropout": 0.0,
+        "target_modules": sorted({stem.rpartition(".")[2] for stem, _ in tensors}),
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "use_rslora": False,
+        "use_dora": False,
+        "init_lora_weights": True,
+        "inference_mode": True,
+        "modules_to_save": None,
+    }
+    write_adapter(folder, config, tensors)
+
+
+def read(model: Decoder, checkpoint: Checkpoint, folder: Path) -> None:
+    """Attach the LoRA adapter in `folder`, ours or PEFT's, frozen, in the model's own type.
+
+    Raises SourceError if it is no LoRA adapter, asks for what is not honoured, or does not fit.
+    """
+    config = read_config(folder)
+    if config.get("peft_type") != "LORA":
+        raise SourceError(
+            "only LoRA adapters can be attached",
+            field=f"{folder / CONFIG}: peft_type",
+            got=config.get("peft_type"),
+            expected="LORA",
+        )
+    refuse(config, HONOURED, folder)
+    paths = {stem: path for path, stem in module_names(checkpoint).items()}
+    modules = dict(model.named_modules())
+    for stem, parts in read_tensors(folder, PARTS).items():
+        path = paths.get(stem, "")
+        linear = modules.get(path)
+        if not isinstance(linear, Linear):
+            raise SourceError(
+                "the adapter tunes a module this model does not have",
+                field=str(folder / WEIGHTS),
+                got=stem,
+            )
+        parent, _, name = path.rpartition(".")
+        wrapped = _frozen(linear, parts, config, f"{folder / WEIGHTS}: {stem}")
+        setattr(model.get_submodule(parent), name, wrapped)
+
+
+def _frozen(
+    linear: Linear, parts: dict[str, Tensor], config: dict[str, object], where: str
+) -> LoraLinear:
+    a, b = parts["lora_A"], parts["lora_B"]
+    rows, columns = linear.shape
+    if a.shape[1] != columns or b.shape[0] != rows or a.shape[0] != b.shape[1]:
+        raise SourceError(
+            "the adapter was made for a model of another shape",
+            field=where,
+            got=f"A {list(a.shape)}, B {list(b.shape)}",
+            expected=f"A [R, {columns}], B [{rows}, R]",
+        )
+    rank, alpha = a.shape[0], float(config.get("lora_alpha", 8))  # type: ignore[arg-type]
+    wrapped = LoraLinear(linear, rank, alpha / (rank**0.5 if config.get("use_rslora") else rank))
+    like = linear.weight
+    wrapped.lora_a = nn.Parameter(a.to(like.device, like.dtype), requires_grad=False)
+    wrapped.lora_b = nn.Parameter(b.to(like.device, like.dtype), requires_grad=False)
+    return wrapped
+
+
+def _targets(model: Decoder, roles: Sequence[str]) -> Iterator[tuple[nn.Module, str, Linear]]:
+    for parent in model.modules():
+        for name, child in parent.named_children():
+            if isinstance(child, Linear) and child.role in roles:
+                yield parent, name, child
+
+
+METHOD = Method(
+    name="lora",
+    adapter=True,
+    learning_rate=1e-3,
+    resolve=resolve,
+    attach=attach,
+    count=count,
+    write=write,
+)

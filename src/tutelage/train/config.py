@@ -1,0 +1,33 @@
+"""What a tuning run may be told, and what it is resolved to."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tutelage.config import Frozen
+
+
+class TuneConfig(Frozen):
+    """One tuning run. None means the method's own default; `resolve` puts it in."""
+
+    method: str = "lora"
+    rank: int | None = None
+    alpha: float | None = None
+    roles: tuple[str, ...] | None = None
+    learning_rate: float | None = Field(None, gt=0, lt=1)
+    """Peak of the schedule: 5% warm-up, cosine down to a tenth."""
+    epochs: float = Field(1.0, gt=0)
+    steps: int | None = Field(None, ge=1)
+    """Instead of epochs."""
+    batch_tokens: int = Field(2048, ge=16)
+    """Tokens of one update, a prefix that all rows share counted once."""
+    micro_batches: int = Field(1, ge=1)
+    """Cut each update into this many packs: less memory, the same mathematics."""
+    checkpointing: bool = False
+    """Keep only each block's input and compute the rest twice: less memory, a third more time."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    save_seconds: float = Field(60.0, gt=0)
+    """Time between checkpoints of the unfinished run."""
+    seed: int = 0

@@ -1,0 +1,145 @@
+"""The one training loop: a generator of finished steps.
+
+    for step in train(model, parameters, steps, loss, plan):
+        ...                 # log, save, stop: ordinary lines of the caller
+
+Refuses to go on, before the weights are touched, where a run would otherwise succeed and learn
+nothing or break: no trained token, a loss that is no number, a gradient that is zero.
+Knows nothing of files, time limits or methods of tuning.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from tutelage.data.pack import Example, Pack, pack
+from tutelage.errors import GuardError
+from tutelage.models.decoder import Decoder
+from tutelage.nn.packed import Layout, PackedAttention
+from tutelage.objectives.clm import LossSum
+from tutelage.train.optimizer import learning_rate_at
+
+Loss = Callable[..., LossSum]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run steps. `total` steps in all, from `start` on."""
+
+    total: int
+    learning_rate: float
+    warmup: float = 0.05
+    floor: float = 0.1
+    clip: float = 1.0
+    micro_batches: int = 1
+    pad_to: int = 0
+    """Fill packs up to this many tokens, for compiled blocks that want one shape."""
+    compiled: bool = False
+    start: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One finished step: mean loss in nats per trained token, and how many were trained."""
+
+    number: int
+    loss: float
+    trained_tokens: int
+    gradient_norm: float
+    learning_rate: float
+
+
+def train(
+    model: Decoder,
+    parameters: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    steps: Sequence[Sequence[Example]],
+    loss: Loss,
+    plan: Plan,
+) -> Iterator[Step]:
+    """Run steps plan.start .. plan.total - 1, one update each. Raises GuardError (see above)."""
+    trained = list(parameters.values())
+    for number in range(plan.start, plan.total):
+        rate = learning_rate_at(number, plan.total, plan.learning_rate, plan.warmup, plan.floor)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        rows = steps[number]
+        total = _gradients(model, rows, loss, plan)
+        norm = float(nn.utils.clip_grad_norm_(trained, plan.clip))
+        _refuse_dead_gradient(norm, rows)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        tokens = sum(len(row.completion) for row in rows)
+        yield Step(number, total, tokens, norm, rate)
+
+
+def _gradients(model: Decoder, rows: Sequence[Example], loss: Loss, plan: Plan) -> float:
+    """Accumulate the gradient of the mean loss over the step's trained tokens; return that mean.
+
+    Dividing by the step's own weight, not by each pack's, makes any cut into packs exact.
+    """
+    weight = sum(len(row.completion) * row.weight for row in rows)
+    if not weight:
+        raise GuardError(
+            "a step has no trained token",
+            field="completion",
+            got=f"rows {_names(rows)}",
+            expected="at least one token to learn",
+        )
+    mean = 0.0
+    for part in _split(rows, plan.micro_batches):
+        result = _forward(model, pack(part, plan.pad_to), loss, plan)
+        value = float(result.total.detach()) / weight
+        if not math.isfinite(value):
+            raise GuardError(
+                "the loss is not a number; the weights were not touched",
+                field="loss",
+                got=f"{value} on rows {_names(part)}",
+                hint="look at these rows, or lower --learning-rate",
+            )
+        (result.total / weight).backward()
+        mean += value
+    return mean
+
+
+def _forward(model: Decoder, plan_: Pack, loss: Loss, plan: Plan) -> LossSum:
+    device = model.embed.weight.device
+    ids, positions, select, labels, weights = (
+        torch.from_numpy(x).to(device)
+        for x in (plan_.ids, plan_.positions, plan_.select, plan_.labels, plan_.weights)
+    )
+    attend = PackedAttention(Layout.of(plan_, str(device)), plan.compiled)
+    return loss(model, model.hidden(ids, positions, attend, select), labels, weights)
+
+
+def _split(rows: Sequence[Example], parts: int) -> list[Sequence[Example]]:
+    """At most `parts` runs of rows with about the same number of tokens."""
+    if parts == 1 or len(rows) == 1:
+        return [rows]
+    ordered = sorted(rows, key=lambda row: -row.inputs)
+    heaps: list[list[Example]] = [[] for _ in range(min(parts, len(rows)))]
+    for row in ordered:
+        min(heaps, key=lambda heap: sum(r.inputs for r in heap)).append(row)
+    return list(heaps)
+
+
+def _refuse_dead_gradient(norm: float, rows: Sequence[Example]) -> None:
+    if math.isfinite(norm) and norm > 0:
+        return
+    what = "zero" if norm == 0 else "not a number"
+    raise GuardError(
+        f"the gradient is {what}; the weights were not touched",
+        field="gradient norm",
+        got=f"{norm} on rows {_names(rows)}",
+        expected="finite and above zero",
+    )
+
+
+def _names(rows: Sequence[Example]) -> str:
+    named = [row.name for row in rows if row.name]
+    return ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")

@@ -1,0 +1,110 @@
+"""What a tuning run will take: memory by component, and seconds.
+
+Memory is `plan/`'s arithmetic. Time is floating-point work over the machine's measured speed:
+
+    work = 2 p (forward + backward passes) x tokens,   passes: 1 + 1, and 1 more for trained weights
+
+p counts the weights a token is multiplied with; the head only at trained positions.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tutelage.data.pack import Example, common_prefix
+from tutelage.machine.device import Placement
+from tutelage.machine.speed import gemm_flops
+from tutelage.models.spec import Weight
+from tutelage.peft._method import Settings
+from tutelage.plan.activations import Batch
+from tutelage.plan.memory import Tuning, predict_training
+from tutelage.train.config import TuneConfig
+
+EFFICIENCY = 0.55
+"""Share of the measured matrix-product speed that a whole step reaches: attention, norms and the
+optimizer take the rest. Measured on CPUs (`benchmarks/`)."""
+
+COMPILE_SECONDS = 25.0
+
+
+@dataclass(frozen=True)
+class Prediction:
+    seconds: float
+    memory: dict[str, int]
+    """Bytes by component, what the process holds before the run among them."""
+
+    @property
+    def peak_bytes(self) -> int:
+        return sum(self.memory.values())
+
+
+def predict_run(
+    weights: Sequence[Weight],
+    method: str,
+    settings: Settings,
+    config: TuneConfig,
+    steps: Sequence[Sequence[Example]],
+    placement: Placement,
+    shape: Mapping[str, Any],
+    compiled: bool,
+) -> Prediction:
+    """Prediction from the layout, the resolved settings and the rows' lengths."""
+    tokens = [_tokens(step) for step in steps]
+    labels = [sum(len(row.completion) for row in step) for step in steps]
+    heaviest = max(tokens)
+    if compiled:
+        heaviest = max(heaviest, config.batch_tokens)
+    micro = config.micro_batches
+    batch = Batch(
+        tokens=-(-heaviest // micro),
+        labels=-(-max(labels) // micro),
+        row_tokens=max(row.inputs for step in steps for row in step),
+        heads=int(shape.get("num_attention_heads", 1)),
+        compute_bytes=4 if placement.dtype == "fp32" else 2,
+        compiled=compiled,
+        checkpointing=config.checkpointing,
+    )
+    full = method == "full"
+    tuning = Tuning("full") if full else Tuning("lora", settings.rank or 0, settings.roles or ())
+    memory = predict_training(weights, tuning, batch, runtime_bytes=_runtime(compiled))
+    return Prediction(_seconds(weights, full, tokens, labels, placement, config, compiled), memory)
+
+
+def _tokens(step: Sequence[Example]) -> int:
+    shared = common_prefix([row.prompt for row in step])
+    return shared + sum(row.inputs - shared for row in step)
+
+
+def _seconds(
+    weights: Sequence[Weight],
+    full: bool,
+    tokens: Sequence[int],
+    labels: Sequence[int],
+    placement: Placement,
+    config: TuneConfig,
+    compiled: bool,
+) -> float:
+    body = sum(w.count for w in weights if len(w.shape) == 2 and w.role not in ("embed", "head"))
+    head = next(w.count for w in weights if w.role == "embed")
+    passes = 3 if full else 2
+    each = [max(t, config.batch_tokens) if compiled else t for t in tokens]
+    work = 2 * passes * (body * sum(each) + head * sum(labels))
+    if config.checkpointing:
+        work += 2 * body * sum(each)
+    start = COMPILE_SECONDS if compiled else 0.0
+    return start + work / (EFFICIENCY * speed(placement.dtype))
+
+
+@functools.cache
+def speed(dtype: str) -> float:
+    """Floating-point operations a second of a large matrix product, measured once a process."""
+    return gemm_flops(dtype)
+
+
+def _runtime(compiled: bool) -> int:
+    from tutelage.machine.memory import resident
+
+    return resident() + (150_000_000 if compiled else 0)

@@ -1,0 +1,106 @@
+"""Checkpoints of an unfinished run: whole or not at all, the last good one used.
+
+    STATE/step-00000120/   weights.safetensors  optimizer.safetensors  progress.json  manifest.json
+
+A folder that is damaged is named and passed over for the one before it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from tutelage import store
+from tutelage.errors import DamagedError, RequestError
+from tutelage.train.optimizer import optimizer_tensors, restore_optimizer
+
+KEPT = 2
+"""Checkpoints kept: the newest, and one to fall back on."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: `step` updates made, seconds spent on them, and its loss curve."""
+
+    step: int
+    seconds: float
+    trained_tokens: int
+    curve: tuple[tuple[int, float, float], ...]
+
+
+def save(
+    folder: Path,
+    request: str,
+    progress: Progress,
+    parameters: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.AdamW,
+) -> None:
+    """Write one checkpoint and drop those before the last. `request` is the digest of all inputs."""
+    with store.new_folder(folder / f"step-{progress.step:08d}") as inside:
+        save_file(
+            {n: p.detach().cpu() for n, p in parameters.items()}, inside / "weights.safetensors"
+        )
+        moments = {n: t.detach().cpu() for n, t in optimizer_tensors(optimizer, parameters).items()}
+        save_file(moments, inside / "optimizer.safetensors")
+        store.write_json(inside / "progress.json", {"request": request, **vars(progress)})
+    for old in _folders(folder)[:-KEPT]:
+        shutil.rmtree(old)
+
+
+def resume(
+    folder: Path,
+    request: str,
+    parameters: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.AdamW,
+    note: Callable[[str], None],
+) -> Progress | None:
+    """Set weights and optimizer from the newest good checkpoint; None if there is none.
+
+    Damaged ones are named through `note`. Raises RequestError if it belongs to another request.
+    """
+    for candidate in reversed(_folders(folder)):
+        try:
+            store.verify(candidate)
+            progress = store.read_json(candidate / "progress.json")
+        except DamagedError as error:
+            note(f"{error.message}; using the checkpoint before it")
+            continue
+        if progress.pop("request") != request:
+            raise RequestError(
+                "the folder holds the unfinished work of another request",
+                field=str(folder),
+                hint="remove it, or choose another --out",
+            )
+        _set(parameters, load_file(candidate / "weights.safetensors"))
+        restore_optimizer(optimizer, parameters, load_file(candidate / "optimizer.safetensors"))
+        progress["curve"] = tuple(tuple(point) for point in progress["curve"])
+        return Progress(**progress)
+    return None
+
+
+def _set(parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(values[name])
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Checkpoints by step, oldest first; the name counts, never the clock."""
+    return sorted(p for p in folder.glob("step-*") if p.is_dir())
+
+
+def discard(folder: Path) -> None:
+    """Remove a finished run's checkpoints."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def describe(value: Any) -> str:
+    """The digest that ties checkpoints to everything they follow from."""
+    return store.digest(value)

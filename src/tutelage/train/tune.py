@@ -1,0 +1,290 @@
+"""Tune a model on rows: the whole of `tutelage tune`, resumable, with nothing lost.
+
+    checkpoint + rows ──► examples ──► steps ──► loop ──► adapter or model folder
+                             │                    │
+                          set aside          OUT.state/step-*/   (an unfinished run's checkpoints)
+
+The order of rows follows from the seed alone, so a run that is killed and started again makes the
+same steps and ends bitwise where an undisturbed one does, on the same machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tutelage import store
+from tutelage.data.pack import Example
+from tutelage.data.rows import Row
+from tutelage.errors import DataError, MemoryLimitError, RequestError
+from tutelage.machine.device import Placement, resolve, use_threads
+from tutelage.machine.memory import Peak
+from tutelage.models.build import build
+from tutelage.models.checkpoint import Checkpoint
+from tutelage.models.decoder import Decoder
+from tutelage.models.open import open_checkpoint
+from tutelage.models.spec import Weight, layout
+from tutelage.objectives import clm
+from tutelage.peft import METHODS
+from tutelage.peft._method import Method, Settings
+from tutelage.progress import Progress, silent
+from tutelage.text.render import Renderer
+from tutelage.train import state
+from tutelage.train.config import TuneConfig
+from tutelage.train.examples import examples_of, schedule
+from tutelage.train.loop import Plan, train
+from tutelage.train.optimizer import adamw
+from tutelage.train.predict import Prediction, predict_run
+
+RESULT = "tutelage.json"
+Deadline = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a tuning run follows from, resolved."""
+
+    checkpoint: Checkpoint
+    method: Method
+    config: TuneConfig
+    settings: Settings
+    placement: Placement
+    threads: int
+    weights: list[Weight]
+    examples: list[Example]
+    steps: list[list[Example]]
+    set_aside: list[dict[str, str]]
+    compiled: bool
+
+    @property
+    def digest(self) -> str:
+        """Ties checkpoints and results to the inputs."""
+        return store.digest(
+            {
+                "base": self.checkpoint.fingerprint,
+                "config": self.config.model_dump(exclude={"save_seconds"}),
+                "examples": [[e.prompt, e.completion, e.weight] for e in self.examples],
+                "dtype": self.placement.dtype,
+                "device": self.placement.device,
+                "threads": self.threads,
+                "torch": torch.__version__,
+                "compiled": self.compiled,
+            }
+        )
+
+
+def prepare(
+    source: str,
+    rows: Sequence[Row],
+    config: TuneConfig,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    exact: bool = False,
+    threads: int | None = None,
+) -> Run:
+    """Resolve a request without building the model. Raises RequestError for what cannot be done:
+    an unknown method or role, a rank too large, no usable row."""
+    placement = resolve(device, dtype, exact)
+    checkpoint = open_checkpoint(source, seed=config.seed)
+    method: Method = METHODS.get(config.method, field="--method")
+    weights = layout(checkpoint.config)
+    asked = Settings(rank=config.rank, alpha=config.alpha, roles=config.roles)
+    settings = method.resolve(asked, weights)
+    context = int(checkpoint.config.get("max_position_embeddings", 2048))
+    examples, set_aside = examples_of(rows, Renderer(checkpoint.tokenizer), context)
+    if not examples:
+        raise DataError("no row can be trained on", field="data", got=f"{len(rows)} rows")
+    steps = schedule(examples, config)
+    resolved = config.model_copy(
+        update={
+            "rank": settings.rank,
+            "alpha": settings.alpha,
+            "roles": settings.roles,
+            "learning_rate": config.learning_rate or method.learning_rate,
+            "steps": len(steps),
+        }
+    )
+    tokens = sum(row.inputs for step in steps for row in step)
+    compiled = _worth_compiling(config, placement, tokens, weights)
+    return Run(
+        checkpoint, method, resolved, settings, placement, use_threads(threads), weights,
+        examples, steps, set_aside, compiled,
+    )  # fmt: skip
+
+
+def predict(source: str, rows: Sequence[Row], config: TuneConfig, **where: Any) -> Prediction:
+    """What a run would take, before anything is built."""
+    return _predict(prepare(source, rows, config, **where))
+
+
+def tune(
+    source: str,
+    rows: Sequence[Row],
+    config: TuneConfig,
+    out: Path,
+    *,
+    progress: Progress = silent,
+    note: Callable[[str], None] = lambda text: None,
+    deadline: Deadline | None = None,
+    **where: Any,
+) -> dict[str, Any]:
+    """Tune and write `out`: an adapter in PEFT's layout, or a model folder (see the method).
+
+    `where` is device, dtype, exact, threads. `deadline` is asked after each step: true saves a
+    checkpoint and returns with status "stopped"; the same call later goes on. A finished `out` of
+    the same request is returned as it is. Raises GuardError where training would teach nothing,
+    MemoryLimitError naming the setting that would fit.
+    """
+    run = prepare(source, rows, config, **where)
+    if (done := _finished(run, out)) is not None:
+        return done
+    folder = out.with_name(out.name + ".state")
+    prediction = _predict(run)
+    with store.lock(folder):
+        store.sweep(folder)
+        with Peak() as peak:
+            try:
+                outcome = _train(run, folder, progress, note, deadline)
+            except (MemoryError, torch.OutOfMemoryError) as error:
+                raise _too_large(run, error) from error
+        result = _result(run, out, outcome, prediction, peak.bytes)
+        if outcome.stopped:
+            return result
+        with store.new_folder(out) as inside:
+            run.method.write(outcome.model, run.checkpoint, run.settings, inside)
+            store.write_json(inside / RESULT, {"request": run.digest, **result})
+    state.discard(folder)
+    return result
+
+
+@dataclass
+class _Outcome:
+    model: Decoder
+    progress: state.Progress
+    stopped: bool
+
+
+def _train(
+    run: Run, folder: Path, progress: Progress, note: Callable[[str], None],
+    deadline: Deadline | None,
+) -> _Outcome:  # fmt: skip
+    model = build(run.checkpoint, run.placement.dtype, run.placement.device)
+    model.train()
+    run.method.attach(model, run.settings, run.config.seed)
+    model.checkpointing = run.config.checkpointing
+    if run.compiled:
+        model.compile_blocks()
+    parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    rate = run.config.learning_rate
+    assert rate is not None
+    optimizer = adamw(parameters, rate)
+    at = state.resume(folder, run.digest, parameters, optimizer, note)
+    at = at or state.Progress(0, 0.0, 0, ())
+    plan = Plan(
+        total=len(run.steps),
+        learning_rate=rate,
+        micro_batches=run.config.micro_batches,
+        pad_to=-(-run.config.batch_tokens // run.config.micro_batches) if run.compiled else 0,
+        compiled=run.compiled,
+        start=at.step,
+    )
+    began, saved = time.monotonic() - at.seconds, time.monotonic()
+    for step in train(model, parameters, optimizer, run.steps, clm.loss, plan):
+        seconds = time.monotonic() - began
+        at = state.Progress(
+            step.number + 1,
+            seconds,
+            at.trained_tokens + step.trained_tokens,
+            (*at.curve, (step.number + 1, seconds, step.loss)),
+        )
+        progress(f"{run.method.name}: loss {step.loss:.3f}, step", at.step, plan.total)
+        stop = at.step < plan.total and deadline is not None and deadline()
+        if stop or (at.step < plan.total and time.monotonic() - saved > run.config.save_seconds):
+            state.save(folder, run.digest, at, parameters, optimizer)
+            saved = time.monotonic()
+        if stop:
+            return _Outcome(model, at, True)
+    return _Outcome(model, at, False)
+
+
+def _result(
+    run: Run, out: Path, outcome: _Outcome, prediction: Prediction, peak: int
+) -> dict[str, Any]:
+    """The contract's object, and what the ladder and the report need beyond it."""
+    at = outcome.progress
+    return {
+        "out": str(out),
+        "method": run.method.name,
+        "status": "stopped" if outcome.stopped else "done",
+        "trained_parameters": run.method.count(run.weights, run.settings),
+        "trained_tokens": at.trained_tokens,
+        "rows": {"used": len(run.examples), "set_aside": len(run.set_aside)},
+        "loss": {"first": at.curve[0][2], "last": at.curve[-1][2]} if at.curve else None,
+        "seconds": at.seconds,
+        "peak_bytes": peak,
+        "predicted_peak_bytes": prediction.peak_bytes,
+        "forgetting": None,
+        "steps": at.step,
+        "steps_total": len(run.steps),
+        "curve": [{"step": s, "seconds": t, "loss": v} for s, t, v in at.curve],
+        "settings": run.config.model_dump(),
+        "predicted_seconds": prediction.seconds,
+        "predicted_memory": prediction.memory,
+        "set_aside": run.set_aside,
+        "base": {"source": run.checkpoint.source, "fingerprint": run.checkpoint.fingerprint},
+    }
+
+
+def _finished(run: Run, out: Path) -> dict[str, Any] | None:
+    """The result of an identical finished run. Raises RequestError if `out` holds anything else."""
+    if not out.exists():
+        return None
+    if (out / RESULT).is_file():
+        stored: dict[str, Any] = store.read_json(out / RESULT)
+        if stored.pop("request", None) == run.digest:
+            store.verify(out)
+            return stored
+    raise RequestError(
+        f"{out} exists and holds something else", field="--out", hint="choose another folder"
+    )
+
+
+def _predict(run: Run) -> Prediction:
+    return predict_run(
+        run.weights, run.method.name, run.settings, run.config, run.steps, run.placement,
+        run.checkpoint.config, run.compiled,
+    )  # fmt: skip
+
+
+def _worth_compiling(
+    config: TuneConfig, placement: Placement, tokens: int, weights: Sequence[Weight]
+) -> bool:
+    """Compiling takes some 20 seconds: only where a compiler is found and the run is long."""
+    if config.compile != "auto":
+        return config.compile == "on"
+    work = tokens * sum(weight.count for weight in weights)
+    return placement.device == "cpu" and work > 4e12 and _compiler() is not None
+
+
+def _compiler() -> str | None:
+    import shutil
+
+    return shutil.which("g++") or shutil.which("clang++")
+
+
+def _too_large(run: Run, error: BaseException) -> MemoryLimitError:
+    config = run.config
+    if config.micro_batches == 1:
+        hint = "cut each update into packs with micro_batches = 4"
+    elif not config.checkpointing:
+        hint = "keep only block inputs with checkpointing = true"
+    else:
+        hint = "lower batch_tokens, or tune with lora instead of full"
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return MemoryLimitError("the run does not fit in memory", got=first, hint=hint)
