@@ -16,7 +16,17 @@ from tutelage.data.pack import Example
 from tutelage.errors import GuardError, RequestError, SourceError, TutelageError
 from tutelage.generate.engine import Engine, Job
 from tutelage.generate.score import score
-from tutelage.lm import Capabilities, Completion, Event, Message, Piece, Prompt, Request, Score
+from tutelage.lm import (
+    Capabilities,
+    Completion,
+    Event,
+    FinishReason,
+    Message,
+    Piece,
+    Prompt,
+    Request,
+    Score,
+)
 from tutelage.machine.device import resolve, use_threads
 from tutelage.models.build import build
 from tutelage.models.checkpoint import Checkpoint
@@ -178,11 +188,11 @@ class _Stream:
         held = 0 if self.finished else max((_overlap(self.text, s) for s in self.stop), default=0)
         yield from self._show(len(self.text) - held)
 
-    def end(self, reason: Any) -> Iterator[Event]:
+    def end(self, reason: FinishReason) -> Iterator[Event]:
         if not self.finished:
             self._take(self.decoder.flush())
         yield from self._show(len(self.text))
-        final = "stop" if self.finished else reason
+        final: FinishReason = "stop" if self.finished else reason
         yield Completion(
             self.index, self.text, final, self.prompt, len(self.tokens), tuple(self.tokens)
         )

@@ -70,7 +70,7 @@ class Pack:
     prefix: int
 
 
-def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
+def common_prefix(prompts: Sequence[tuple[int, ...]]) -> int:
     """Length of the longest prefix of all prompts that leaves each its last token."""
     if not prompts:
         return 0
@@ -112,7 +112,10 @@ def pack(examples: Sequence[Example], pad_to: int = 0, share: bool = True) -> Pa
     prefix = common_prefix([example.prompt for example in examples]) if share else 0
     ids: list[int] = list(examples[0].prompt[:prefix])
     positions: list[int] = list(range(prefix))
-    select, labels, owner, weights = [], [], [], []
+    select: list[int] = []
+    labels: list[int] = []
+    owner: list[int] = []
+    weights: list[float] = []
     spans: list[tuple[int, int]] = []
     for number, example in enumerate(examples):
         start = len(ids)

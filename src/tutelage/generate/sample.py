@@ -33,7 +33,7 @@ def keep_top_p(logits: Float[Tensor, "V"], p: float) -> Float[Tensor, "V"]:
 
 
 def distribution(logits: Float[Tensor, "V"], sampling: Sampling) -> Float[Tensor, "V"]:
-    """The probabilities a token is drawn from. Greedy puts everything on the first largest score."""
+    """What a token is drawn from. Greedy puts everything on the first largest score."""
     if sampling.temperature == 0:
         return torch.nn.functional.one_hot(logits.argmax(), logits.shape[-1]).float()
     scores = logits.float() / sampling.temperature

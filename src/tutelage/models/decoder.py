@@ -40,7 +40,7 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         self.embed = embed
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks: Sequence[Block] = nn.ModuleList(blocks)  # type: ignore[assignment]
         self.norm = norm
         self.head = head
         self.rope = rope
@@ -94,7 +94,7 @@ class Decoder(nn.Module):
         q, k, v = self._before(block, x, cosine, sine)
         y = attend(layer, q, k, v)
         if select is None:
-            return self._after(block, x, y)  # type: ignore[no-any-return]
+            return self._after(block, x, y)
         return block.after(x.index_select(0, select), y.index_select(0, select))
 
     @property

@@ -17,7 +17,7 @@ Family = Literal["encoder", "decoder", "encoder-decoder"]
 
 @dataclass(frozen=True)
 class Weight:
-    """One weight: our module path, Hugging Face's name, shape, role, and its layer if it has one."""
+    """One weight: our module path, Hugging Face's name, shape, role, and layer if it has one."""
 
     path: str
     hf_name: str

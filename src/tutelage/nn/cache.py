@@ -93,7 +93,7 @@ class ReadPrompts:
         for bucket in self.layout.buckets:
             shape = (bucket.rows, bucket.length)
             rows = [x.index_select(0, bucket.index).view(*shape, *x.shape[1:]) for x in (q, k, v)]
-            y, lse = rectangle(*rows, causal=True)
+            y, lse = rectangle(rows[0], rows[1], rows[2], causal=True)
             mixed.append(y.reshape(-1, *q.shape[1:]))
             sums.append(lse.transpose(1, 2).reshape(-1, q.shape[1]))
         back = self.layout.back
@@ -130,7 +130,7 @@ class DecodeStep:
     def _with_prefix(
         self, layer: int, q: Float[Tensor, "B H D"], scores: Tensor, values: Tensor
     ) -> Float[Tensor, "B H D"]:
-        """One softmax over both parts; the prefix's products are one matrix product for all rows."""
+        """One softmax over both parts; the prefix's keys meet all rows in one matrix product."""
         key, value = self.cache.prefix[layer]
         rows, heads, width = q.shape
         shared, prefix = key.shape[1], key.shape[0]

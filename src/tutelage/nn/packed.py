@@ -44,8 +44,8 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a pack's tokens stand in its buckets: `back` finds each token's own slot; tokens that only
-    fill the pack up find the slot after the last, which holds zeros in both directions."""
+    """How a pack's tokens stand in its buckets: `back` finds each token's own slot; tokens that
+    only fill the pack up find the slot after the last, which holds zeros in both directions."""
 
     buckets: tuple[Bucket, ...]
     back: Int[Tensor, "N"]
@@ -72,15 +72,15 @@ class PackedAttention:
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         if q.device.type != "cpu" or any(b.length >= FLASH_FROM for b in self.layout.buckets):
             return self._library(q, k, v)
-        return _PackedFunction.apply(q, k, v, self.layout, self.compiled)  # type: ignore[no-any-return]
+        return _PackedFunction.apply(q, k, v, self.layout, self.compiled)
 
     def _library(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """PyTorch's own fused attention and its backward: devices with good kernels, long rows."""
         parts = []
         for bucket in self.layout.buckets:
-            rows = [_gather(x, bucket).transpose(1, 2) for x in (q, k, v)]
+            query, key, value = (_gather(x, bucket).transpose(1, 2) for x in (q, k, v))
             mixed = torch.nn.functional.scaled_dot_product_attention(
-                *rows, is_causal=True, enable_gqa=q.shape[1] != k.shape[1]
+                query, key, value, is_causal=True, enable_gqa=q.shape[1] != k.shape[1]
             )
             parts.append(mixed.transpose(1, 2).reshape(-1, *q.shape[1:]))
         return _put_back(parts, self.layout)
@@ -93,7 +93,8 @@ class _PackedFunction(torch.autograd.Function):
     ) -> Tensor:
         parts, sums = [], []
         for bucket in layout.buckets:
-            mixed, lse = rectangle(*(_gather(x, bucket) for x in (q, k, v)), True, compiled)
+            query, key, value = (_gather(x, bucket) for x in (q, k, v))
+            mixed, lse = rectangle(query, key, value, True, compiled)
             parts.append(mixed.reshape(-1, *q.shape[1:]))
             sums.append(lse)
         y = _put_back(parts, layout)

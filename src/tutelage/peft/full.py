@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+
 from tutelage.errors import ConfigError
 from tutelage.models.build import hf_state
 from tutelage.models.checkpoint import Checkpoint

@@ -42,7 +42,7 @@ def save(
     parameters: Mapping[str, nn.Parameter],
     optimizer: torch.optim.AdamW,
 ) -> None:
-    """Write one checkpoint and drop those before the last. `request` is the digest of all inputs."""
+    """Write one checkpoint, drop those before the last. `request` is the digest of all inputs."""
     with store.new_folder(folder / f"step-{progress.step:08d}") as inside:
         save_file(
             {n: p.detach().cpu() for n, p in parameters.items()}, inside / "weights.safetensors"
