@@ -1,16 +1,28 @@
-"""Three tasks whose right rung is known beforehand, as rows and as the fake world that does them."""
+"""Three tasks whose right rung is known beforehand: their rows, and a fake world that does them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from tests.unit.lifecycle.fakes import FakeModel, World, write_rows
-
 from tutelage.lifecycle.project import Limits, Models, Project, Rows, Search, Task
 
 MODEL = "pypi:llm-fake"
 RUNGS = ["zero-shot", "one-shot", "few-shot", "lora", "full", "lora+few-shot"]
-NOISE = "amber birch cedar delta ember fjord grove haven inlet jetty knoll ledge".split()
+NOISE = [
+    "amber",
+    "birch",
+    "cedar",
+    "delta",
+    "ember",
+    "fjord",
+    "grove",
+    "haven",
+    "inlet",
+    "jetty",
+    "knoll",
+    "ledge",
+]
 
 
 def copying() -> tuple[list[tuple[str, str]], FakeModel]:

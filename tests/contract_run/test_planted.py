@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.contract_run import planted
-
 from tutelage.lifecycle.project import Limits
 from tutelage.lifecycle.record import Record
 from tutelage.lifecycle.run import run

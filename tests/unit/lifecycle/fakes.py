@@ -6,6 +6,7 @@ stand in its prompt, and learns the rest when it is tuned. Tokens are words.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -62,7 +63,7 @@ class FakeLM:
     def reply(self, prompt: Prompt) -> str:
         assert not isinstance(prompt, str)
         key = key_of(prompt[-1].content)
-        for turn, answer in zip(prompt, prompt[1:], strict=False):
+        for turn, answer in itertools.pairwise(prompt):
             if turn.role == "user" and answer.role == "assistant" and key_of(turn.content) == key:
                 return answer.content
         return self.learned.get(key) or self.model.knows(key) or "unknown"
