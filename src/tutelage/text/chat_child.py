@@ -21,7 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path.append(sys.argv[1])  # where the parent found jinja2, should -I have hidden it
+if __name__ == "__main__":
+    sys.path.append(sys.argv[1])  # where the parent found jinja2, should -I have hidden it
 
 import jinja2
 import jinja2.debug  # now: later there may be no memory to spare
@@ -168,4 +169,5 @@ def main() -> None:
             send(failed or capped(partial(render, template, given, setup["output"]), cpu_seconds))
 
 
-main()
+if __name__ == "__main__":
+    main()
