@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from types import SimpleNamespace
-
 import pytest
 import torch
-import transformers
 
-from tutelage.models.build import build
-from tutelage.models.decoder import Decoder
+from tests.parity.witness import pair
 from tutelage.models.spec import layout
 from tutelage.nn.packed import Bucket, Layout, PackedAttention
 
@@ -37,43 +32,6 @@ VARIANTS = {
     "yarn": {"rope_parameters": {**YARN, "rope_theta": 1e4}},
     "llama3": {"rope_parameters": {**LLAMA3, "rope_theta": 5e5}},
 }
-
-
-@dataclass
-class Held:
-    """A weight that is already in memory."""
-
-    tensor: torch.Tensor
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.tensor.shape)
-
-    dtype = "float32"
-
-    def load(self) -> torch.Tensor:
-        return self.tensor.clone()
-
-
-def pair(seed: int = 0, **changes: object) -> tuple[transformers.PreTrainedModel, Decoder]:
-    torch.manual_seed(seed)
-    settings = {
-        "vocab_size": 97,
-        "hidden_size": 32,
-        "intermediate_size": 56,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 64,
-        "initializer_range": 0.2,
-    }
-    config = transformers.LlamaConfig(**{**settings, **changes}, architectures=["LlamaForCausalLM"])
-    theirs = transformers.LlamaForCausalLM(config).float().eval()
-    for parameter in theirs.parameters():  # norms and biases away from 1 and 0
-        parameter.data += 0.05 * torch.randn_like(parameter)
-    state = {name: Held(value.detach()) for name, value in theirs.state_dict().items()}
-    checkpoint = SimpleNamespace(source="test", config=config.to_dict(), weights=state)
-    return theirs, build(checkpoint)
 
 
 def layout_of(lengths: list[int], prefix: int = 0) -> tuple[Layout, int]:
@@ -105,7 +63,7 @@ def test_packed_rows_equal_rows_alone(prefix: int) -> None:
     theirs, ours = pair()
     start = torch.randint(97, (prefix,))
     rows = [torch.randint(97, (length,)) for length in (5, 19, 11)]
-    plan, total = layout_of([len(row) for row in rows], prefix)
+    plan, _ = layout_of([len(row) for row in rows], prefix)
     positions = torch.cat([torch.arange(prefix), *(prefix + torch.arange(len(r)) for r in rows)])
     ids = torch.cat([start, *rows])
     with torch.inference_mode():
@@ -126,7 +84,7 @@ def test_gradients_equal_transformers(prefix: int, checkpointing: bool) -> None:
     ours.checkpointing = checkpointing
     start = torch.randint(97, (prefix,))
     rows = [torch.randint(97, (length,)) for length in (4, 17, 9)]
-    plan, total = layout_of([len(row) for row in rows], prefix)
+    plan, _ = layout_of([len(row) for row in rows], prefix)
     positions = torch.cat([torch.arange(prefix), *(prefix + torch.arange(len(r)) for r in rows)])
     select, labels, at = [], [], prefix
     for row in rows:
