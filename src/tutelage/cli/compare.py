@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tutelage.cli.shared import Shared
-from tutelage.errors import DataError, RequestError, UnknownName
+from tutelage.errors import DamagedError, DataError, RequestError, UnknownName
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def compare(
@@ -25,18 +28,13 @@ def compare(
         The metric to compare; the first one that both have if not given.
     """
     shared = shared or Shared()
-    import numpy as np
-
     from tutelage.evaluate import statistics
     from tutelage.score import METRICS
 
     one, other = _read(a), _read(b)
     _same_items(one, other, a, b)
     name = _metric(one, other, metric, a, b)
-    rows_a, rows_b = (
-        np.array([item["statistics"][name] for item in side["items"]], dtype=float)
-        for side in (one, other)
-    )
+    rows_a, rows_b = _statistics(one, name, a), _statistics(other, name, b)
     aggregate = METRICS.get(name, field="--metric").aggregate
     found = statistics.compare(rows_a, rows_b, aggregate, shared.seed or 0)
     return {
@@ -91,6 +89,8 @@ def _read(path: Path) -> dict[str, Any]:
         value = read_json(path)
     except FileNotFoundError:
         raise DataError(f"no such file: {path}", field=str(path)) from None
+    except DamagedError as error:
+        raise DataError(error.message, field=str(path), expected="an eval file") from None
     except OSError as error:
         raise DataError(f"cannot read {path}: {error}", field=str(path)) from None
     items = value.get("items") if isinstance(value, dict) else None
@@ -109,6 +109,24 @@ def _read(path: Path) -> dict[str, Any]:
                 expected="id, reference and statistics",
             )
     return value
+
+
+def _statistics(side: Mapping[str, Any], metric: str, path: Path) -> np.ndarray:
+    """[n, k] of one metric. Raises DataError if items lack it or disagree in their columns."""
+    import numpy as np
+
+    try:
+        rows = np.array([item["statistics"][metric] for item in side["items"]], dtype=float)
+        measured = side["metrics"][metric].keys()
+    except (KeyError, TypeError, ValueError, AttributeError):
+        rows, measured = np.empty(0), set()
+    if rows.ndim != 2 or not {"value", "low", "high"} <= set(measured):
+        raise DataError(
+            f"{path}: {metric} is incomplete",
+            field=f"{path}: statistics.{metric}",
+            expected="one row of numbers an item, all of one length, and a measured value",
+        )
+    return rows
 
 
 def _same_items(one: Mapping[str, Any], other: Mapping[str, Any], a: Path, b: Path) -> None:

@@ -14,10 +14,10 @@ import math
 import numpy as np
 
 from tutelage.evaluate.intervals import (
-    FEWEST_FOR_BOOTSTRAP,
     Aggregate,
     Limits,
     bootstrap_t,
+    bootstraps,
     pseudo_values,
     standard_error,
     student,
@@ -30,13 +30,14 @@ def difference_interval(a: np.ndarray, b: np.ndarray, aggregate: Aggregate, seed
     """Of `aggregate(sum a) - aggregate(sum b)` for paired units [n, k] of qualities in 0..1."""
     if len(a) < 2:
         return -1.0, 1.0
-    if aggregate is not mean and len(a) >= FEWEST_FOR_BOOTSTRAP and not np.array_equal(a, b):
+    if aggregate is not mean and bootstraps(a) and not np.array_equal(a, b):
         columns = a.shape[1]
 
         def gap(sums: np.ndarray) -> np.ndarray:
             return aggregate(sums[..., :columns]) - aggregate(sums[..., columns:])
 
-        return bootstrap_t(np.hstack([a, b]), gap, seed)
+        if (found := bootstrap_t(np.hstack([a, b]), gap, seed)) is not None:
+            return found
     values_a, values_b = pseudo_values(a, aggregate), pseudo_values(b, aggregate)
     low, high = _square_and_add(a, b, aggregate, values_a, values_b)
     gaps = values_a - values_b

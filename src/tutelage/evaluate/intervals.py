@@ -10,6 +10,7 @@ A *unit* is a row, or a cluster of rows with one source, already summed. `totals
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 
@@ -21,6 +22,9 @@ Limits = tuple[float, float]
 LEVEL = 0.95
 RESAMPLES = 2000
 FEWEST_FOR_BOOTSTRAP = 10
+"""Units below which resamples are too alike to learn a distribution from."""
+WIDEST_FOR_BOOTSTRAP = 60
+"""Columns above which gradients cost more than they are worth: 20 labels of macro F1."""
 CHUNK = 4_000_000
 """Numbers held at once while resampling."""
 
@@ -68,21 +72,27 @@ def student(value: float, error: float, units: int) -> Limits:
     return value - half, value + half
 
 
-def bootstrap_t(units: np.ndarray, aggregate: Aggregate, seed: int) -> Limits:
+def bootstrap_t(units: np.ndarray, aggregate: Aggregate, seed: int) -> Limits | None:
     """Studentized bootstrap: the quantiles of (v* - v) / e* over resamples, times e.
 
     e is the jackknife's standard error, e* the infinitesimal jackknife's of each resample:
     e*^2 = n/(n-1) sum w_i L_i^2 with L_i = gradient of the aggregate at the resample . unit i.
-    Efron and Tibshirani 1993, chapter 12. Resamples without spread are left out.
+    Efron and Tibshirani 1993, chapter 12. None where the data cannot carry it: no spread, or so few
+    rows that matter that 2.5% of the resamples miss them all and have none.
     """
     value = float(aggregate(units.sum(axis=0)))
     error = standard_error(pseudo_values(units, aggregate))
     roots = np.concatenate([_roots(units, w, aggregate, value) for w in _weights(len(units), seed)])
     roots = roots[np.isfinite(roots)]
-    if error == 0 or len(roots) < RESAMPLES / 2:
-        return student(value, error, len(units))
+    if error == 0 or len(roots) < RESAMPLES * (1 + LEVEL) / 2:
+        return None
     low, high = np.quantile(roots, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return value - max(0.0, float(high)) * error, value - min(0.0, float(low)) * error
+
+
+def bootstraps(units: np.ndarray) -> bool:
+    """Whether `bootstrap_t` is the interval for units [n, k] of this shape."""
+    return len(units) >= FEWEST_FOR_BOOTSTRAP and units.shape[1] <= WIDEST_FOR_BOOTSTRAP
 
 
 def _roots(
@@ -114,13 +124,19 @@ def _gradient(aggregate: Aggregate, sums: np.ndarray, scale: np.ndarray) -> np.n
 
 def _weights(count: int, seed: int) -> Iterator[np.ndarray]:
     """How often each unit is drawn, RESAMPLES resamples in chunks [b, n]."""
-    generator = np.random.default_rng([seed, count])
     chunk = max(1, CHUNK // count)
     for start in range(0, RESAMPLES, chunk):
-        size = min(chunk, RESAMPLES - start)
-        yield generator.multinomial(count, np.full(count, 1 / count), size=size).astype(float)
+        yield _drawn(count, seed, start, min(chunk, RESAMPLES - start))
 
 
+@functools.lru_cache(maxsize=2)
+def _drawn(count: int, seed: int, start: int, size: int) -> np.ndarray:
+    """Kept for the next metric, which has as many rows."""
+    generator = np.random.default_rng([seed, count, start])
+    return generator.multinomial(count, np.full(count, 1 / count), size=size).astype(float)
+
+
+@functools.cache
 def student_quantile(freedom: int, level: float = LEVEL) -> float:
     """The two-sided quantile t with P(|T| <= t) = level, for whole degrees of freedom.
 

@@ -6,6 +6,7 @@ of rows gives an equally likely result (Fisher 1935; Noreen 1989). Knows nothing
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -45,9 +46,14 @@ def _swaps(count: int, seed: int) -> Iterator[np.ndarray]:
     if count <= EXACT_UP_TO:
         yield (np.arange(2**count)[:, None] >> np.arange(count) & 1).astype(float)
         return
-    generator = np.random.default_rng([seed, count])
     chunk = max(1, CHUNK // count)
     for start in range(0, RESAMPLES, chunk):
-        size = min(chunk, RESAMPLES - start)
-        octets = generator.integers(0, 256, size=(size, -(-count // 8)), dtype=np.uint8)
-        yield np.unpackbits(octets, axis=1, count=count).astype(float)
+        yield _drawn(count, seed, start, min(chunk, RESAMPLES - start))
+
+
+@functools.lru_cache(maxsize=2)
+def _drawn(count: int, seed: int, start: int, size: int) -> np.ndarray:
+    """Kept for the next comparison, which has as many rows."""
+    generator = np.random.default_rng([seed, count, start])
+    octets = generator.integers(0, 256, size=(size, -(-count // 8)), dtype=np.uint8)
+    return np.unpackbits(octets, axis=1, count=count).astype(float)

@@ -22,10 +22,10 @@ import numpy as np
 from tutelage.errors import RequestError
 from tutelage.evaluate.differences import difference_interval
 from tutelage.evaluate.intervals import (
-    FEWEST_FOR_BOOTSTRAP,
     Aggregate,
     Limits,
     bootstrap_t,
+    bootstraps,
     pseudo_values,
     standard_error,
     student,
@@ -199,11 +199,10 @@ def _interval(
 ) -> Limits:
     error = standard_error(pseudo_values(units, aggregate)) if len(units) > 1 else 0.0
     bounded = limits == (0.0, 1.0)
-    few = len(units) < FEWEST_FOR_BOOTSTRAP
-    if bounded and (aggregate is mean or few or error == 0):
+    if bounded and (aggregate is mean or not bootstraps(units)):
         return wilson(value, error, len(units))
-    if few:
-        low, high = student(value, error, len(units))
-    else:
-        low, high = bootstrap_t(units, aggregate, seed)
+    found = bootstrap_t(units, aggregate, seed) if bootstraps(units) else None
+    if found is None and bounded:
+        return wilson(value, 0.0, len(units))  # as wide as that of so many yes-or-no rows
+    low, high = found or student(value, error, len(units))
     return (low, high) if limits is None else (max(limits[0], low), min(limits[1], high))
