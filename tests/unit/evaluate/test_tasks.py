@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from tutelage.data.rows import Row
+from tutelage.errors import DataError
+from tutelage.evaluate.run import Item
+from tutelage.evaluate.tasks import answerable, items_of, stop_texts
+from tutelage.lm import Message
+
+ASKED = Row("r1", "f:1", (Message("user", "2+2?"),), "4", source="sums")
+OTHER = Row("r2", "f:2", (Message("user", "1+1?"),), "2")
+TEXT = Row("r3", "f:3", text="plain text")
+
+
+def test_a_row_becomes_an_item_with_its_turns() -> None:
+    assert items_of([ASKED], chat=True) == [Item("r1", ASKED.messages, "4", "sums")]
+
+
+def test_examples_stand_before_the_query_as_turns_or_as_text() -> None:
+    (with_turns,) = items_of([ASKED], [OTHER.example()], chat=True)
+    assert [(m.role, m.content) for m in with_turns.prompt] == [
+        ("user", "1+1?"), ("assistant", "2"), ("user", "2+2?")
+    ]  # fmt: skip
+    (written,) = items_of([ASKED], [OTHER.example()], chat=False)
+    assert written.prompt == "Input: 1+1?\nOutput: 2\n\nInput: 2+2?\nOutput:"
+    assert stop_texts(chat=False) and not stop_texts(chat=True)
+
+
+def test_rows_without_answers_are_left_out_and_all_of_them_refused() -> None:
+    assert answerable([TEXT, ASKED], "f") == [ASKED]
+    with pytest.raises(DataError, match="no row with a prompt and an answer"):
+        answerable([TEXT], "f")
+    with pytest.raises(DataError, match="f:3"):
+        items_of([TEXT], chat=True)
