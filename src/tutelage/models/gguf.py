@@ -158,6 +158,8 @@ def _names(file: GGUFFile) -> dict[str, str]:
     if file.metadata.get("llama.expert_count", 0):
         raise _fault(file, "llama.expert_count", file.metadata["llama.expert_count"], "no experts")
     layers = _number(file, "block_count")
+    if layers > len(file.tensors):  # before anything is counted out by it
+        raise _fault(file, "llama.block_count", layers, f"at most {len(file.tensors)} tensors")
     names = {}
     for name in file.tensors:
         if name == FREQUENCIES:

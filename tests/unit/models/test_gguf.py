@@ -163,6 +163,7 @@ def test_divisors_are_those_of_transformers() -> None:
     [
         ({"general.architecture": "gemma"}, "general.architecture"),
         ({"llama.expert_count": 8}, "llama.expert_count"),
+        ({"llama.block_count": 2**31}, "llama.block_count"),
         ({"llama.block_count": 3}, "blk.2.attn_norm.weight"),
         ({"llama.block_count": 1}, "blk.1.attn_norm.weight"),
         ({"llama.embedding_length": None}, "llama.embedding_length"),
