@@ -121,7 +121,9 @@ def recommend(
         for one, value in ranked
         if one is best or p_value(best.name, one.name) >= SIGNIFICANT
     )
-    reason = _without_goal(standing, test, best, best_test, metric)
+    reason = _without_goal(
+        standing, test, best, best_test, metric, cheaper=standing is not ranked[0][0]
+    )
     if goal is None:
         return Verdict(standing.name, reason, None)
     return Verdict(
@@ -164,12 +166,18 @@ def _reached(
 
 
 def _without_goal(
-    chosen: Standing, test: Interval, best: Standing, best_test: Interval, metric: str
+    chosen: Standing,
+    test: Interval,
+    best: Standing,
+    best_test: Interval,
+    metric: str,
+    cheaper: bool,
 ) -> str:
     if chosen is best:
+        others = "every cheaper one is significantly worse" if cheaper else "none is cheaper"
         return (
-            f"{best.name} is the best, with {metric} {best_test} on {best_test.n} test rows, and "
-            "every cheaper candidate is significantly worse or there is none."
+            f"{best.name} is the best of the front, with {metric} {best_test} on {best_test.n} "
+            f"test rows; {others}."
         )
     return (
         f"{chosen.name}, with {metric} {test} on {test.n} test rows, is the cheapest candidate not "

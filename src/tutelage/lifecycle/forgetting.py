@@ -13,10 +13,10 @@ import numpy as np
 from tutelage import store
 from tutelage.evaluate import forgetting
 from tutelage.evaluate.tasks import items_of
-from tutelage.lifecycle import answering
+from tutelage.lifecycle import answering, prompting
 from tutelage.lifecycle.bench import Bench, Subject
 from tutelage.lifecycle.stages import Result, Stage
-from tutelage.lm import Message
+from tutelage.lm import LM, Message, Prompt
 
 SAMPLES = 32
 """Development prompts to which the base answers freely, to measure the divergence on."""
@@ -31,12 +31,19 @@ def base_scores(bench: Bench, model: str) -> Result:
         begun = bench.tools.now()
         lm = bench.lm(base)
         rows = bench.material.development[:SAMPLES]
-        prompts = [item.prompt for item in items_of(rows, chat=lm.capabilities().chat)]
+        items = items_of(rows, chat=lm.capabilities().chat)
+        prompts = [item.prompt for item in items if _fits(lm, item.prompt, SAMPLE_TOKENS)]
         samples = forgetting.draw_samples(lm, prompts, SAMPLE_TOKENS, bench.seed)
+        texts = [
+            place
+            for place, (context, text) in enumerate(_pairs(bench))
+            if _fits(lm, context, prompting.tokens(lm, text) + 2)
+        ]
         return {
             "samples": [[_plain(prompt), text] for prompt, text in samples],
+            "texts": texts,
             "sample_scores": forgetting.text_scores(lm, samples).tolist(),
-            "text_scores": forgetting.text_scores(lm, _texts(bench)).tolist(),
+            "text_scores": forgetting.text_scores(lm, _kept(bench, texts)).tolist(),
             "seconds": bench.tools.now() - begun,
         }
 
@@ -61,9 +68,11 @@ def _stage(bench: Bench, tuned: Subject, base: Result) -> Stage:
         begun = bench.tools.now()
         lm = bench.lm(tuned)
         samples = [(_prompt(prompt), text) for prompt, text in base["samples"]]
-        on_texts = forgetting.text_scores(lm, _texts(bench))
-        rise, _ = forgetting.rise(_array(base["text_scores"]), on_texts, bench.seed)
-        found: Result = {"forgetting": dict(rise), "divergence": None}
+        found: Result = {"forgetting": None, "divergence": None}
+        if base["texts"]:
+            on_texts = forgetting.text_scores(lm, _kept(bench, base["texts"]))
+            rise, _ = forgetting.rise(_array(base["text_scores"]), on_texts, bench.seed)
+            found["forgetting"] = dict(rise)
         if samples:
             on_samples = forgetting.text_scores(lm, samples)
             distance, _ = forgetting.rise(_array(base["sample_scores"]), on_samples, bench.seed)
@@ -79,9 +88,20 @@ def possible(bench: Bench, model: str) -> bool:
     return bench.retention is not None and bool(answering.lengths(bench, model)["score"])
 
 
-def _texts(bench: Bench) -> list[forgetting.Pair]:
+def _pairs(bench: Bench) -> list[forgetting.Pair]:
     assert bench.retention is not None
     return forgetting.pairs_of(bench.retention.texts)
+
+
+def _kept(bench: Bench, places: list[int]) -> list[forgetting.Pair]:
+    """The texts that fit the model's context."""
+    pairs = _pairs(bench)
+    return [pairs[place] for place in places]
+
+
+def _fits(lm: LM, prompt: Prompt, more: int) -> bool:
+    context = lm.capabilities().context
+    return context is None or prompting.tokens(lm, prompt) + more <= context
 
 
 def _inputs(bench: Bench, subject: Subject) -> dict[str, Any]:

@@ -6,6 +6,7 @@ and model paths in the file are relative to the file.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tutelage.errors import ConfigError, UnknownName
 from tutelage.lifecycle import rungs
 from tutelage.score import METRICS
 
-SCHEMES = ("builtin:", "hf:", "pypi:", "preset:", "http:", "https:", "scripted:")
+_SCHEME = re.compile(r"[a-z]+:")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -172,11 +173,11 @@ def find(path: Path | None) -> Project:
 
 
 def _resolve(source: str | None, folder: Path) -> str | None:
-    """A path that exists below `folder` becomes absolute; anything with a scheme stays."""
+    """A path becomes absolute; what has a scheme, known or mistyped, stays for its parser."""
     if source is None:
         return None
-    if source.startswith("scripted:"):
-        return "scripted:" + str(folder.absolute() / source.removeprefix("scripted:"))
-    if source.startswith(SCHEMES) or source.startswith("~"):
+    scheme = "scripted:" if source.startswith("scripted:") else ""
+    path = source.removeprefix(scheme)
+    if path.startswith("~") or (not scheme and _SCHEME.match(source)):
         return source
-    return str(folder.absolute() / source)
+    return scheme + os.path.normpath(folder.absolute() / path)

@@ -1,10 +1,10 @@
 """A candidate as a folder that loads as a model: adapter or weights, prompt program, base.
 
-    tutelage.json    {"base", "adapter", "messages", "rung", "fingerprint"}
+    tutelage.json    {"base", "adapter", "messages", "rung", "fingerprint", "tuned_from"}
     adapter/         PEFT's own layout, where an adapter was tuned
+    model/           Hugging Face's own layout, where all weights were tuned; "base" is then "model"
 
-A fully tuned model's own files lie in the folder itself. Knows the layout alone: `backends/` opens
-it, `models.source` finds it.
+Knows the layout alone: `backends/local` opens it, `models.source` finds it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ PROGRAM = "tutelage.json"
 def program(
     base: str, method: str | None, messages: Sequence[Message], rung: str, fingerprint: str
 ) -> dict[str, Any]:
-    """What `tutelage.json` says. `base` "." means the weights beside it."""
+    """What `tutelage.json` says. `fingerprint` is the base's, which the opener checks; weights that
+    lie in the folder itself are known by its manifest instead."""
+    whole = method == "full"
     return {
-        "base": "." if method == "full" else base,
-        "adapter": "adapter" if method not in (None, "full") else None,
+        "base": "model" if whole else base,
+        "adapter": "adapter" if method is not None and not whole else None,
         "messages": [{"role": turn.role, "content": turn.content} for turn in messages],
         "rung": rung,
-        "fingerprint": fingerprint,
+        "fingerprint": None if whole else fingerprint,
+        "tuned_from": None if method is None else base,
     }
 
 
@@ -40,12 +43,7 @@ def publish(folder: Path, described: dict[str, Any], artefact: Path | None) -> N
         return
     with store.new_folder(folder) as new:
         if artefact is not None:
-            shutil.copytree(
-                artefact,
-                new / described["adapter"] if described["adapter"] else new,
-                dirs_exist_ok=True,
-                ignore=shutil.ignore_patterns(store.MANIFEST),
-            )
+            shutil.copytree(artefact, new / _part(described))
         store.write_json(new / PROGRAM, described)
 
 
@@ -54,15 +52,21 @@ def size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
+def _part(described: dict[str, Any]) -> str:
+    """The subfolder of what was tuned."""
+    return str(described["adapter"] or described["base"])
+
+
 def _holds(folder: Path, described: dict[str, Any], artefact: Path | None) -> bool:
     try:
         files = store.verify(folder)["files"]
         same = store.read_json(folder / PROGRAM) == described
-        wanted = {} if artefact is None else store.read_json(artefact / store.MANIFEST)["files"]
+        manifest = None if artefact is None else store.read_json(artefact / store.MANIFEST)
     except (DamagedError, FileNotFoundError, KeyError):
         return False
-    prefix = f"{described['adapter']}/" if described["adapter"] else ""
-    weights = {prefix + name: entry for name, entry in wanted.items()}
-    # A tuned model brings a file of this name too: how it was tuned; here it says how it answers.
-    weights.pop(PROGRAM, None)
-    return same and {name: e for name, e in files.items() if name != PROGRAM} == weights
+    if not same or manifest is None:
+        return same
+    prefix = f"{_part(described)}/"
+    held = {name.removeprefix(prefix): e for name, e in files.items() if name.startswith(prefix)}
+    held.pop(store.MANIFEST, None)
+    return bool(held == manifest["files"])
