@@ -28,8 +28,8 @@ def keep_top_p(logits: Float[Tensor, "V"], p: float) -> Float[Tensor, "V"]:
     order = torch.argsort(logits, descending=True, stable=True)
     probabilities = torch.softmax(logits[order], dim=-1)
     before = torch.cumsum(probabilities, dim=-1) - probabilities
-    dropped = order[before >= p]
-    return logits.index_fill(0, dropped, -torch.inf) if len(dropped) < len(order) else logits
+    dropped = order[1:][before[1:] >= p]
+    return logits.index_fill(0, dropped, -torch.inf)
 
 
 def distribution(logits: Float[Tensor, "V"], sampling: Sampling) -> Float[Tensor, "V"]:
