@@ -1,0 +1,159 @@
+"""The engine's promises about company, ends, cancellation and memory."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from tests.parity.test_generation import answers, prompts_of
+from tests.parity.witness import VOCABULARY, pair
+from tutelage.generate.engine import Engine, Job, Token
+from tutelage.lm import Sampling
+from tutelage.models.decoder import Decoder
+
+
+@pytest.fixture(scope="module")
+def model() -> Decoder:
+    return pair(7, initializer_range=0.1)[1]
+
+
+def sampled_jobs(count: int, limit: int = 15, prefix: int = 0) -> list[Job]:
+    lengths = [random.Random(3).randrange(1, 25) for _ in range(count)]
+    return [
+        Job(prompt, limit, frozenset({5}), Sampling(0.8, top_k=40, top_p=0.95, seed=i))
+        for i, prompt in enumerate(prompts_of(lengths, prefix))
+    ]
+
+
+@pytest.mark.parametrize("prefix", [0, 12])
+@pytest.mark.parametrize("slots", [1, 3, 64])
+def test_sampled_answers_do_not_depend_on_company(model: Decoder, prefix: int, slots: int) -> None:
+    """Each request draws from its own generator. In float32 the logits of a row differ by rounding
+    alone, which moves a draw only at a border; exact mode below allows not even that."""
+    jobs = sampled_jobs(12, prefix=prefix)
+    alone = [answers(Engine(model), [job])[0] for job in jobs]
+    assert answers(Engine(model, slots=slots), jobs) == alone
+    shuffled = random.Random(1).sample(range(len(jobs)), len(jobs))
+    got = answers(Engine(model, slots=slots), [jobs[i] for i in shuffled])
+    assert got == [alone[i] for i in shuffled]
+
+
+def test_the_seed_decides(model: Decoder) -> None:
+    prompt = prompts_of([9])[0]
+    sampling = [Sampling(1.0, seed=s) for s in range(6)]
+    made = answers(Engine(model), [Job(prompt, 12, frozenset(), s) for s in sampling])
+    again = answers(Engine(model), [Job(prompt, 12, frozenset(), s) for s in sampling])
+    assert made == again
+    assert len({tuple(tokens) for tokens, _ in made}) == 6
+
+
+def recorded(model: Decoder, jobs: list[Job], exact: bool) -> dict[int, list[torch.Tensor]]:
+    """Every row of logits that a token was chosen from, by job."""
+    engine = Engine(model, exact=exact)
+    seen: dict[int, list[torch.Tensor]] = {}
+    advance = engine._advance
+
+    def spy(slot: int, row: object, logits: torch.Tensor, known: int | None = None) -> Token:
+        seen.setdefault(row.index, []).append(logits.clone())  # type: ignore[attr-defined]
+        return advance(slot, row, logits, known)  # type: ignore[arg-type]
+
+    engine._advance = spy  # type: ignore[method-assign]
+    list(engine.run(jobs))
+    return seen
+
+
+def test_exact_logits_are_bitwise_the_same_in_company(model: Decoder) -> None:
+    jobs = sampled_jobs(5, limit=10, prefix=10)
+    together = recorded(model, jobs, exact=True)
+    for i, job in enumerate(jobs):
+        alone = recorded(model, [job], exact=True)[0]
+        assert len(alone) == len(together[i])
+        assert all(torch.equal(a, b) for a, b in zip(alone, together[i], strict=True))
+
+
+def test_one_token_each(model: Decoder) -> None:
+    jobs = [Job(prompt, 1, frozenset()) for prompt in prompts_of([4, 9, 1])]
+    for tokens, end in answers(Engine(model, slots=2), jobs):
+        assert len(tokens) == 1 and end == "length"
+
+
+def test_an_end_token_at_once_gives_an_empty_answer(model: Decoder) -> None:
+    everything = frozenset(range(VOCABULARY))
+    jobs = [Job(prompt, 9, everything) for prompt in prompts_of([4, 9, 1, 3, 3])]
+    assert answers(Engine(model, slots=2), jobs) == [([], "stop")] * 5
+
+
+def test_no_jobs(model: Decoder) -> None:
+    assert list(Engine(model).run([])) == []
+
+
+def test_stopped_jobs_end_and_leave_the_others_alone(model: Decoder) -> None:
+    jobs = sampled_jobs(9, limit=20)
+    expected = answers(Engine(model), jobs)
+    engine = Engine(model, slots=3)
+    cut = {0: 2, 4: 1, 7: 3}  # job -> stop once it has so many tokens
+    tokens: dict[int, list[int]] = {i: [] for i in range(len(jobs))}
+    ends: dict[int, str] = {}
+    for event in engine.run(jobs):
+        assert event.index not in ends
+        if event.token is not None:
+            tokens[event.index].append(event.token)
+        if event.finish is not None:
+            ends[event.index] = event.finish
+        elif len(tokens[event.index]) == cut.get(event.index):
+            engine.stopped.add(event.index)
+    for i, (whole, end) in enumerate(expected):
+        if i in cut and len(whole) > cut[i]:
+            assert tokens[i] == whole[: cut[i]]
+            assert ends[i] == "cancelled"
+        else:
+            assert (tokens[i], ends[i]) == (whole, end)
+    assert "cancelled" in ends.values()
+
+
+def test_a_waiting_job_can_be_stopped(model: Decoder) -> None:
+    engine = Engine(model, slots=1)
+    jobs = [Job(prompt, 3, frozenset()) for prompt in prompts_of([3, 4, 5])]
+    ends = {}
+    made = {0: 0, 1: 0, 2: 0}
+    for event in engine.run(jobs):
+        engine.stopped.add(1)
+        made[event.index] += event.token is not None
+        if event.finish is not None:
+            ends[event.index] = event.finish
+    assert ends == {0: "length", 1: "cancelled", 2: "length"}
+    assert made == {0: 3, 1: 0, 2: 3}
+
+
+def test_stopping_does_not_outlive_the_run(model: Decoder) -> None:
+    engine = Engine(model)
+    jobs = [Job(prompts_of([5])[0], 4, frozenset())]
+    expected = answers(engine, jobs)
+    engine.stopped.add(0)
+    assert answers(engine, jobs) == expected
+
+
+def test_an_abandoned_run_leaves_the_engine_usable(model: Decoder) -> None:
+    engine = Engine(model, slots=2)
+    jobs = sampled_jobs(6)
+    expected = answers(Engine(model), jobs)
+    run = engine.run(jobs)
+    next(run)
+    run.close()
+    assert answers(engine, jobs) == expected
+
+
+def test_a_small_cache_means_fewer_rows_not_other_answers(model: Decoder) -> None:
+    jobs = sampled_jobs(8)
+    expected = answers(Engine(model), jobs)
+    assert answers(Engine(model, cache_bytes=1), jobs) == expected
+    assert answers(Engine(model, cache_bytes=200_000), jobs) == expected
+
+
+def test_prompts_longer_than_one_reading(model: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = sampled_jobs(10)
+    expected = answers(Engine(model), jobs)
+    monkeypatch.setattr("tutelage.generate.engine.READ_TOKENS", 10)
+    assert answers(Engine(model), jobs) == expected
