@@ -89,23 +89,13 @@ def status(contenders: Sequence[Contender], chosen: choose.Verdict) -> str:
     """A reached goal is done; else a budget that cut something short, or the goal, is named."""
     if chosen.reached:
         return "done"
-    if cut_short(contenders):
+    if any(one.limited for one in contenders):
         return "budget spent"
     return "done" if chosen.reached is None else "goal not reached"
 
 
-def cut_short(contenders: Sequence[Contender]) -> list[Contender]:
-    """The candidates that the minutes or the memory kept from being measured."""
-    marks = (" minutes ", " GB of memory, the limit")
-    return [
-        one
-        for one in contenders
-        if any(mark in one.reason for mark in marks) and (not one.finished or one.test is None)
-    ]
-
-
 def _reason(contenders: Sequence[Contender], chosen: choose.Verdict) -> str:
-    cut = [one.name for one in cut_short(contenders)]
+    cut = [one.name for one in contenders if one.limited]
     if chosen.reached or not cut:
         return chosen.reason
     return f"{chosen.reason} The budget left no room for {', '.join(cut)}."

@@ -32,6 +32,8 @@ class Contender:
     rung: Rung
     status: CandidateStatus = "done"
     reason: str = ""
+    limited: bool = False
+    """Whether the budget kept it from being tuned, measured, or scored on test rows."""
     shots: int = 0
     examples: tuple[Example, ...] = ()
     development: Evaluation | None = None

@@ -176,6 +176,7 @@ class Ladder:
             return
         one.development = best.evaluation
         one.status, one.reason = "done", _chosen(one, self.bench.metric)
+        one.limited = False
         if one.rung.shots == "few":
             one.name = f"{one.name}-{one.shots}"
 
@@ -269,7 +270,7 @@ class Ladder:
         if known is None:
             self.bench.stages.run(Stage("refused", inputs, lambda: found, ("lifecycle",)))
         one.status = "stopped" if found["reason"].startswith("stopped") else "skipped"
-        one.reason = found["reason"]
+        one.reason, one.limited = found["reason"], True
         one.seconds, one.peak_bytes = found["seconds"], found["peak_bytes"]
         return True
 

@@ -106,6 +106,8 @@ class Reserve:
 
     def _no_time(self, needs: str) -> str:
         clock = self._bench.clock
+        if clock.left() <= 0:
+            return f"the {clock.minutes:g} minutes are spent"
         return (
             f"{needs}, {seconds_text(self.for_tests())} are kept for test rows and report, and of "
             f"{clock.minutes:g} minutes {seconds_text(max(clock.left(), 0.0))} are left"
