@@ -1,4 +1,4 @@
-"""`report.html`: a run's record as one page for people, with nothing to fetch and nothing to compute.
+"""`report.html`: a run's record as one page for people; nothing is fetched, nothing computed.
 
 Looks every number up in the record and stops, naming the key, where one is missing. The page may be
 opened anywhere: what models wrote is escaped, and a content policy admits only the two scripts
@@ -54,13 +54,12 @@ def render(record: Record) -> str:
 
 def _context(record: Record) -> dict[str, Any]:
     plotly, charts = get_plotlyjs(), (PAGES / "charts.js").read_text(encoding="utf-8")
-    chosen = record.recommended and lookup.candidate(record, record.recommended.candidate)
     for each in record.candidates:
         if each.status != "skipped":
             lookup.detail(record, each.name)
     return {
         "record": record,
-        "chosen": chosen,
+        "chosen": lookup.recommended(record),
         "metrics": _metrics(record),
         "toxic": any(each.toxicity for each in record.candidates),
         "seed": lookup.seed(record),

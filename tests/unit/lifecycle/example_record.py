@@ -1,4 +1,4 @@
-"""A run's record as the docstring quickstart leaves one: four finished, one stopped, one skipped."""
+"""A record as the quickstart leaves one: four candidates finished, one stopped, one skipped."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ def prompt_only() -> dict[str, Any]:
     """The same run with the zero-shot prompt recommended: nothing of the result was trained."""
     changed = record()
     changed["recommended"] = {"candidate": "zero-shot", "model": MODEL, "rung": "zero-shot"}
-    changed["reason"] = "zero-shot reaches the goal of 0.1 (lower bound 0.121) and nothing is cheaper."
-    changed["model"] = None
+    changed["reason"] = (
+        "zero-shot reaches the goal of 0.1 (lower bound 0.121) and nothing is cheaper."
+    )
     changed["detail"]["goal"] = 0.1
     return changed
 
@@ -75,7 +76,9 @@ def _candidate(name: str, rouge: float | None, **other: Any) -> dict[str, Any]:
     }
 
 
-def _training(method: str, seconds: float, settings: dict[str, Any], **other: Any) -> dict[str, Any]:
+def _training(
+    method: str, seconds: float, settings: dict[str, Any], **other: Any
+) -> dict[str, Any]:
     steps = 63
     curve = [
         {
@@ -141,9 +144,9 @@ def _samples() -> list[dict[str, Any]]:
                 + code.format(name=name),
                 "reference": reference,
                 "answers": {
-                    "zero-shot": "This function takes in a path and returns the status of the file at "
-                    "that path. If the path is not open, it raises a ValueError exception with the path "
-                    "as its argument, as can be seen",
+                    "zero-shot": "This function takes in a path and returns the status "
+                    "of the file at that path. If the path is not open, it raises a ValueError "
+                    "exception with the path as its argument, as can be seen",
                     "one-shot": "Returns the status of the path and raises ValueError if not open.",
                     "few-shot": "" if index == 2 else "Return status of the file at path.",
                     "lora": HOSTILE if index == 4 else reference.replace("Return", "Get", 1),
@@ -165,7 +168,7 @@ _LORA = {
 }
 
 _RECORD: dict[str, Any] = {
-    "run": "docstrings",
+    "run": "runs/docstrings",
     "status": "done",
     "recommended": {"candidate": "lora", "model": MODEL, "rung": "lora"},
     "reason": "lora is the cheapest candidate whose lower bound (0.299) reaches the goal of 0.25; "
@@ -210,7 +213,8 @@ _RECORD: dict[str, Any] = {
             "full",
             None,
             status="stopped",
-            reason="stopped at step 41 of 63: the budget of 12 minutes was reached; its checkpoint is kept",
+            reason="stopped at step 41 of 63: the budget of 12 minutes was reached; "
+            "its checkpoint is kept",
             seconds=241.9,
             seconds_per_1000_answers=None,
             peak_bytes=2_310_000_000,
@@ -270,8 +274,8 @@ _RECORD: dict[str, Any] = {
             "test": 199,
             "contaminated": 2,
             "notes": [
-                "This text was surely in the model's pretraining: scores compare candidates with each "
-                "other and say little about unseen code.",
+                "This text was surely in the model's pretraining: scores compare candidates with "
+                "each other and say little about unseen code.",
                 "Made from the standard library of Python 3.11.7.",
             ],
         },

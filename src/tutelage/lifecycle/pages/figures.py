@@ -34,31 +34,21 @@ class Point(NamedTuple):
     place: int
     cost: float
     quality: Measured
+    beaten: bool
+    """Not on the front: another is at least as good at no more cost of either kind."""
 
 
 def front_of_making(record: Record) -> dict[str, Any]:
     """Quality on development rows against the seconds it took to make each candidate."""
     figure = _quality_against_cost(record, lambda each: each.seconds)
-    on_front = _points(record, lambda each: each.seconds, set(record.detail.front))
-    on_front.sort(key=lambda point: point.cost)
-    figure.add_trace(
-        go.Scatter(
-            x=[point.cost for point in on_front],
-            y=[point.quality.value for point in on_front],
-            mode="lines",
-            line={"color": GREY, "width": 1, "shape": "hv"},
-            name="front",
-            hoverinfo="skip",
-        )
-    )
-    figure.update_xaxes(title="making it")
+    figure.update_xaxes(title_text="time to make it")
     return _plain(figure)
 
 
 def front_of_answering(record: Record) -> dict[str, Any]:
     """Quality on development rows against the seconds that 1,000 answers take."""
     figure = _quality_against_cost(record, lambda each: each.seconds_per_1000_answers)
-    figure.update_xaxes(title="1,000 answers")
+    figure.update_xaxes(title_text="time for 1,000 answers")
     return _plain(figure)
 
 
@@ -82,8 +72,8 @@ def loss_curves(record: Record) -> dict[str, Any] | None:
         )
     if not figure.data:
         return None
-    figure.update_xaxes(title="seconds of training", rangemode="tozero")
-    figure.update_yaxes(title="nats per trained token")
+    figure.update_xaxes(title_text="seconds of training", rangemode="tozero")
+    figure.update_yaxes(title_text="nats per trained token")
     return _plain(figure)
 
 
@@ -99,24 +89,24 @@ def _quality_against_cost(record: Record, cost: Cost) -> go.Figure:
             x=0, xref="paper", y=goal, text=f"goal {goal:g}", showarrow=False, yshift=8,
             xanchor="left", font={"size": 11, "color": GREY},
         )  # fmt: skip
-    figure.update_yaxes(title=escape(record.detail.metric), rangemode="tozero")
+    figure.update_yaxes(title_text=escape(record.detail.metric), rangemode="tozero")
     _time_axis(figure, [point.cost for point in points])
     return figure
 
 
-def _points(record: Record, cost: Cost, names: set[str] | None = None) -> list[Point]:
+def _points(record: Record, cost: Cost) -> list[Point]:
     points = []
     for place, each in enumerate(record.candidates):
         quality, price = lookup.development(record, each), cost(each)
-        wanted = names is None or each.name in names
-        if wanted and quality is not None and quality.value is not None and price is not None:
-            points.append(Point(each.name, place, price, quality))
+        if quality is not None and quality.value is not None and price is not None:
+            beaten = each.name not in record.detail.front
+            points.append(Point(each.name, place, price, quality, beaten))
     return points
 
 
 def _marker(point: Point, *, recommended: bool) -> go.Scatter:
     value, low, high = point.quality.value, point.quality.low, point.quality.high
-    bars = None
+    bars: dict[str, Any] | None = None
     if value is not None and low is not None and high is not None:
         colour = COLOURS[point.place % len(COLOURS)]
         bars = {"array": [high - value], "arrayminus": [value - low], "color": colour}
@@ -128,7 +118,8 @@ def _marker(point: Point, *, recommended: bool) -> go.Scatter:
         mode="markers",
         marker={
             "color": COLOURS[point.place % len(COLOURS)],
-            "symbol": SYMBOLS[point.place % len(SYMBOLS)],
+            "symbol": SYMBOLS[point.place % len(SYMBOLS)] + ("-open" if point.beaten else ""),
+            "line": {"width": 2},
             "size": 15 if recommended else 10,
         },
         name=("<b>%s</b>" if recommended else "%s") % escape(point.name),
@@ -172,14 +163,14 @@ def _is_recommended(record: Record, name: str) -> bool:
 def _plain(figure: go.Figure) -> dict[str, Any]:
     figure.update_layout(
         template="none",
-        margin={"l": 56, "r": 12, "t": 8, "b": 48},
-        height=380,
+        margin={"l": 56, "r": 12, "t": 8, "b": 96},
+        height=400,
         dragmode=False,
         hovermode="closest",
-        legend={"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0, "xanchor": "left"},
+        legend={"orientation": "h", "y": -0.19, "yanchor": "top", "x": 0, "xanchor": "left"},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
     )
-    figure.update_xaxes(zeroline=False, fixedrange=True)
+    figure.update_xaxes(zeroline=False, fixedrange=True, title_standoff=6)
     figure.update_yaxes(zeroline=False, fixedrange=True)
     return dict(figure.to_plotly_json())

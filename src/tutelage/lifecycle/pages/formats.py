@@ -30,7 +30,7 @@ def count(value: float | None) -> str:
 
 
 def probability(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+    return "p\u00a0<\u00a00.001" if value < 0.001 else f"p\u00a0=\u00a0{value:.3f}"
 
 
 def size(value: float | None) -> str:
@@ -50,7 +50,7 @@ def duration(value: float | None) -> str:
     if value is None:
         return NOTHING
     if value < 10:
-        return f"{value:.2f} s"
+        return f"{value:.2f} s" if value else "0 s"
     if value < 59.95:
         return f"{value:.1f} s"
     minutes, seconds = divmod(round(value), 60)

@@ -47,6 +47,11 @@ def candidate(record: Record, name: str) -> Candidate:
     return at({each.name: each for each in record.candidates}, name, "candidates")
 
 
+def recommended(record: Record) -> Candidate | None:
+    chosen = record.recommended
+    return None if chosen is None else candidate(record, chosen.candidate)
+
+
 def detail(record: Record, name: str) -> CandidateDetail:
     return at(record.detail.candidates, name, "detail.candidates")
 
