@@ -1,0 +1,105 @@
+"""The chunked loss against torch's cross entropy, with gradients."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.parity.witness import VOCABULARY, pair
+from tutelage.models.decoder import Decoder
+from tutelage.objectives import clm
+
+
+def plain_loss(model: Decoder, hidden: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    each = torch.nn.functional.cross_entropy(model.logits(hidden), labels, reduction="none")
+    return (each * weights).sum()
+
+
+def gradients(model: Decoder, total: Tensor, hidden: Tensor) -> dict[str, Tensor]:
+    model.zero_grad(set_to_none=True)
+    hidden.grad = None
+    (total * 0.37).backward()  # an upstream factor, as the mean over a step is one
+    found = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    assert hidden.grad is not None
+    return {**found, "hidden": hidden.grad.clone()}
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 16, 23])
+def test_loss_and_gradients_equal_cross_entropy(
+    tied: bool, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clm, "CHUNK", 8)
+    _, model = pair(tie_word_embeddings=tied)
+    model.requires_grad_(True)
+    torch.manual_seed(count)
+    hidden = torch.randn(count, 32, requires_grad=True)
+    labels = torch.randint(VOCABULARY, (count,))
+    weights = torch.rand(count) * 2
+    found = clm.loss(model, hidden, labels, weights)
+    expected = plain_loss(model, hidden, labels, weights)
+    assert found.total.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert found.count == pytest.approx(weights.sum().item())
+    ours = gradients(model, found.total, hidden)
+    theirs = gradients(model, expected, hidden)
+    assert set(ours) == set(theirs) and len(ours) >= 3
+    for name, gradient in ours.items():
+        assert torch.allclose(gradient, theirs[name], atol=1e-6, rtol=1e-5), name
+
+
+def test_a_frozen_head_gets_no_gradient() -> None:
+    _, model = pair()
+    hidden = torch.randn(5, 32, requires_grad=True)
+    labels = torch.randint(VOCABULARY, (5,))
+    clm.loss(model, hidden, labels, torch.ones(5)).total.backward()
+    assert model.head_weight.grad is None
+    assert hidden.grad is not None and hidden.grad.abs().max() > 0
+
+
+def test_a_weight_of_zero_teaches_nothing() -> None:
+    _, model = pair()
+    hidden = torch.randn(4, 32, requires_grad=True)
+    weights = torch.tensor([1.0, 0.0, 2.0, 0.0])
+    clm.loss(model, hidden, torch.tensor([1, 2, 3, 4]), weights).total.backward()
+    assert hidden.grad is not None
+    assert hidden.grad[[1, 3]].abs().max() == 0
+    assert (hidden.grad[[0, 2]].abs().amax(-1) > 0).all()
+
+
+def test_extreme_scores_stay_finite() -> None:
+    """logsumexp and not the log of a sum: scores of 1e4 neither overflow nor lose the label."""
+    _, model = pair()
+    with torch.no_grad():
+        model.head_weight.mul_(1e4)
+    hidden = torch.randn(6, 32, requires_grad=True)
+    labels = torch.randint(VOCABULARY, (6,))
+    found = clm.loss(model, hidden, labels, torch.ones(6))
+    expected = plain_loss(model, hidden, labels, torch.ones(6))
+    assert found.total.item() == pytest.approx(expected.item(), rel=1e-5)
+    found.total.backward()
+    assert hidden.grad is not None and torch.isfinite(hidden.grad).all()
+
+
+def test_bfloat16_stays_near_float32() -> None:
+    """Scores are made in the type of the activations and summed in float32."""
+    _, model = pair()
+    hidden = torch.randn(40, 32)
+    labels = torch.randint(VOCABULARY, (40,))
+    wide = clm.loss(model, hidden, labels, torch.ones(40)).total.item()
+    narrow = clm.loss(model, hidden.bfloat16(), labels, torch.ones(40)).total
+    assert narrow.dtype == torch.float32
+    # 8 bits of mantissa on scores of some 10: an error of 0.04 each at most, 0.01 in the mean.
+    assert narrow.item() == pytest.approx(wide, rel=0.01)
+
+
+def test_a_fresh_model_knows_nothing() -> None:
+    """With weights near zero every token is as likely: ln V nats each."""
+    _, model = pair()
+    with torch.no_grad():
+        model.head_weight.mul_(1e-3)
+    hidden = torch.randn(50, 32)
+    found = clm.loss(model, hidden, torch.randint(VOCABULARY, (50,)), torch.ones(50))
+    assert found.total.item() / found.count == pytest.approx(math.log(VOCABULARY), abs=0.01)
