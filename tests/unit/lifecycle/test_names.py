@@ -17,7 +17,7 @@ from tutelage.lifecycle.names import short_names
         ("models/folder/", "folder"),
         ("preset:llama-tiny", "llama-tiny"),
         ("http://localhost:8000/v1#qwen/large", "large"),
-        ("scripted:/tmp/answers.jsonl", "answers"),
+        ("scripted:data/answers.jsonl", "answers"),
         ("../..", "model"),
     ],
 )
