@@ -65,6 +65,9 @@ def show(result: dict[str, Any]) -> None:
 
     console = Console()
     console.print(_table(result))
+    for one in result["candidates"]:
+        if one["status"] != "done":
+            print(f"- {one['name']}: {one['reason']}")
     print(f"\n{result['reason']}\n")
     print(f"report  {result['report']}\ncard    {result['card']}")
     if result["recommended"] is None:
@@ -130,7 +133,7 @@ def _table(result: dict[str, Any]) -> Any:
     table.add_column("")
     for one in result["candidates"]:
         chosen = result["recommended"] and one["name"] == result["recommended"]["candidate"]
-        remark = "recommended" if chosen else ("" if one["status"] == "done" else one["reason"])
+        remark = "recommended" if chosen else ("" if one["status"] == "done" else one["status"])
         per_thousand = one["seconds_per_1000_answers"]
         table.add_row(
             escape(one["name"]),
