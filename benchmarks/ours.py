@@ -1,0 +1,137 @@
+"""Our side of every benchmark, through the package's own entry points with their defaults.
+
+Each function runs in a fresh process (see `measure.py`); imports stand inside, so that the resident
+set after them can be told from what the work takes. PyTorch's compiler is imported while it
+compiles and so counts as our work.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from measure import Measurement, resident_after_imports
+
+if TYPE_CHECKING:
+    from tutelage.data.rows import Row
+    from tutelage.evaluate.run import Item
+
+METRICS = ("rougeL", "rouge1", "rouge2", "bleu", "chrf", "exact_match")
+
+
+def train(
+    source: str, rows: Sequence[Row], out: Path, threads: int, settings: dict[str, Any]
+) -> Measurement:
+    """Trained tokens a second of `tune` over its second epoch: all rows once, in their own order.
+
+    The first epoch is the warm-up and holds the compilation; what it took longer than the second
+    is reported as `compile_seconds`.
+    """
+    import shutil
+
+    from tutelage.machine import memory
+    from tutelage.train.config import TuneConfig
+    from tutelage.train.tune import prepare, tune
+
+    before = resident_after_imports()
+    config = TuneConfig(epochs=2, save_seconds=86_400, **settings)
+    run = prepare(source, rows, config, threads=threads)
+    seen, border = 0, 0
+    while seen < len(run.examples):
+        seen, border = seen + len(run.steps[border]), border + 1
+    result = tune(source, rows, config, out, threads=threads)
+    peak = max(memory.highest(), result["peak_bytes"])  # tune() starts the high-water mark afresh
+    shutil.rmtree(out)
+    first = result["curve"][border - 1]["seconds"]
+    seconds = result["seconds"] - first
+    tokens = sum(len(row.completion) for step in run.steps[border:] for row in step)
+    return Measurement(
+        tokens / seconds,
+        peak - before,
+        run.placement.dtype,
+        {
+            "seconds": seconds,
+            "first_epoch_seconds": first,
+            "compile_seconds": max(first - seconds, 0.0) if run.compiled else 0.0,
+            "compiled": run.compiled,
+            "updates": len(run.steps) - border,
+            "trained_tokens": tokens,
+            "loss": result["loss"],
+            "predicted_peak_bytes": result["predicted_peak_bytes"],
+        },
+    )
+
+
+def evaluate(
+    source: str, rows: Sequence[Row], items: Sequence[Item], max_new_tokens: int, threads: int
+) -> Measurement:
+    """Rows a second of the whole evaluation: rendering, answering, scoring and its intervals."""
+    from tutelage.backends.local import LocalLM
+    from tutelage.evaluate.run import evaluate as ask
+    from tutelage.lm import Request, complete
+    from tutelage.machine.device import resolve
+    from tutelage.machine.memory import Peak
+
+    before = resident_after_imports()
+    with Peak() as peak:
+        lm = LocalLM.open(source, threads=threads)
+        complete(lm, [Request(item.prompt, 4) for item in items[:4]])
+        begun = time.perf_counter()
+        found = ask(lm, items, METRICS, max_new_tokens=max_new_tokens)
+        seconds = time.perf_counter() - begun
+    return Measurement(
+        len(items) / seconds,
+        peak.bytes - before,
+        resolve().dtype,
+        {
+            "seconds": seconds,
+            "answering_seconds": found.seconds,
+            "prompt_tokens": sum(answer.prompt_tokens for answer in found.answers),
+            "answer_tokens": sum(answer.completion_tokens for answer in found.answers),
+            "rougeL": found.measured["rougeL"]["value"],
+            "texts": [answer.text for answer in found.answers],
+        },
+    )
+
+
+def prefill(source: str, prompt: tuple[int, ...], repeats: int, threads: int) -> Measurement:
+    """Prompt tokens a second until the first answer token is known: median of `repeats`."""
+    return _single(source, prompt, 1, repeats, threads)
+
+
+def decode(
+    source: str, prompt: tuple[int, ...], tokens: int, repeats: int, threads: int
+) -> Measurement:
+    """Tokens a second of one stream, from the first answer token to `tokens` later."""
+    return _single(source, prompt, tokens + 1, repeats, threads)
+
+
+def _single(
+    source: str, prompt: tuple[int, ...], length: int, repeats: int, threads: int
+) -> Measurement:
+    import statistics
+
+    from tutelage.backends.local import LocalLM
+    from tutelage.generate.engine import Job
+    from tutelage.machine.device import resolve
+    from tutelage.machine.memory import Peak
+
+    before = resident_after_imports()
+    job = Job(prompt, length, frozenset())
+    speeds: list[float] = []
+    answer: list[int | None] = []
+    with Peak() as peak:
+        engine = (lm := LocalLM.open(source, threads=threads)).engine
+        for _ in range(repeats + 1):
+            stamps = [time.perf_counter()]
+            answer = []
+            for token in engine.run([job]):
+                stamps.append(time.perf_counter())
+                answer.append(token.token)
+            units, since = (len(prompt), 0) if length == 1 else (length - 1, 1)
+            speeds.append(units / (stamps[-1] - stamps[since]))
+    stored = sum(p.numel() * p.element_size() for p in lm.model.parameters())
+    detail = {"speeds": speeds[1:], "answer": answer, "weight_bytes": stored}
+    return Measurement(statistics.median(speeds[1:]), peak.bytes - before, resolve().dtype, detail)
