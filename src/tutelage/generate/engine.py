@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tutelage.data.pack import Example, common_prefix, pack
 from tutelage.generate.sample import choose
+from tutelage.generate.step import MOST_ROWS, Stepper
 from tutelage.lm import FinishReason, Sampling
 from tutelage.models.decoder import Decoder
 from tutelage.nn.cache import Cache, DecodeStep, FillPrefix, ReadPrompts
@@ -69,6 +70,7 @@ class Engine:
         self.slots = 1 if exact else slots
         self.cache_bytes = cache_bytes
         self.exact = exact
+        self._stepper = Stepper.of(model)
         self.stopped: set[int] = set()
         """Jobs whose reader wants no more; looked at before each step."""
         self._waiting: deque[tuple[int, Job]] = deque()
@@ -152,17 +154,23 @@ class Engine:
         return self.model.logits(hidden)
 
     def _decode(self, cache: Cache) -> Iterator[Token]:
-        rows = self._rows
-        ids = self._tensor([row.token if row else 0 for row in rows])
-        positions = cache.lengths + cache.prefix_length
-        logits = self.model.logits(self.model.hidden(ids, positions, DecodeStep(cache)))
-        alive = self._tensor([1 if row else 0 for row in rows])
-        cache.lengths += alive
+        """One step of every row that is alive, by the kernel where few are."""
+        alive = [(slot, row) for slot, row in enumerate(self._rows) if row is not None]
+        if self._stepper is not None and len(alive) <= MOST_ROWS:
+            slots = self._tensor([slot for slot, _ in alive])
+            ids = self._tensor([row.token for _, row in alive])
+            logits = self._stepper.step(cache, slots, ids)
+            cache.lengths[slots] += 1
+        else:
+            ids = self._tensor([row.token if row else 0 for row in self._rows])
+            positions = cache.lengths + cache.prefix_length
+            hidden = self.model.hidden(ids, positions, DecodeStep(cache))
+            slots = self._tensor([slot for slot, _ in alive])
+            logits = self.model.logits(hidden.index_select(0, slots))
+            cache.lengths[slots] += 1
         greedy = logits.argmax(-1).tolist()
-        for slot, row in enumerate(rows):
-            if row is not None:
-                known = greedy[slot] if not row.job.sampling.temperature else None
-                yield self._advance(slot, row, logits[slot], known)
+        for (slot, row), scores, known in zip(alive, logits, greedy, strict=True):
+            yield self._advance(slot, row, scores, None if row.job.sampling.temperature else known)
 
     def _advance(self, slot: int, row: _Row, logits: Tensor, known: int | None = None) -> Token:
         """Choose the row's next token; free its slot if that ends it."""

@@ -51,7 +51,7 @@ def rectangle(
     folded = fold_queries(q, k.shape[2])
     keys, values = fold_keys(k), fold_keys(v)
     scores = torch.bmm(folded, keys.transpose(1, 2)).view(-1, groups, queries, k.shape[1])
-    weights, lse = softmax_step(compiled)(scores, 1 / math.sqrt(width), causal)
+    weights, lse = softmax_step(compiled, scores.dtype)(scores, 1 / math.sqrt(width), causal)
     mixed = torch.bmm(weights.view(folded.shape[0], -1, k.shape[1]), values)
     return unfold_queries(mixed, rows, heads, queries), lse.view(rows, heads, queries)
 
@@ -123,31 +123,28 @@ def _softmax_backward(
 
 
 @functools.cache
-def softmax_step(compiled: bool) -> Callable[..., tuple[Tensor, Tensor]]:
-    """The softmax, fused where `compiled`."""
+def softmax_step(compiled: bool, kind: torch.dtype) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The softmax for scores of one type, fused where `compiled`."""
     if not compiled:
         return _softmax
     fused = torch.compile(_softmax, dynamic=True)
-    _warm(lambda kind, scale: fused(torch.zeros(6, 3, 40, 40, dtype=kind), scale, True))
+    fused(_sample(kind), 0.125, True)
     return fused
 
 
 @functools.cache
-def softmax_backward_step(compiled: bool) -> Callable[..., tuple[Tensor, Tensor]]:
+def softmax_backward_step(
+    compiled: bool, kind: torch.dtype
+) -> Callable[..., tuple[Tensor, Tensor]]:
     if not compiled:
         return _softmax_backward
     fused = torch.compile(_softmax_backward, dynamic=True)
-
-    def once(kind: torch.dtype, scale: float) -> None:
-        scores, row = torch.zeros(6, 3, 40, 40, dtype=kind), torch.zeros(6, 3, 40, 1)
-        fused(scores, row, scores, row, scale)
-
-    _warm(once)
+    row = _sample(torch.float32)[..., :1]
+    fused(_sample(kind), row.clone(), _sample(kind), row.clone(), 0.125)
     return fused
 
 
-def _warm(call: Callable[[torch.dtype, float], object]) -> None:
-    """Compile on one fixed shape, so that the code made never depends on which row came first:
-    a resumed run must compute bitwise what the undisturbed one did."""
-    for kind in (torch.bfloat16, torch.float32):
-        call(kind, 0.125)
+def _sample(kind: torch.dtype) -> Float[Tensor, "BK G T S"]:
+    """Scores of one fixed shape to compile on first, so that the code made never depends on which
+    row came first: a resumed run must compute bitwise what the undisturbed one did."""
+    return torch.zeros(6, 3, 40, 40, dtype=kind)

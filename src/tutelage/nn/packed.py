@@ -138,7 +138,7 @@ def _bucket_backward(
     key, value = fold_keys(_gather(k, bucket)), fold_keys(_gather(v, bucket))
     scores = torch.bmm(queries, key.transpose(1, 2)).view(*square, length)
     weight_grads = torch.bmm(grads, value.transpose(1, 2)).view(*square, length)
-    weights, score_grads = softmax_backward_step(compiled)(
+    weights, score_grads = softmax_backward_step(compiled, scores.dtype)(
         scores, lse.reshape(*square, 1), weight_grads, deltas, 1 / math.sqrt(width)
     )
     weights, score_grads = (x.view(rows * keys, -1, length) for x in (weights, score_grads))

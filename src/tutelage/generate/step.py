@@ -1,0 +1,137 @@
+"""One decoding step of a few rows by the C++ kernel, where it was built and fits the model.
+
+The same mathematics as `nn/cache.py`'s DecodeStep through the model, with float32 activations; for
+a few rows it is bound by reading the weights once, where PyTorch is bound by its operators.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tutelage.kernels.library import (
+    BatchStruct,
+    CacheStruct,
+    LayerStruct,
+    LinearStruct,
+    ModelStruct,
+    library,
+    pointer,
+)
+from tutelage.models.decoder import Decoder
+from tutelage.nn.block import Block
+from tutelage.nn.cache import Cache
+from tutelage.nn.linear import Linear
+
+MOST_ROWS = 6
+"""With more rows PyTorch's matrix products overtake: they compute, where the kernel reads."""
+
+
+class Stepper:
+    """The kernel bound to one model. Holds pointers into its weights, which must not move."""
+
+    def __init__(self, model: Decoder) -> None:
+        self.model = model
+        self._layers = (LayerStruct * len(model.blocks))(*(_layer(b) for b in model.blocks))
+        heads = model.blocks[0].attn.heads
+        self._head = model.head_weight
+        self._struct = ModelStruct(
+            half=int(model.compute == torch.bfloat16),
+            layers=len(model.blocks),
+            width=self._head.shape[1],
+            heads=heads.query,
+            key_heads=heads.key_value,
+            head_width=heads.width,
+            eps=model.norm.eps,
+            layer=self._layers,
+            norm=pointer(model.norm.weight),
+            head=LinearStruct(pointer(self._head), None, *self._head.shape),
+        )
+
+    @staticmethod
+    def of(model: Decoder) -> Stepper | None:
+        """A stepper if the library was built and can compute this model, else None."""
+        plain = all(
+            type(module) is Linear
+            for block in model.blocks
+            for module in (*block.attn.children(), *block.mlp.children())
+        )
+        kinds = {parameter.dtype for parameter in model.parameters()}
+        devices = {parameter.device.type for parameter in model.parameters()}
+        fits = plain and kinds == {model.compute} and devices == {"cpu"}
+        fits = fits and model.compute in (torch.bfloat16, torch.float32)
+        fits = fits and all(size % 2 == 0 for size in _inputs(model))
+        return Stepper(model) if fits and library() is not None else None
+
+    def step(
+        self, cache: Cache, slots: Int[Tensor, "M"], ids: Int[Tensor, "M"]
+    ) -> Float[Tensor, "M V"]:
+        """Logits after one new token in each of `slots`; keys and values are kept in the cache."""
+        loaded = library()
+        assert loaded is not None
+        lengths = cache.lengths[slots]
+        x = self.model.embed(ids).float().contiguous()
+        cosine, sine = self.model.rope.angles(lengths + cache.prefix_length)
+        cosine, sine = cosine[:, 0].contiguous(), sine[:, 0].contiguous()
+        logits = torch.empty(len(ids), self._head.shape[0])
+        held = _cache(cache)
+        threads = torch.get_num_threads()
+        size = loaded.tutelage_scratch(
+            ctypes.byref(self._struct), ctypes.byref(held), len(ids), threads
+        )
+        scratch = torch.empty(size)
+        batch = BatchStruct(
+            rows=len(ids),
+            slot=pointer(slots),
+            length=pointer(lengths),
+            cosine=pointer(cosine),
+            sine=pointer(sine),
+            x=pointer(x),
+            logits=pointer(logits),
+            scratch=pointer(scratch),
+            threads=threads,
+        )
+        loaded.tutelage_step(ctypes.byref(self._struct), ctypes.byref(held), ctypes.byref(batch))
+        return logits
+
+
+def _inputs(model: Decoder) -> list[int]:
+    """Widths the products sum over; the kernel reads bfloat16 weights two by two."""
+    first = model.blocks[0]
+    return [linear.shape[1] for linear in (first.attn.q, first.attn.o, first.mlp.down)]
+
+
+def _linear(module: Linear) -> LinearStruct:
+    return LinearStruct(pointer(module.weight), pointer(module.bias), *module.shape)
+
+
+def _layer(block: Block) -> LayerStruct:
+    attn, mlp = block.attn, block.mlp
+    return LayerStruct(
+        norm_attn=pointer(block.norm_attn.weight),
+        norm_mlp=pointer(block.norm_mlp.weight),
+        q=_linear(attn.q),
+        k=_linear(attn.k),
+        v=_linear(attn.v),
+        o=_linear(attn.o),
+        gate=_linear(mlp.gate),
+        up=_linear(mlp.up),
+        down=_linear(mlp.down),
+    )
+
+
+def _cache(cache: Cache) -> CacheStruct:
+    count = len(cache.prefix)
+    kind = ctypes.c_void_p * max(count, 1)
+    return CacheStruct(
+        keys=pointer(cache.keys),
+        values=pointer(cache.values),
+        slots=cache.slots,
+        room=cache.room,
+        prefix_keys=kind(*(pointer(k) for k, _ in cache.prefix)),
+        prefix_values=kind(*(pointer(v) for _, v in cache.prefix)),
+        prefix=cache.prefix_length,
+    )

@@ -1,0 +1,1 @@
+"""Small C++ libraries behind plain C interfaces, each with a PyTorch path of equal results."""

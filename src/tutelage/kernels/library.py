@@ -1,0 +1,86 @@
+"""The C structures of decode.cpp and the library that was built from it, if it was.
+
+Every pointer handed over must stay alive and unmoved during the call: `pointer` takes it from a
+contiguous tensor, whose owner keeps the tensor. Knows no models; see `generate/step.py`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from pathlib import Path
+
+from torch import Tensor
+
+int64, void_p = ctypes.c_int64, ctypes.c_void_p
+
+
+class LinearStruct(ctypes.Structure):
+    _fields_ = (("weight", void_p), ("bias", void_p), ("out", int64), ("in_", int64))
+
+
+class LayerStruct(ctypes.Structure):
+    _fields_ = (
+        ("norm_attn", void_p),
+        ("norm_mlp", void_p),
+        *((name, LinearStruct) for name in ("q", "k", "v", "o", "gate", "up", "down")),
+    )
+
+
+class ModelStruct(ctypes.Structure):
+    _fields_ = (
+        *(
+            (name, int64)
+            for name in ("half", "layers", "width", "heads", "key_heads", "head_width")
+        ),
+        ("eps", ctypes.c_float),
+        ("layer", ctypes.POINTER(LayerStruct)),
+        ("norm", void_p),
+        ("head", LinearStruct),
+    )
+
+
+class CacheStruct(ctypes.Structure):
+    _fields_ = (
+        ("keys", void_p),
+        ("values", void_p),
+        ("slots", int64),
+        ("room", int64),
+        ("prefix_keys", ctypes.POINTER(void_p)),
+        ("prefix_values", ctypes.POINTER(void_p)),
+        ("prefix", int64),
+    )
+
+
+class BatchStruct(ctypes.Structure):
+    _fields_ = (
+        ("rows", int64),
+        *(
+            (name, void_p)
+            for name in ("slot", "length", "cosine", "sine", "x", "logits", "scratch")
+        ),
+        ("threads", int64),
+    )
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The built library, None where the package was installed without a compiler."""
+    found = sorted(Path(__file__).parent.glob("_decode*.so"))
+    if not found:
+        return None
+    loaded = ctypes.CDLL(str(found[0]))
+    model, cache = ctypes.POINTER(ModelStruct), ctypes.POINTER(CacheStruct)
+    loaded.tutelage_scratch.argtypes = [model, cache, int64, int64]
+    loaded.tutelage_scratch.restype = int64
+    loaded.tutelage_step.argtypes = [model, cache, ctypes.POINTER(BatchStruct)]
+    loaded.tutelage_step.restype = None
+    return loaded
+
+
+def pointer(tensor: Tensor | None) -> int | None:
+    """Address of a contiguous tensor's data; None for None."""
+    if tensor is None:
+        return None
+    assert tensor.is_contiguous() and tensor.device.type == "cpu"
+    return tensor.data_ptr()
