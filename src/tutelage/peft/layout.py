@@ -8,7 +8,7 @@ Knows files, names and refusals; what the tensors mean is each method's business
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,24 +46,36 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise SourceError(f"{folder} is not an adapter", field=str(path), expected="a file")
     if (folder / store.MANIFEST).exists():
         store.verify(folder)
-    config: dict[str, Any] = store.read_json(path)
+    config: Any = store.read_json(path)
+    if not isinstance(config, dict):
+        raise SourceError(f"{path} is not an adapter's configuration", field=str(path), got=config)
     return config
 
 
-def refuse(config: Mapping[str, Any], honoured: Mapping[str, Any], folder: Path) -> None:
-    """Raise SourceError at the first setting that asks for what is not honoured here."""
-    for key, value in honoured.items():
-        if config.get(key, value) not in (value, None, [], {}):
+def refuse(
+    config: Mapping[str, Any],
+    honoured: Mapping[str, tuple[Any, ...]],
+    any_value: Collection[str],
+    folder: Path,
+) -> None:
+    """Raise SourceError at the first setting that is switched on and not known to be honoured.
+
+    A setting of a later version is refused too: ignoring it could change the answers.
+    """
+    for key, value in config.items():
+        if value and key not in any_value and value not in honoured.get(key, ()):
             raise SourceError(
                 "the adapter uses a setting that is not honoured",
                 field=f"{folder / CONFIG}: {key}",
-                got=config[key],
-                expected=value,
+                got=value,
+                expected=" or ".join(map(str, honoured.get(key, ("nothing",)))),
             )
 
 
 def read_tensors(folder: Path, parts: tuple[str, ...]) -> dict[str, dict[str, Tensor]]:
-    """Hugging Face module name -> part -> values, every module with all of `parts`."""
+    """Hugging Face module name -> part -> values, every module with all of `parts`.
+
+    Raises DamagedError, or SourceError for weights of another kind or none at all."""
     path = folder / WEIGHTS
     if not path.is_file():
         raise SourceError(f"{folder} lacks its weights", field=str(path), expected="a file")
@@ -71,6 +83,8 @@ def read_tensors(folder: Path, parts: tuple[str, ...]) -> dict[str, dict[str, Te
         tensors: Mapping[str, Tensor] = load_file(path)
     except Exception as error:  # safetensors raises its own kind and OSError
         raise DamagedError(f"{path} cannot be read: {error}", field=str(path)) from None
+    if not tensors:
+        raise SourceError("the adapter holds no weights", field=str(path), got="no tensors")
     found: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         stem, _, part = name.removesuffix(".weight").rpartition(".")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -36,16 +37,19 @@ from tutelage.peft.layout import (
 DEFAULT_ROLES = ("attn.q", "attn.k", "attn.v", "attn.o", "mlp.gate", "mlp.up", "mlp.down")
 DEFAULT_RANK = 16
 PARTS = ("lora_A", "lora_B")
-HONOURED = {
-    "use_dora": False,
-    "fan_in_fan_out": False,
-    "bias": "none",
-    "modules_to_save": None,
-    "alpha_pattern": {},
-    "trainable_token_indices": None,
-    "target_parameters": None,
-}
-"""Settings of PEFT's LoRA that change the mathematics, with the value that is honoured here."""
+HONOURED = {"bias": ("none",), "init_lora_weights": (True, "gaussian", "eva", "orthogonal")}
+"""Settings of PEFT's LoRA with the values that are honoured. Other ways of starting (PiSSA, OLoRA,
+LoftQ ...) also change the base's weights, which the adapter's file does not hold."""
+
+ANY_VALUE = frozenset({
+    "peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path",
+    "revision", "inference_mode", "r", "lora_alpha", "use_rslora", "rank_pattern",
+    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "lora_dropout",
+    "megatron_config", "megatron_core", "loftq_config", "eva_config", "corda_config",
+    "lora_ga_config", "velora_config", "qalora_group_size", "runtime_config",
+    "ensure_weight_tying",
+})  # fmt: skip
+"""Settings that are read here, follow from the weights' names, or matter to training alone."""
 
 
 class LoraLinear(nn.Module):
@@ -81,7 +85,7 @@ class LoraLinear(nn.Module):
 
 def resolve(settings: Settings, weights: Sequence[Weight]) -> Settings:
     """Fill in defaults. Raises UnknownName for a role the model has not, ConfigError for a rank
-    that is no rank."""
+    or a scale that is none."""
     linears = [w for w in weights if len(w.shape) == 2 and w.role not in ("embed", "head")]
     known = {weight.role for weight in linears}
     roles = settings.roles or tuple(role for role in DEFAULT_ROLES if role in known)
@@ -98,6 +102,10 @@ def resolve(settings: Settings, weights: Sequence[Weight]) -> Settings:
             expected=f"1 to {widest}",
         )
     alpha = 2.0 * rank if settings.alpha is None else settings.alpha
+    if not 0 < alpha < math.inf:
+        raise ConfigError(
+            "the scale must be a positive number", field="--alpha", got=alpha, expected="above 0"
+        )
     return Settings(rank=rank, alpha=alpha, roles=tuple(roles))
 
 
@@ -169,9 +177,10 @@ def read(model: Decoder, checkpoint: Checkpoint, folder: Path) -> None:
             got=config.get("peft_type"),
             expected="LORA",
         )
-    refuse(config, HONOURED, folder)
+    refuse(config, HONOURED, ANY_VALUE, folder)
     paths = {stem: path for path, stem in module_names(checkpoint).items()}
     modules = dict(model.named_modules())
+    wrapped: dict[str, LoraLinear] = {}
     for stem, parts in read_tensors(folder, PARTS).items():
         path = paths.get(stem, "")
         linear = modules.get(path)
@@ -181,29 +190,48 @@ def read(model: Decoder, checkpoint: Checkpoint, folder: Path) -> None:
                 field=str(folder / WEIGHTS),
                 got=stem,
             )
+        wrapped[path] = _frozen(linear, parts, config, folder, stem)
+    for path, module in wrapped.items():
         parent, _, name = path.rpartition(".")
-        wrapped = _frozen(linear, parts, config, f"{folder / WEIGHTS}: {stem}")
-        setattr(model.get_submodule(parent), name, wrapped)
+        setattr(model.get_submodule(parent), name, module)
 
 
 def _frozen(
-    linear: Linear, parts: dict[str, Tensor], config: dict[str, object], where: str
+    linear: Linear, parts: dict[str, Tensor], config: dict[str, Any], folder: Path, stem: str
 ) -> LoraLinear:
     a, b = parts["lora_A"], parts["lora_B"]
     rows, columns = linear.shape
-    if a.shape[1] != columns or b.shape[0] != rows or a.shape[0] != b.shape[1]:
+    rank = a.shape[0] if a.ndim else 0
+    if rank < 1 or a.shape != (rank, columns) or b.shape != (rows, rank):
         raise SourceError(
             "the adapter was made for a model of another shape",
-            field=where,
+            field=f"{folder / WEIGHTS}: {stem}",
             got=f"A {list(a.shape)}, B {list(b.shape)}",
             expected=f"A [R, {columns}], B [{rows}, R]",
         )
-    rank, alpha = a.shape[0], float(config.get("lora_alpha", 8))  # type: ignore[arg-type]
-    wrapped = LoraLinear(linear, rank, alpha / (rank**0.5 if config.get("use_rslora") else rank))
+    wrapped = LoraLinear(linear, rank, _scale(config, rank, folder))
     like = linear.weight
     wrapped.lora_a = nn.Parameter(a.to(like.device, like.dtype), requires_grad=False)
     wrapped.lora_b = nn.Parameter(b.to(like.device, like.dtype), requires_grad=False)
     return wrapped
+
+
+def _scale(config: dict[str, Any], rank: int, folder: Path) -> float:
+    """alpha / R, or alpha / sqrt(R) if rank-stabilised (Kalajdzievski 2023, arXiv:2312.03732)."""
+    alpha, said = config.get("lora_alpha", 8), config.get("r", 8)
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+        raise SourceError(
+            "the adapter's scale is no number", field=f"{folder / CONFIG}: lora_alpha", got=alpha,
+            expected="a number",
+        )  # fmt: skip
+    if said != rank and not config.get("rank_pattern"):
+        raise SourceError(
+            "the adapter's rank is another than its weights have",
+            field=f"{folder / CONFIG}: r",
+            got=said,
+            expected=rank,
+        )
+    return float(alpha) / (rank**0.5 if config.get("use_rslora") else rank)
 
 
 def _targets(model: Decoder, roles: Sequence[str]) -> Iterator[tuple[nn.Module, str, Linear]]:
