@@ -21,7 +21,7 @@ class Batch:
     """One packed batch: `tokens` in it, `labels` of them trained, no row longer than `row_tokens`.
 
     `compute_bytes` is the size of an activation's number (2 in bfloat16, 4 in float32), `chunk` how
-    many labels' logits exist at a time.
+    many labels' logits exist at a time, `batches` how many such batches one update sums up.
     """
 
     tokens: int
@@ -29,9 +29,10 @@ class Batch:
     row_tokens: int
     heads: int
     compute_bytes: int = 2
-    chunk: int = 512
+    chunk: int = 256
     compiled: bool = True
     checkpointing: bool = False
+    batches: int = 1
 
 
 @dataclass(frozen=True)

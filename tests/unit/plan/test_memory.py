@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from tutelage.errors import ConfigError, UnknownName
 from tutelage.models.spec import find_preset, layout
 from tutelage.plan.activations import Batch, attention_workspace, saved_bytes
 from tutelage.plan.memory import (
+    RETAINED,
     Tuning,
     inference_components,
     per_device,
@@ -22,6 +25,7 @@ from tutelage.plan.parameters import dimensions, lora_parameters
 
 SMOLLM = layout(find_preset("smollm2-135m"))
 COUNT = 134_515_008
+HEAD = 49152 * 576
 BIN = Batch(tokens=2048, labels=300, row_tokens=512, heads=9)
 
 
@@ -78,24 +82,38 @@ def test_wrong_names_and_numbers_are_refused() -> None:
 
 
 def test_full_tuning_by_component() -> None:
-    found = predict_training(SMOLLM, Tuning("full"), BIN)
+    found = predict_training(SMOLLM, Tuning("full"), BIN, calibration=1.0)
     everywhere = ("attn.q", "attn.k", "attn.v", "attn.o", "mlp.gate", "mlp.up", "mlp.down")
     assert found == {
         "weights": 4 * COUNT,
         "copies": 2 * COUNT,
-        "gradients": 4 * COUNT,
+        "gradients": 8 * HEAD,
         "optimizer": 8 * COUNT,
         "activations": saved_bytes(dimensions(SMOLLM), BIN, everywhere),
         "workspace": attention_workspace(BIN),
-        "logits": 12 * 300 * 49152,
+        "logits": 8 * 256 * 49152,
     }
 
 
+def test_a_second_batch_meets_the_gradients_of_the_first() -> None:
+    one, two = (
+        predict_training(SMOLLM, Tuning("full"), replace(BIN, batches=count)) for count in (1, 2)
+    )
+    assert two["gradients"] == 4 * COUNT + 4 * HEAD
+    assert {k: v for k, v in one.items() if k != "gradients"} == {
+        k: v for k, v in two.items() if k != "gradients"
+    }
+
+
+def test_a_small_batch_peaks_when_all_gradients_are_there() -> None:
+    found = predict_training(SMOLLM, Tuning("full"), replace(BIN, tokens=16, labels=4))
+    assert found["gradients"] == 4 * COUNT + 4 * HEAD
+    assert "activations" not in found and "copies" not in found
+
+
 def test_float32_needs_no_copies() -> None:
-    wide = Batch(2048, 300, 512, heads=9, compute_bytes=4)
-    found = predict_training(SMOLLM, Tuning("full"), wide)
+    found = predict_training(SMOLLM, Tuning("full"), replace(BIN, compute_bytes=4))
     assert "copies" not in found
-    assert found["logits"] == 8 * 300 * 49152
 
 
 def test_low_rank_tuning_trains_the_adapter_alone() -> None:
@@ -116,8 +134,16 @@ def test_calibration_moves_what_is_estimated_and_nothing_exact() -> None:
         predict_training(SMOLLM, Tuning("lora"), BIN, calibration=factor) for factor in (1.0, 1.5)
     )
     moved = {name for name in plain if plain[name] != raised[name]}
-    assert moved == {"activations", "workspace"}
+    assert moved == {"activations"}
     assert raised["activations"] == round(1.5 * plain["activations"])
+
+
+def test_the_default_calibration_is_the_measured_one() -> None:
+    for compiled in (True, False):
+        batch = replace(BIN, compiled=compiled)
+        exact = predict_training(SMOLLM, Tuning("lora"), batch, calibration=1.0)["activations"]
+        default = predict_training(SMOLLM, Tuning("lora"), batch)["activations"]
+        assert default == round(exact * RETAINED[compiled])
 
 
 def test_logits_exist_a_chunk_at_a_time() -> None:
@@ -130,13 +156,13 @@ def test_logits_exist_a_chunk_at_a_time() -> None:
 
 def test_checkpointing_saves_most_activations() -> None:
     kept, again = (
-        predict_training(SMOLLM, Tuning(), Batch(2048, 300, 512, 9, checkpointing=flag))
+        predict_training(SMOLLM, Tuning("lora"), replace(BIN, checkpointing=flag))
         for flag in (False, True)
     )
-    assert again["activations"] < kept["activations"] / 5
-    assert {k: v for k, v in kept.items() if k != "activations"} == {
-        k: v for k, v in again.items() if k != "activations"
-    }
+    assert again.pop("activations") < kept.pop("activations") / 5
+    assert again == kept
+    full = predict_training(SMOLLM, Tuning("full"), replace(BIN, checkpointing=True))
+    assert sum(full.values()) < sum(predict_training(SMOLLM, Tuning("full"), BIN).values())
 
 
 def test_the_cache_is_as_large_as_the_tensors_it_holds() -> None:
