@@ -7,6 +7,7 @@ from the record stops the card and is named. Text from files and users is escape
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 from pathlib import Path
@@ -39,6 +40,16 @@ def write_card(record: dict[str, Any], folder: Path) -> Path:
 def render(record: Record) -> str:
     """The card as text, the same for the same record."""
     chosen = lookup.recommended(record)
+    try:
+        body = _environment().get_template("card.md").render(_context(record, chosen))
+    except jinja2.UndefinedError as error:
+        raise GuardError(f"the record cannot be shown: {error.message}") from error
+    header = _header(record, chosen).to_yaml(line_break="\n")
+    return f"---\n{header}\n---\n\n{_single_blank_lines(body)}\n"
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGES),
         autoescape=False,  # Markdown, not HTML: `_escaped` is applied to every text instead
@@ -48,12 +59,7 @@ def render(record: Record) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {**formats.FILTERS, "code": _code, "quoted": _quoted, "shell": _shell}
-    try:
-        body = environment.get_template("card.md").render(_context(record, chosen))
-    except jinja2.UndefinedError as error:
-        raise GuardError(f"the record cannot be shown: {error.message}") from error
-    header = _header(record, chosen).to_yaml(line_break="\n")
-    return f"---\n{header}\n---\n\n{_single_blank_lines(body)}\n"
+    return environment
 
 
 def _context(record: Record, chosen: Candidate | None) -> dict[str, Any]:
@@ -69,7 +75,8 @@ def _context(record: Record, chosen: Candidate | None) -> dict[str, Any]:
         "project": store.to_json(record.detail.project),
         "name": Path(record.run).name,
         "folder": record.model,
-        "licence": lambda model: _licence(record, model),
+        "models": list(dict.fromkeys(each.model for each in record.candidates)),
+        "licence": lambda model: lookup.licence(record, model),
         "quality": lambda each: lookup.quality(record, each),
         "development": lambda each: lookup.development(record, each),
     }
@@ -93,7 +100,7 @@ def _header(record: Record, chosen: Candidate | None) -> ModelCardData:
     ]
     return ModelCardData(
         **data,
-        license=(_licence(record, chosen.model) or "unknown").lower(),
+        license=(lookup.licence(record, chosen.model) or "unknown").lower(),
         base_model=chosen.model.removeprefix("hf:").partition("@")[0],
         metrics=list(measured),
         model_name=Path(record.run).name,
@@ -111,10 +118,6 @@ def _result(record: Record, rows: str, name: str, value: Measured) -> EvalResult
         metric_name=f"{name} ({formats.interval(value)}, 95% interval, n = {value.n})",
         metric_value=value.value,
     )
-
-
-def _licence(record: Record, model: str) -> str | None:
-    return lookup.at(record.detail.licence, model, "detail.licence")
 
 
 def _escaped(value: Any) -> Any:

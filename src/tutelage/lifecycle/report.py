@@ -8,6 +8,7 @@ inlined here, by their hashes. Knows nothing of how the numbers came about.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,14 @@ def write_report(record: dict[str, Any], folder: Path) -> Path:
 
 def render(record: Record) -> str:
     """The page as text, the same for the same record."""
+    try:
+        return _environment().get_template("report.html").render(_context(record)) + "\n"
+    except jinja2.UndefinedError as error:
+        raise GuardError(f"the record cannot be shown: {error.message}") from error
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGES),
         autoescape=True,
@@ -46,10 +55,7 @@ def render(record: Record) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(formats.FILTERS)
-    try:
-        return environment.get_template("report.html").render(_context(record)) + "\n"
-    except jinja2.UndefinedError as error:
-        raise GuardError(f"the record cannot be shown: {error.message}") from error
+    return environment
 
 
 def _context(record: Record) -> dict[str, Any]:
@@ -62,6 +68,7 @@ def _context(record: Record) -> dict[str, Any]:
         "chosen": lookup.recommended(record),
         "metrics": _metrics(record),
         "toxic": any(each.toxicity for each in record.candidates),
+        "licences": [(model, lookup.licence(record, model)) for model in _models(record)],
         "seed": lookup.seed(record),
         "project": store.to_json(record.detail.project),
         "making": figures.front_of_making(record),
@@ -101,6 +108,10 @@ def _metrics(record: Record) -> list[str]:
     for each in record.candidates:
         names |= dict.fromkeys(each.development) | dict.fromkeys(each.test or {})
     return list(names)
+
+
+def _models(record: Record) -> list[str]:
+    return list(dict.fromkeys(each.model for each in record.candidates))
 
 
 def _policy(*scripts: str) -> str:

@@ -77,6 +77,10 @@ def against_zero_shot(record: Record, each: Candidate) -> Comparison | None:
     return min(found, key=lambda comparison: comparison.rows != "test", default=None)
 
 
+def licence(record: Record, model: str) -> str | None:
+    return at(record.detail.licence, model, "detail.licence")
+
+
 def seed(record: Record) -> Any:
     search = at(record.detail.project, "search", "detail.project")
     return at(search, "seed", "detail.project.search")
