@@ -54,7 +54,7 @@ def memory(
     method
         What is trained: all weights (the default), or low-rank updates.
     rank
-        Rank of the low-rank updates; 8 by default.
+        Rank of the low-rank updates; 16 by default.
     role
         Linears that get low-rank updates, as attn.q; may be given several times. All by default.
     batch
@@ -206,7 +206,7 @@ def _tuning(method: str | None, rank: int | None, roles: Sequence[str]) -> Tunin
     for role in roles:
         if role not in LINEAR_ROLES:
             raise UnknownName("role", role, LINEAR_ROLES, field="--role")
-    return Tuning(method or "full", rank or 8, tuple(roles) or LINEAR_ROLES)
+    return Tuning(method or "full", rank or Tuning.rank, tuple(roles) or LINEAR_ROLES)
 
 
 def _batch(

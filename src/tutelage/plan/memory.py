@@ -48,7 +48,8 @@ class Tuning:
     """What is trained: all weights (`full`), or low-rank updates of the linears of `roles`."""
 
     method: str = "full"
-    rank: int = 8
+    rank: int = 16
+    """As `tune` has it by default."""
     roles: tuple[str, ...] = LINEAR_ROLES
     optimizer_bytes: int = 8
     """Per trained parameter: Adam keeps two float32 moments."""

@@ -193,3 +193,9 @@ def test_quantized_weights_keep_a_half_precision_cache() -> None:
 def test_every_component_says_how_it_was_computed() -> None:
     parts = training_components(SMOLLM, Tuning(), BIN) + inference_components(SMOLLM)
     assert all(any(c.isdigit() for c in part.formula) for part in parts)
+
+
+def test_defaults_are_those_of_tuning() -> None:
+    from tutelage.peft.lora import DEFAULT_RANK, DEFAULT_ROLES
+
+    assert (Tuning().rank, Tuning().roles) == (DEFAULT_RANK, DEFAULT_ROLES)
