@@ -47,7 +47,8 @@ def load_toml(schema: type[Schema], path: Path) -> Schema:
 
 
 def _explain(schema: type[BaseModel], error: ValidationError, where: str) -> ConfigError:
-    first = error.errors()[0]
+    # A mistyped key explains a missing one, not the other way round.
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"])
     field = f"{where}: {key}" if where else key
     if first["type"] == "extra_forbidden":

@@ -7,13 +7,11 @@ says in `tutelage.json` which base, adapter and few-shot turns make up the recom
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tutelage import store
 from tutelage.data.pack import Example
-from tutelage.errors import GuardError, RequestError, SourceError, TutelageError
+from tutelage.errors import GuardError, RequestError, TutelageError
 from tutelage.generate.engine import Engine, Job
 from tutelage.generate.score import score
 from tutelage.lm import (
@@ -32,11 +30,9 @@ from tutelage.models.build import build
 from tutelage.models.checkpoint import Checkpoint
 from tutelage.models.decoder import Decoder
 from tutelage.models.open import open_checkpoint
-from tutelage.models.source import parse
+from tutelage.models.program import program_of
 from tutelage.peft import lora
 from tutelage.text.render import Renderer
-
-PROGRAM = "tutelage.json"
 
 
 class LocalLM:
@@ -72,7 +68,7 @@ class LocalLM:
         """Open any source that has weights, with an adapter if given. Raises SourceError."""
         placement = resolve(device, dtype, exact)
         use_threads(threads)
-        program = _program(source)
+        program = program_of(source)
         checkpoint = open_checkpoint(program.base, seed=seed)
         if program.fingerprint not in (None, checkpoint.fingerprint):
             raise GuardError(
@@ -215,29 +211,3 @@ def _overlap(text: str, stop: str) -> int:
         if text.endswith(stop[:length]):
             return length
     return 0
-
-
-@dataclass(frozen=True)
-class _Program:
-    """What a source stands for: a base model, and for runs what goes on top of it."""
-
-    base: str
-    adapter: Path | None = None
-    messages: tuple[Message, ...] = field(default=())
-    fingerprint: str | None = None
-
-
-def _program(source: str) -> _Program:
-    found = parse(source)
-    if found.kind != "run" and not (found.kind == "folder" and (found.located / PROGRAM).is_file()):
-        return _Program(source)
-    path = found.located / PROGRAM
-    if not path.is_file():
-        raise SourceError(f"{source} recommends no model yet", field=str(path))
-    raw = store.read_json(path)
-    if "messages" not in raw:  # a tuned model folder of `tutelage tune`: a plain model
-        return _Program(source)
-    base = str(found.located / "model") if raw.get("base") == "model" else raw["base"]
-    adapter = found.located / raw["adapter"] if raw.get("adapter") else None
-    messages = tuple(Message(m["role"], m["content"]) for m in raw["messages"])
-    return _Program(base, adapter, messages, raw.get("fingerprint"))

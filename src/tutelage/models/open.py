@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tutelage.errors import SourceError
 from tutelage.models.checkpoint import Checkpoint
+from tutelage.models.program import program_of
 from tutelage.models.source import Source, parse
 
 
@@ -14,11 +15,12 @@ def open_checkpoint(
 ) -> Checkpoint:
     """Open any source that has weights; nothing is loaded yet.
 
+    A run stands for the base of what it recommends; its adapter is the caller's business.
     `cache` holds downloads (default: the XDG cache folder; for hf:, the Hub's own); `seed` makes
     a preset's random weights.
     Raises SourceError if it cannot be opened, or is a server or a script, which have no weights.
     """
-    found = parse(source) if isinstance(source, str) else source
+    found = parse(program_of(source).base) if isinstance(source, str) else source
     if found.kind in ("folder", "run"):
         from tutelage.models.folder import folder_checkpoint
 

@@ -28,6 +28,7 @@ from tutelage.models.build import build
 from tutelage.models.checkpoint import Checkpoint
 from tutelage.models.decoder import Decoder
 from tutelage.models.open import open_checkpoint
+from tutelage.models.program import program_of
 from tutelage.models.spec import Weight, layout
 from tutelage.objectives import clm
 from tutelage.peft import METHODS
@@ -91,6 +92,12 @@ def prepare(
     """Resolve a request without building the model. Raises RequestError for what cannot be done:
     an unknown method or role, a rank too large, no usable row."""
     placement = resolve(device, dtype, exact)
+    if program_of(source).adapter is not None:
+        raise RequestError(
+            f"{source} recommends an adapter, which cannot be tuned on",
+            field="MODEL",
+            hint="tune its base, or a run that recommends a whole model",
+        )
     checkpoint = open_checkpoint(source, seed=config.seed)
     method: Method = METHODS.get(config.method, field="--method")
     weights = layout(checkpoint.config)
