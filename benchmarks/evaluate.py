@@ -55,7 +55,7 @@ def _compare(options: argparse.Namespace, material: Material) -> Json:
     chosen = best(tried)
     found = in_turn(
         partial(
-            ours.evaluate, options.model, material.rows, items, options.max_new_tokens,
+            ours.evaluate, options.model, items, options.max_new_tokens,
             options.threads,
         ),
         chosen.side,

@@ -70,9 +70,10 @@ def result(unit: str, tried: Sequence[Tried], chosen: Tried, found: Json, **note
 def _command(options: argparse.Namespace, name: str) -> str:
     script, _, method = name.partition(" ")
     parts = [f"python benchmarks/{script}.py", f"--method {method}" if method else ""]
-    for key in ("model", "data", "rows", "pairs", "threads", "seed"):
-        if key in vars(options):
-            parts.append(f"--{key} {getattr(options, key)}")
+    for key, value in vars(options).items():
+        if key not in ("method", "json", "smoke") and value is not None:
+            words = value if isinstance(value, list) else [value]
+            parts.append(f"--{key.replace('_', '-')} {' '.join(map(str, words))}")
     return " ".join(part for part in parts if part)
 
 

@@ -64,20 +64,17 @@ def train(
     )
 
 
-def evaluate(
-    source: str, rows: Sequence[Row], items: Sequence[Item], max_new_tokens: int, threads: int
-) -> Measurement:
+def evaluate(source: str, items: Sequence[Item], max_new_tokens: int, threads: int) -> Measurement:
     """Rows a second of the whole evaluation: rendering, answering, scoring and its intervals."""
     from tutelage.backends.local import LocalLM
     from tutelage.evaluate.run import evaluate as ask
-    from tutelage.lm import Request, complete
     from tutelage.machine.device import resolve
     from tutelage.machine.memory import Peak
 
     before = resident_after_imports()
     with Peak() as peak:
         lm = LocalLM.open(source, threads=threads)
-        complete(lm, [Request(item.prompt, 4) for item in items[:4]])
+        ask(lm, items[:4], METRICS, max_new_tokens=4)  # as on any rung but the first
         begun = time.perf_counter()
         found = ask(lm, items, METRICS, max_new_tokens=max_new_tokens)
         seconds = time.perf_counter() - begun
