@@ -300,6 +300,7 @@ def test_a_browser_draws_the_charts_and_fetches_nothing(tmp_path: Path) -> None:
             *quiet.split(),
             f"--user-data-dir={tmp_path / 'profile'}",
             f"--log-net-log={log}",
+            "--host-resolver-rules=MAP * ~NOTFOUND",  # the browser itself stays at home too
             "--virtual-time-budget=5000",
             "--enable-logging=stderr",
             (tmp_path / "report.html").as_uri(),

@@ -119,7 +119,7 @@ def _marker(point: Point, *, recommended: bool) -> go.Scatter:
         marker={
             "color": COLOURS[point.place % len(COLOURS)],
             "symbol": SYMBOLS[point.place % len(SYMBOLS)] + ("-open" if point.beaten else ""),
-            "line": {"width": 2},
+            "line": {"width": 2 if point.beaten else 0},
             "size": 15 if recommended else 10,
         },
         name=("<b>%s</b>" if recommended else "%s") % escape(point.name),
