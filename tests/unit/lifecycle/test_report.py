@@ -14,13 +14,16 @@ from typing import Any
 
 import pytest
 
+from tests.contract_run import planted
 from tutelage import store
 from tutelage.cli.report import report as report_verb
 from tutelage.errors import BusyError, DamagedError, GuardError, RequestError
 from tutelage.lifecycle import report as report_module
 from tutelage.lifecycle.pages import formats
 from tutelage.lifecycle.pages.lookup import checked
+from tutelage.lifecycle.project import Rows, Search
 from tutelage.lifecycle.report import render, write_report
+from tutelage.lifecycle.run import run
 
 from . import damage, example_record
 
@@ -350,3 +353,20 @@ def test_the_verb_waits_for_no_running_process(tmp_path: Path) -> None:
     store.write_json(tmp_path / "record.json", example_record.record())
     with store.lock(tmp_path), pytest.raises(BusyError):
         report_verb(tmp_path)
+
+
+def test_what_a_run_leaves_can_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tutelage.lifecycle.answering.STANDARD", ("exact_match",))
+    rows, model = planted.label_map(12)
+    plan = planted.project(tmp_path, rows[:160], goal=0.5)
+    task = plan.task.model_copy(
+        update={"rows": Rows(train=60, development=12, test=12), "metric": "exact_match"}
+    )
+    search = Search(rungs=["zero-shot", "few-shot", "lora", "full"])
+    plan = plan.model_copy(update={"task": task, "search": search})
+    run(plan, out=tmp_path / "run", tools=planted.world(model).tools())
+    result = report_verb(tmp_path / "run")
+    text = Page(Path(result["report"]).read_text(encoding="utf-8")).visible
+    for each in result["candidates"]:
+        assert each["name"] in text
+    assert result["reason"] in " ".join(text.split())
