@@ -70,6 +70,19 @@ struct Batch {
   int64_t threads;
 };
 
+// Attention alone, of one new query a row over that row's own keys, for batches whose products
+// PyTorch computes. Also gives the log-sum-exp, to join with attention to a shared prefix.
+struct Own {
+  int64_t half, rows, heads, key_heads, head_width, room, threads;
+  const void *q;           // [rows, heads, head_width]
+  const void *keys, *values; // [rows, key_heads, room, head_width]
+  const int64_t *length;   // keys of each row
+  void *y;                 // [rows, heads, head_width]
+  float *lse;              // [rows, heads]
+  float *scratch;          // threads x heads / key_heads x room
+};
+
+void tutelage_attend(const Own *own);
 int64_t tutelage_scratch(const Model *m, const Cache *c, int64_t rows, int64_t threads);
 void tutelage_step(const Model *m, const Cache *c, const Batch *b);
 }
@@ -351,7 +364,66 @@ template <class T> void step(const Model &m, const Cache &c, const Batch &b) {
   }
 }
 
+// The G query heads that share one key head: each key and value is read once for all of them.
+template <class T>
+INLINE void attend_group(const T *q, const T *keys, const T *values, int64_t length, int64_t group,
+                         int64_t width, float *scores, T *y, float *lse) {
+  const float scale = 1.0f / std::sqrt(float(width));
+  float query[16][256], mixed[16][256];
+  for (int64_t g = 0; g < group; g++)
+    for (int64_t i = 0; i < width; i++) {
+      query[g][i] = wide(q[g * width + i]) * scale;
+      mixed[g][i] = 0;
+    }
+  for (int64_t p = 0; p < length; p++)
+    for (int64_t g = 0; g < group; g++) {
+      float sum = 0;
+      for (int64_t i = 0; i < width; i++) sum += query[g][i] * wide(keys[p * width + i]);
+      scores[g * length + p] = sum;
+    }
+  for (int64_t g = 0; g < group; g++) {
+    float *row = scores + g * length, top = row[0], mass = 0;
+    for (int64_t p = 1; p < length; p++) top = row[p] > top ? row[p] : top;
+    for (int64_t p = 0; p < length; p++) {
+      row[p] = std::exp(row[p] - top);
+      mass += row[p];
+    }
+    for (int64_t p = 0; p < length; p++) row[p] /= mass;
+    lse[g] = top + std::log(mass);
+  }
+  for (int64_t p = 0; p < length; p++)
+    for (int64_t g = 0; g < group; g++) {
+      const float share = scores[g * length + p];
+      for (int64_t i = 0; i < width; i++) mixed[g][i] += share * wide(values[p * width + i]);
+    }
+  for (int64_t g = 0; g < group; g++)
+    for (int64_t i = 0; i < width; i++) store(mixed[g][i], y + g * width + i);
+}
+
+template <class T> INLINE void attend_unit(const Own &o, int64_t unit, float *scores) {
+  const int64_t group = o.heads / o.key_heads, row = unit / o.key_heads;
+  const int64_t head = row * o.heads + unit % o.key_heads * group;
+  const int64_t at = head * o.head_width, kept = unit * o.room * o.head_width;
+  attend_group(static_cast<const T *>(o.q) + at, static_cast<const T *>(o.keys) + kept,
+               static_cast<const T *>(o.values) + kept, o.length[row], group, o.head_width, scores,
+               static_cast<T *>(o.y) + at, o.lse + head);
+}
+
+DISPATCH void attend_half(const Own &o, int64_t unit, float *s) { attend_unit<bf16>(o, unit, s); }
+DISPATCH void attend_full(const Own &o, int64_t unit, float *s) { attend_unit<float>(o, unit, s); }
+
 } // namespace
+
+void tutelage_attend(const Own *own) {
+  const Own &o = *own;
+#pragma omp parallel num_threads(int(o.threads))
+  {
+    float *scores = o.scratch + omp_get_thread_num() * (o.heads / o.key_heads) * o.room;
+#pragma omp for schedule(dynamic, 4)
+    for (int64_t unit = 0; unit < o.rows * o.key_heads; unit++)
+      o.half ? attend_half(o, unit, scores) : attend_full(o, unit, scores);
+  }
+}
 
 // Floats that a step of `rows` rows needs in Batch.scratch.
 int64_t tutelage_scratch(const Model *m, const Cache *c, int64_t rows, int64_t threads) {

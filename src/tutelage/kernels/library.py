@@ -1,7 +1,8 @@
 """The C structures of decode.cpp and the library that was built from it, if it was.
 
 Every pointer handed over must stay alive and unmoved during the call: `pointer` takes it from a
-contiguous tensor, whose owner keeps the tensor. Knows no models; see `generate/step.py`.
+contiguous tensor, whose owner keeps the tensor. Knows no models; see `generate/step.py`
+and `nn/cache.py`.
 """
 
 from __future__ import annotations
@@ -63,6 +64,20 @@ class BatchStruct(ctypes.Structure):
     )
 
 
+class OwnStruct(ctypes.Structure):
+    _fields_ = (
+        *(
+            (name, int64)
+            for name in ("half", "rows", "heads", "key_heads", "head_width", "room", "threads")
+        ),
+        *((name, void_p) for name in ("q", "keys", "values", "length", "y", "lse", "scratch")),
+    )
+
+
+MOST_GROUP, MOST_WIDTH = 16, 256
+"""Query heads a key head, and head width, that tutelage_attend has registers and room for."""
+
+
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """The built library, None where the package was installed without a compiler."""
@@ -75,6 +90,8 @@ def library() -> ctypes.CDLL | None:
     loaded.tutelage_scratch.restype = int64
     loaded.tutelage_step.argtypes = [model, cache, ctypes.POINTER(BatchStruct)]
     loaded.tutelage_step.restype = None
+    loaded.tutelage_attend.argtypes = [ctypes.POINTER(OwnStruct)]
+    loaded.tutelage_attend.restype = None
     return loaded
 
 

@@ -2,8 +2,8 @@
 
     p = softmax(q k^T / sqrt(D) + mask),   y = p v,   lse = log sum exp of the masked scores
 
-Short rectangles are two batched matrix products with the softmax between them; long ones go to
-PyTorch's flash attention, which never keeps the scores. Both return the log-sum-exp, so that
+Short rectangles are two batched matrix products with a compiled softmax between them; long ones,
+and all where nothing is compiled, go to PyTorch's flash attention, which never keeps the scores. Both return the log-sum-exp, so that
 attention to a shared prefix and to a row's own tokens can be computed apart and joined.
 Knows nothing of packing, caches or models; see `nn/packed.py` and `nn/cache.py`.
 """
@@ -43,8 +43,9 @@ def rectangle(
     causal: bool,
     compiled: bool = False,
 ) -> tuple[Float[Tensor, "B T H D"], Float[Tensor, "B H T"]]:
-    """Attention of every row to its own keys. `causal` needs T == S and hides later keys."""
-    if k.shape[1] >= FLASH_FROM and q.device.type == "cpu":
+    """Attention of every row to its own keys. `causal` needs T == S and hides later keys.
+    `compiled` fuses the softmax, which takes a compiler and pays off over many calls."""
+    if q.device.type == "cpu" and (k.shape[1] >= FLASH_FROM or not compiled):
         return _flash(q, k, v, causal)
     rows, queries, heads, width = q.shape
     groups = heads // k.shape[2]

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tutelage.nn.attend import fold_queries, join, rectangle, unfold_queries
+from tutelage.kernels.attend import attend_own, available
+from tutelage.nn.attend import join, rectangle
 from tutelage.nn.packed import Layout
 
 STEP = 32
@@ -81,12 +82,7 @@ class ReadPrompts:
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         self.cache.keys[layer][self.slot, :, self.place] = k
         self.cache.values[layer][self.slot, :, self.place] = v
-        own = self._own(q, k, v)
-        if not self.cache.prefix:
-            return own[0]
-        key, value = self.cache.prefix[layer]
-        mixed, lse = rectangle(q[None], key[None], value[None], causal=False)
-        return join(own, (mixed[0], lse[0].transpose(0, 1)))
+        return _with_prefix(self.cache, layer, q, self._own(q, k, v))
 
     def _own(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         mixed, sums = [], []
@@ -106,44 +102,42 @@ class DecodeStep:
     def __init__(self, cache: Cache) -> None:
         self.cache = cache
         self.rows = torch.arange(cache.slots, device=cache.lengths.device)
-        longest = int(cache.lengths.max()) + 1
+        self.seen = cache.lengths + 1
+        longest = int(self.seen.max())
         self.span = min(math.ceil(longest / STEP) * STEP, cache.room)
-        seen = torch.arange(self.span, device=cache.lengths.device) <= cache.lengths[:, None]
-        self.hidden = torch.where(seen, 0.0, -math.inf)[:, None, None, :]
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         cache = self.cache
         keys, values = cache.keys[layer], cache.values[layer]
         keys[self.rows, :, cache.lengths] = k
         values[self.rows, :, cache.lengths] = v
+        read = attend_own if available(q, keys) else self._own
+        own = read(q, keys, values, self.seen)
+        return _with_prefix(cache, layer, q, own)
+
+    def _own(
+        self, q: Tensor, keys: Tensor, values: Tensor, seen: Tensor
+    ) -> tuple[Float[Tensor, "B H D"], Float[Tensor, "B H"]]:
+        """The same as the kernel by two batched products."""
         rows, heads, width = q.shape
-        shared = k.shape[1]
-        folded = q.view(rows * shared, -1, width)
-        own = torch.bmm(folded, _span(keys, self.span).transpose(1, 2))
-        scores = own.view(rows, shared, -1, self.span).float() / math.sqrt(width) + self.hidden
-        if not cache.prefix:
-            weights = torch.softmax(scores, dim=-1).to(q.dtype)
-            mixed = torch.bmm(weights.view(rows * shared, -1, self.span), _span(values, self.span))
-            return mixed.view(rows, heads, width)
-        return self._with_prefix(layer, q, scores, _span(values, self.span))
-
-    def _with_prefix(
-        self, layer: int, q: Float[Tensor, "B H D"], scores: Tensor, values: Tensor
-    ) -> Float[Tensor, "B H D"]:
-        """One softmax over both parts; the prefix's keys meet all rows in one matrix product."""
-        key, value = self.cache.prefix[layer]
-        rows, heads, width = q.shape
-        shared, prefix = key.shape[1], key.shape[0]
-        together = fold_queries(q[None], shared)  # [K, G B, D]
-        first = torch.bmm(together, key.permute(1, 2, 0)).float() / math.sqrt(width)
-        first = first.view(shared, -1, rows, prefix).permute(2, 0, 1, 3)
-        weights = torch.softmax(torch.cat([first, scores], dim=-1), dim=-1).to(q.dtype)
-        ahead, own = weights.split([prefix, scores.shape[-1]], dim=-1)
-        mixed = torch.bmm(own.reshape(rows * shared, -1, scores.shape[-1]), values)
-        ahead = ahead.permute(1, 2, 0, 3).reshape(shared, -1, prefix)
-        before = unfold_queries(torch.bmm(ahead, value.transpose(0, 1)), 1, heads, rows)[0]
-        return mixed.view(rows, heads, width) + before
+        shared, span = keys.shape[1], self.span
+        keys, values = (x.view(-1, *x.shape[2:])[:, :span] for x in (keys, values))
+        folded = q.reshape(rows * shared, -1, width)
+        scores = torch.bmm(folded, keys.transpose(1, 2)).float() / math.sqrt(width)
+        beyond = torch.arange(span, device=q.device) >= seen[:, None]
+        scores = scores.view(rows, heads, span).masked_fill(beyond[:, None], -math.inf)
+        lse = torch.logsumexp(scores, dim=-1)
+        weights = torch.exp(scores - lse[..., None]).to(q.dtype)
+        mixed = torch.bmm(weights.view(rows * shared, -1, span), values)
+        return mixed.view(rows, heads, width), lse
 
 
-def _span(x: Float[Tensor, "B K S D"], span: int) -> Float[Tensor, "BK span D"]:
-    return x.view(-1, x.shape[2], x.shape[3])[:, :span]
+def _with_prefix(
+    cache: Cache, layer: int, q: Float[Tensor, "N H D"], own: tuple[Tensor, Tensor]
+) -> Float[Tensor, "N H D"]:
+    """Join attention over own tokens with attention over the prefix, one rectangle for all rows."""
+    if not cache.prefix:
+        return own[0]
+    key, value = cache.prefix[layer]
+    mixed, lse = rectangle(q[None], key[None], value[None], causal=False)
+    return join(own, (mixed[0], lse[0].transpose(0, 1)))

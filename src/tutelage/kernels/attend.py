@@ -1,0 +1,60 @@
+"""Attention of one new query a row over that row's own keys, by the C++ library."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tutelage.kernels.library import MOST_GROUP, MOST_WIDTH, OwnStruct, library, pointer
+
+
+def available(q: Float[Tensor, "B H D"], keys: Float[Tensor, "B K S D"]) -> bool:
+    """Whether the library was built and can compute these shapes and types."""
+    return (
+        library() is not None
+        and q.device.type == "cpu"
+        and q.dtype == keys.dtype
+        and q.dtype in (torch.bfloat16, torch.float32)
+        and q.shape[1] // keys.shape[1] <= MOST_GROUP
+        and q.shape[2] <= MOST_WIDTH
+    )
+
+
+def attend_own(
+    q: Float[Tensor, "B H D"],
+    keys: Float[Tensor, "B K S D"],
+    values: Float[Tensor, "B K S D"],
+    lengths: Int[Tensor, "B"],
+) -> tuple[Float[Tensor, "B H D"], Float[Tensor, "B H"]]:
+    """y = softmax(q k^T / sqrt(D)) v over the first `lengths` keys, and the log-sum-exp."""
+    loaded = library()
+    assert loaded is not None
+    rows, heads, width = q.shape
+    threads = torch.get_num_threads()
+    q = q.contiguous()
+    y, lse = torch.empty_like(q), torch.empty(rows, heads)
+    scratch = torch.empty(threads * heads // keys.shape[1] * keys.shape[2])
+    loaded.tutelage_attend(
+        ctypes.byref(
+            OwnStruct(
+                half=int(q.dtype == torch.bfloat16),
+                rows=rows,
+                heads=heads,
+                key_heads=keys.shape[1],
+                head_width=width,
+                room=keys.shape[2],
+                threads=threads,
+                q=pointer(q),
+                keys=pointer(keys),
+                values=pointer(values),
+                length=pointer(lengths),
+                y=pointer(y),
+                lse=pointer(lse),
+                scratch=pointer(scratch),
+            )
+        )
+    )
+    return y, lse
