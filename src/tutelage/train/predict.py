@@ -16,6 +16,7 @@ from typing import Any
 
 from tutelage.data.pack import Example, common_prefix
 from tutelage.machine.device import Placement
+from tutelage.machine.memory import release, resident
 from tutelage.machine.speed import gemm_flops
 from tutelage.models.spec import Weight
 from tutelage.peft._method import Settings
@@ -66,6 +67,7 @@ def predict_run(
         compute_bytes=4 if placement.dtype == "fp32" else 2,
         compiled=compiled,
         checkpointing=config.checkpointing,
+        batches=micro,
     )
     full = method == "full"
     tuning = Tuning("full") if full else Tuning("lora", settings.rank or 0, settings.roles or ())
@@ -105,6 +107,5 @@ def speed(dtype: str) -> float:
 
 
 def _runtime(compiled: bool) -> int:
-    from tutelage.machine.memory import resident
-
+    release()
     return resident() + (150_000_000 if compiled else 0)
