@@ -13,7 +13,7 @@
     |-- BusyError             exit 3   another process holds the folder
     `-- Interrupted           exit 130 stopped by the user; the same command goes on
 
-An error teaches: what happened, in which field or file, what was got, what is expected, what to try.
+An error teaches: what happened, in which field or file, what was got, what is expected, what to do.
 Knows nothing of how errors are shown: `cli/` prints them, `serve/` answers with them.
 """
 

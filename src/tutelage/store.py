@@ -146,7 +146,9 @@ def verify(path: Path) -> dict[str, Any]:
 def sweep(folder: Path) -> None:
     """Finish or remove what killed writers left behind. Call only while holding the lock."""
     for leftover in sorted(folder.rglob(f"{TEMPORARY}*")):
-        replaced = leftover.parent / leftover.name.removeprefix(f"{TEMPORARY}old-").rpartition("-")[0]
+        replaced = (
+            leftover.parent / leftover.name.removeprefix(f"{TEMPORARY}old-").rpartition("-")[0]
+        )
         if leftover.name.startswith(f"{TEMPORARY}old-") and not replaced.exists():
             leftover.rename(replaced)  # killed between the two renames of a replacement
         elif leftover.is_dir():

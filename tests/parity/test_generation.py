@@ -72,6 +72,7 @@ def common_end(theirs: transformers.PreTrainedModel, prompts: list[tuple[int, ..
     return [made[0][len(made[0]) // 2], made[-1][-1]]
 
 
+@pytest.mark.usefixtures("decoding")
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("prefix", [0, 11])
 def test_greedy_answers_equal_transformers(name: str, prefix: int) -> None:
@@ -90,6 +91,7 @@ def test_greedy_answers_equal_transformers(name: str, prefix: int) -> None:
     assert answers(Engine(ours, exact=True), jobs) == expected
 
 
+@pytest.mark.usefixtures("decoding")
 def test_greedy_answers_equal_full_passes_over_the_whole_text() -> None:
     """The naive loop: no cache, no packing, one pass over everything for each new token."""
     theirs, ours = pair(2)
@@ -101,6 +103,7 @@ def test_greedy_answers_equal_full_passes_over_the_whole_text() -> None:
         assert answers(Engine(ours), [Job(prompt, 20, frozenset())])[0][0] == ids[len(prompt) :]
 
 
+@pytest.mark.usefixtures("decoding")
 def test_the_same_prompt_many_times() -> None:
     """All that the rows share is everything but the last token."""
     theirs, ours = pair(3)

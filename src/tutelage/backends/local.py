@@ -107,17 +107,18 @@ class LocalLM:
             limit = self._room(index, len(ids), request.max_new_tokens)
             jobs.append(Job(tuple(ids), limit, ends, request.sampling))
             streams.append(_Stream(index, len(ids), request.stop, self.checkpoint.tokenizer))
-        for token in self.engine.run(jobs):
+        stopped: set[int] = set()
+        for token in self.engine.run(jobs, stopped):
             stream = streams[token.index]
             if token.token is not None and not stream.finished:
                 yield from stream.push(token.token)
             if stream.finished and token.finish is None:
-                self.engine.stopped.add(token.index)
+                stopped.add(token.index)
                 continue
             if token.finish is not None:
                 yield from stream.end("stop" if stream.finished else token.finish)
             elif cancelled is not None and cancelled(token.index):
-                self.engine.stopped.add(token.index)
+                stopped.add(token.index)
 
     def score(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Score]:
         """Sum of log-probabilities of each continuation, in nats."""

@@ -8,7 +8,7 @@ groups. Knows token ids alone: text, templates and stop texts are `backends/loca
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -70,31 +70,24 @@ class Engine:
         self.slots = 1 if exact else slots
         self.cache_bytes = cache_bytes
         self.exact = exact
-        self._stepper = Stepper.of(model)
-        self.stopped: set[int] = set()
-        """Jobs whose reader wants no more; looked at before each step."""
-        self._waiting: deque[tuple[int, Job]] = deque()
-        self._rows: list[_Row | None] = []
+        self.stepper = Stepper.of(model)
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Token]:
-        """Answer all jobs; each ends with one Token that has `finish` set."""
+    @torch.inference_mode()
+    def run(self, jobs: Sequence[Job], stopped: Collection[int] = ()) -> Iterator[Token]:
+        """Answer all jobs; each ends with one Token that has `finish` set.
+
+        `stopped` holds the jobs whose reader wants no more; it is looked at before each step, and
+        the reader may add to it. Runs that are read in turn do not disturb each other.
+        """
         if not jobs:
             return
-        self.stopped.clear()
         prefix = 0 if self.exact else common_prefix([job.prompt for job in jobs])
         order = range(len(jobs)) if self.exact else _by_length(jobs)
-        self._waiting = deque((i, jobs[i]) for i in order)
-        with torch.inference_mode():
-            cache = self._cache(jobs, prefix)
-            if prefix:
-                self._read_prefix(cache, jobs[0].prompt[:prefix])
-            self._rows = [None] * cache.slots
-            while self._waiting or any(self._rows):
-                yield from self._admit(cache, prefix)
-                yield from self._drop_stopped()
-                cache = self._compact(cache)
-                if any(self._rows):
-                    yield from self._decode(cache)
+        cache = self._cache(jobs, prefix)
+        batch = _Batch(self, cache, deque((i, jobs[i]) for i in order), stopped)
+        if prefix:
+            batch.read_prefix(jobs[0].prompt[:prefix])
+        yield from batch.run()
 
     def _cache(self, jobs: Sequence[Job], prefix: int) -> Cache:
         weight = self.model.embed.weight
@@ -110,17 +103,41 @@ class Engine:
         heads = self.model.blocks[0].attn.heads
         return heads.key_value, heads.width
 
-    def _read_prefix(self, cache: Cache, ids: tuple[int, ...]) -> None:
+
+class _Batch:
+    """One run: the jobs that wait, the rows being decoded, and their cache."""
+
+    def __init__(
+        self, engine: Engine, cache: Cache, waiting: deque[tuple[int, Job]],
+        stopped: Collection[int],
+    ) -> None:  # fmt: skip
+        self.model = engine.model
+        self._stepper = engine.stepper
+        self._cache = cache
+        self._waiting = waiting
+        self._stopped = stopped
+        self._rows: list[_Row | None] = [None] * cache.slots
+
+    def read_prefix(self, ids: tuple[int, ...]) -> None:
         tokens = self._tensor(ids)
         last = self._tensor([len(ids) - 1])
         positions = torch.arange(len(ids), device=tokens.device)
-        self.model.hidden(tokens, positions, FillPrefix(cache), last)
+        self.model.hidden(tokens, positions, FillPrefix(self._cache), last)
 
-    def _admit(self, cache: Cache, prefix: int) -> Iterator[Token]:
+    def run(self) -> Iterator[Token]:
+        while self._waiting or any(self._rows):
+            yield from self._admit()
+            yield from self._drop_stopped()
+            self._compact()
+            if any(self._rows):
+                yield from self._decode()
+
+    def _admit(self) -> Iterator[Token]:
         """Read waiting prompts into free slots, a quarter of all slots at a time or more."""
         free = [slot for slot, row in enumerate(self._rows) if row is None]
         if not self._waiting or len(free) < max(1, len(self._rows) // 4):
             return
+        prefix = self._cache.prefix_length
         while free and self._waiting:
             group: list[tuple[int, int, Job]] = []
             tokens = 0
@@ -131,7 +148,7 @@ class Engine:
                 index, job = self._waiting.popleft()
                 group.append((free.pop(0), index, job))
                 tokens += need
-            logits = self._read(cache, prefix, group)
+            logits = self._read(group)
             for (slot, index, job), row_logits in zip(group, logits, strict=True):
                 generator = None
                 if job.sampling.temperature:
@@ -140,8 +157,9 @@ class Engine:
                 self._rows[slot] = row
                 yield self._advance(slot, row, row_logits)
 
-    def _read(self, cache: Cache, prefix: int, group: list[tuple[int, int, Job]]) -> Tensor:
+    def _read(self, group: list[tuple[int, int, Job]]) -> Tensor:
         """Logits after each prompt of the group, whose keys are now in their slots."""
+        cache, prefix = self._cache, self._cache.prefix_length
         plan = pack([Example(job.prompt[prefix:], (0,)) for _, _, job in group], share=False)
         ids = self._tensor(plan.ids)
         places = self._tensor(plan.positions)
@@ -153,8 +171,9 @@ class Engine:
         cache.lengths[slots] = self._tensor(lengths)
         return self.model.logits(hidden)
 
-    def _decode(self, cache: Cache) -> Iterator[Token]:
+    def _decode(self) -> Iterator[Token]:
         """One step of every row that is alive, by the kernel where few are."""
+        cache = self._cache
         alive = [(slot, row) for slot, row in enumerate(self._rows) if row is not None]
         if self._stepper is not None and len(alive) <= MOST_ROWS:
             slots = self._tensor([slot for slot, _ in alive])
@@ -185,24 +204,23 @@ class Engine:
         return Token(row.index, token, None)
 
     def _drop_stopped(self) -> Iterator[Token]:
-        if not self.stopped:
+        if not self._stopped:
             return
-        for index, job in [waiting for waiting in self._waiting if waiting[0] in self.stopped]:
+        for index, job in [waiting for waiting in self._waiting if waiting[0] in self._stopped]:
             self._waiting.remove((index, job))
             yield Token(index, None, "cancelled")
         for slot, row in enumerate(self._rows):
-            if row is not None and row.index in self.stopped:
+            if row is not None and row.index in self._stopped:
                 self._rows[slot] = None
                 yield Token(row.index, None, "cancelled")
 
-    def _compact(self, cache: Cache) -> Cache:
+    def _compact(self) -> None:
         """Once nothing waits, decode only the rows still alive (in steps, copying is not free)."""
         alive = [slot for slot, row in enumerate(self._rows) if row is not None]
         if self._waiting or not alive or len(alive) > 0.7 * len(self._rows):
-            return cache
-        cache.keep(self._tensor(alive))
+            return
+        self._cache.keep(self._tensor(alive))
         self._rows = [self._rows[slot] for slot in alive]
-        return cache
 
     def _tensor(self, values: Sequence[int] | object) -> Tensor:
         return torch.as_tensor(values, dtype=torch.long, device=self.model.embed.weight.device)

@@ -7,6 +7,7 @@ A folder that is damaged is named and passed over for the one before it.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -42,15 +43,19 @@ def save(
     parameters: Mapping[str, nn.Parameter],
     optimizer: torch.optim.AdamW,
 ) -> None:
-    """Write one checkpoint, drop those before the last. `request` is the digest of all inputs."""
-    with store.new_folder(folder / f"step-{progress.step:08d}") as inside:
+    """Write one checkpoint; drop those before the last, and damaged ones of steps to come.
+
+    `request` is the digest of all inputs."""
+    here = folder / f"step-{progress.step:08d}"
+    with store.new_folder(here) as inside:
         save_file(
             {n: p.detach().cpu() for n, p in parameters.items()}, inside / "weights.safetensors"
         )
         moments = {n: t.detach().cpu() for n, t in optimizer_tensors(optimizer, parameters).items()}
         save_file(moments, inside / "optimizer.safetensors")
         store.write_json(inside / "progress.json", {"request": request, **vars(progress)})
-    for old in _folders(folder)[:-KEPT]:
+    made = [path for path in _folders(folder) if path.name <= here.name]
+    for old in set(_folders(folder)).difference(made[-KEPT:]):
         shutil.rmtree(old)
 
 
@@ -67,8 +72,7 @@ def resume(
     """
     for candidate in reversed(_folders(folder)):
         try:
-            store.verify(candidate)
-            progress = store.read_json(candidate / "progress.json")
+            progress = _verified(candidate)
         except DamagedError as error:
             note(f"{error.message}; using the checkpoint before it")
             continue
@@ -85,6 +89,17 @@ def resume(
     return None
 
 
+def _verified(candidate: Path) -> dict[str, Any]:
+    """The progress of a checkpoint of which every file, the manifest too, is what was written."""
+    try:
+        store.verify(candidate)
+        return dict(store.read_json(candidate / "progress.json"))
+    except (KeyError, TypeError, ValueError, AttributeError, FileNotFoundError) as error:
+        raise DamagedError(
+            f"{candidate / store.MANIFEST} is damaged", field=str(candidate), got=error
+        ) from None
+
+
 def _set(parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, parameter in parameters.items():
@@ -96,8 +111,21 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("step-*") if p.is_dir())
 
 
+def publish(staged: Path, out: Path) -> None:
+    """Let a finished result appear at `out`, durably and at once."""
+    store.before("rename", out)
+    staged.rename(out)
+    handle = os.open(out.parent, os.O_RDONLY)
+    try:
+        store.before("fsync", out.parent)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def discard(folder: Path) -> None:
-    """Remove a finished run's checkpoints."""
+    """Remove a finished run's checkpoints. Call while holding the lock: whoever takes it next must
+    not lose theirs."""
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -149,24 +149,39 @@ def tune(
     MemoryLimitError naming the setting that would fit.
     """
     run = prepare(source, rows, config, **where)
-    if (done := _finished(run, out)) is not None:
-        return done
     folder = out.with_name(out.name + ".state")
-    prediction = _predict(run)
+    done = _finished(run, out)
+    if done is not None and not folder.exists():
+        return done
     with store.lock(folder):
         store.sweep(folder)
-        with Peak() as peak:
-            try:
-                outcome = _train(run, folder, progress, note, deadline)
-            except (MemoryError, torch.OutOfMemoryError) as error:
-                raise _too_large(run, error) from error
-        result = _result(run, out, outcome, prediction, peak.bytes)
-        if outcome.stopped:
-            return result
-        with store.new_folder(out) as inside:
-            run.method.write(outcome.model, run.checkpoint, run.settings, inside)
-            store.write_json(inside / RESULT, {"request": run.digest, **result})
-    state.discard(folder)
+        result = _finished(run, out)  # who held the lock before may have finished it
+        if result is None:
+            result = _made(run, folder, out, progress, note, deadline)
+        if result["status"] == "done":
+            state.discard(folder)
+    return result
+
+
+def _made(
+    run: Run, folder: Path, out: Path, progress: Progress, note: Callable[[str], None],
+    deadline: Deadline | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Train, and write the result beside the checkpoints, where a killed writer's leftovers are
+    swept, before it appears at `out`."""
+    prediction = _predict(run)
+    with Peak() as peak:
+        try:
+            outcome = _train(run, folder, progress, note, deadline)
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            raise _too_large(run, error) from error
+    result = _result(run, out, outcome, prediction, peak.bytes)
+    if outcome.stopped:
+        return result
+    with store.new_folder(folder / "result") as inside:
+        run.method.write(outcome.model, run.checkpoint, run.settings, inside)
+        store.write_json(inside / RESULT, {"request": run.digest, **result})
+    state.publish(folder / "result", out)
     return result
 
 
@@ -240,7 +255,7 @@ def _result(
         "steps": at.step,
         "steps_total": len(run.steps),
         "curve": [{"step": s, "seconds": t, "loss": v} for s, t, v in at.curve],
-        "settings": run.config.model_dump(),
+        "settings": run.config.model_dump(mode="json"),
         "predicted_seconds": prediction.seconds,
         "predicted_memory": prediction.memory,
         "set_aside": run.set_aside,
@@ -253,10 +268,10 @@ def _finished(run: Run, out: Path) -> dict[str, Any] | None:
     if not out.exists():
         return None
     if (out / RESULT).is_file():
-        stored: dict[str, Any] = store.read_json(out / RESULT)
-        if stored.pop("request", None) == run.digest:
+        stored: Any = store.read_json(out / RESULT)
+        if isinstance(stored, dict) and stored.pop("request", None) == run.digest:
             store.verify(out)
-            return stored
+            return dict(stored)
     raise RequestError(
         f"{out} exists and holds something else", field="--out", hint="choose another folder"
     )

@@ -1,5 +1,5 @@
 """Tiny models are fastest on one thread."""
 
-from tests.parity.conftest import one_thread
+from tests.parity.conftest import decoding, one_thread
 
-__all__ = ["one_thread"]
+__all__ = ["decoding", "one_thread"]

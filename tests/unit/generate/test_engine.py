@@ -9,9 +9,11 @@ import torch
 
 from tests.parity.test_generation import answers, prompts_of
 from tests.parity.witness import VOCABULARY, pair
-from tutelage.generate.engine import Engine, Job, Token
+from tutelage.generate.engine import Engine, Job, Token, _Batch, _Row
 from tutelage.lm import Sampling
 from tutelage.models.decoder import Decoder
+
+pytestmark = pytest.mark.usefixtures("decoding")
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +53,18 @@ def test_the_seed_decides(model: Decoder) -> None:
 
 def recorded(model: Decoder, jobs: list[Job], exact: bool) -> dict[int, list[torch.Tensor]]:
     """Every row of logits that a token was chosen from, by job."""
-    engine = Engine(model, exact=exact)
     seen: dict[int, list[torch.Tensor]] = {}
-    advance = engine._advance
+    advance = _Batch._advance
 
-    def spy(slot: int, row: object, logits: torch.Tensor, known: int | None = None) -> Token:
-        seen.setdefault(row.index, []).append(logits.clone())  # type: ignore[attr-defined]
-        return advance(slot, row, logits, known)  # type: ignore[arg-type]
+    def spy(
+        self: _Batch, slot: int, row: _Row, logits: torch.Tensor, known: int | None = None
+    ) -> Token:
+        seen.setdefault(row.index, []).append(logits.clone())
+        return advance(self, slot, row, logits, known)
 
-    engine._advance = spy  # type: ignore[method-assign]
-    list(engine.run(jobs))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Batch, "_advance", spy)
+        list(Engine(model, exact=exact).run(jobs))
     return seen
 
 
@@ -96,14 +100,15 @@ def test_stopped_jobs_end_and_leave_the_others_alone(model: Decoder) -> None:
     cut = {0: 2, 4: 1, 7: 3}  # job -> stop once it has so many tokens
     tokens: dict[int, list[int]] = {i: [] for i in range(len(jobs))}
     ends: dict[int, str] = {}
-    for event in engine.run(jobs):
+    stopped: set[int] = set()
+    for event in engine.run(jobs, stopped):
         assert event.index not in ends
         if event.token is not None:
             tokens[event.index].append(event.token)
         if event.finish is not None:
             ends[event.index] = event.finish
         elif len(tokens[event.index]) == cut.get(event.index):
-            engine.stopped.add(event.index)
+            stopped.add(event.index)
     for i, (whole, end) in enumerate(expected):
         if i in cut and len(whole) > cut[i]:
             assert tokens[i] == whole[: cut[i]]
@@ -118,21 +123,12 @@ def test_a_waiting_job_can_be_stopped(model: Decoder) -> None:
     jobs = [Job(prompt, 3, frozenset()) for prompt in prompts_of([3, 4, 5])]
     ends = {}
     made = {0: 0, 1: 0, 2: 0}
-    for event in engine.run(jobs):
-        engine.stopped.add(1)
+    for event in engine.run(jobs, {1}):
         made[event.index] += event.token is not None
         if event.finish is not None:
             ends[event.index] = event.finish
     assert ends == {0: "length", 1: "cancelled", 2: "length"}
     assert made == {0: 3, 1: 0, 2: 3}
-
-
-def test_stopping_does_not_outlive_the_run(model: Decoder) -> None:
-    engine = Engine(model)
-    jobs = [Job(prompts_of([5])[0], 4, frozenset())]
-    expected = answers(engine, jobs)
-    engine.stopped.add(0)
-    assert answers(engine, jobs) == expected
 
 
 def test_an_abandoned_run_leaves_the_engine_usable(model: Decoder) -> None:
@@ -143,6 +139,34 @@ def test_an_abandoned_run_leaves_the_engine_usable(model: Decoder) -> None:
     next(run)
     run.close()
     assert answers(engine, jobs) == expected
+
+
+def test_two_runs_of_one_engine_do_not_mix(model: Decoder) -> None:
+    """Two readers in turn, as two open streams of one model are."""
+    engine = Engine(model, slots=2)
+    first, second = sampled_jobs(5), sampled_jobs(4, limit=6, prefix=9)
+    expected = answers(Engine(model), first), answers(Engine(model), second)
+    runs = {0: engine.run(first), 1: engine.run(second)}
+    made: dict[int, dict[int, list[int]]] = {0: {}, 1: {}}
+    while runs:
+        for which in list(runs):
+            event = next(runs[which], None)
+            if event is None:
+                del runs[which]
+            elif event.token is not None:
+                made[which].setdefault(event.index, []).append(event.token)
+    for which in (0, 1):
+        wanted = {i: tokens for i, (tokens, _) in enumerate(expected[which]) if tokens}
+        assert made[which] == wanted
+
+
+def test_the_reader_keeps_its_own_gradients(model: Decoder) -> None:
+    """Inference mode belongs to the engine's steps, not to what the reader does between them."""
+    run = Engine(model).run(sampled_jobs(3))
+    next(run)
+    assert not torch.is_inference_mode_enabled()
+    run.close()
+    assert not torch.is_inference_mode_enabled()
 
 
 def test_a_small_cache_means_fewer_rows_not_other_answers(model: Decoder) -> None:

@@ -1,0 +1,331 @@
+"""A local model behind the seam: streams, stop texts, limits, few-shot turns, adapters."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.unit.train.rows import config, tuned
+from tutelage import store
+from tutelage.backends import local
+from tutelage.backends.local import LocalLM, _overlap, _Stream
+from tutelage.errors import DamagedError, GuardError, RequestError, SourceError
+from tutelage.generate.engine import Token
+from tutelage.lm import Completion, Message, Piece, Request, Sampling, complete
+from tutelage.models.open import open_checkpoint
+from tutelage.models.save import save_folder
+from tutelage.text.byte_level import byte_tokenizer
+
+SOURCE = "preset:llama-tiny"
+USER = (Message("user", "Hello there"),)
+
+
+@pytest.fixture(scope="module")
+def lm() -> LocalLM:
+    return LocalLM.open(SOURCE, device="cpu", dtype="fp32", threads=1)
+
+
+class Scripted:
+    """An engine that says what it is told, a token an event, all jobs in turn."""
+
+    def __init__(self, answers: list[list[int]]) -> None:
+        self.answers = answers
+        self.spoken: list[int] = []
+
+    def run(self, jobs: list[Any], stopped: set[int]) -> Any:
+        waiting = [list(answer) for answer in self.answers]
+        self.spoken = [0] * len(jobs)
+        open_jobs = list(range(len(jobs)))
+        while open_jobs:
+            for index in list(open_jobs):
+                if index in stopped:
+                    open_jobs.remove(index)
+                    yield Token(index, None, "cancelled")
+                    continue
+                token = waiting[index].pop(0)
+                self.spoken[index] += 1
+                last = not waiting[index]
+                if last:
+                    open_jobs.remove(index)
+                yield Token(index, token, "length" if last else None)
+
+
+def said(
+    lm: LocalLM, texts: list[str], stop: tuple[str, ...]
+) -> tuple[list[str], list[Completion]]:
+    """What is streamed and completed when the model says these texts byte by byte."""
+    pieces = [""] * len(texts)
+    done: list[Completion] = []
+    engine = Scripted([list(text.encode()) for text in texts])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lm, "engine", engine)
+        for event in lm.generate([Request("x", 999, stop=stop)] * len(texts)):
+            if isinstance(event, Piece):
+                assert event.text, "no empty pieces"
+                assert event.index not in [c.index for c in done]
+                pieces[event.index] += event.text
+            else:
+                done.append(event)
+    assert sorted(c.index for c in done) == list(range(len(texts)))
+    return pieces, sorted(done, key=lambda c: c.index)
+
+
+@pytest.mark.parametrize(
+    ("text", "stop", "expected"),
+    [
+        ("one two three", (" two",), "one"),
+        ("one two three", ("three", "two"), "one "),
+        ("aaab", ("aab",), "a"),
+        ("abcabd", ("abd",), "abc"),
+        ("ababac", ("abac",), "ab"),
+        ("é à la", ("à",), "é "),
+        ("日本語です", ("語",), "日本"),
+        ("stop", ("stop",), ""),
+        ("no such text", ("absent", "abs"), "no such text"),
+        ("ends in a part of st", ("stop",), "ends in a part of st"),
+        ("\n\nUser: x", ("\nUser:",), "\n"),
+    ],
+)
+def test_stop_texts(lm: LocalLM, text: str, stop: tuple[str, ...], expected: str) -> None:
+    pieces, (done,) = said(lm, [text], stop)
+    assert done.text == pieces[0] == expected
+    assert done.finish_reason == ("stop" if expected != text else "length")
+    assert done.completion_tokens == len(done.tokens) <= len(text.encode())
+    assert bytes(done.tokens) == text.encode()[: len(done.tokens)]
+
+
+def test_random_stop_texts_against_cutting_afterwards(lm: LocalLM) -> None:
+    """Of letters so few that beginnings overlap: the stream never shows what it must take back."""
+    drawn = random.Random(5)
+    for _ in range(150):
+        texts = ["".join(drawn.choices("ab", k=drawn.randrange(1, 25))) for _ in range(3)]
+        stop = tuple(
+            "".join(drawn.choices("ab", k=drawn.randrange(2, 6)))
+            for _ in range(drawn.randrange(1, 3))
+        )
+        pieces, done = said(lm, texts, stop)
+        for text, piece, completion in zip(texts, pieces, done, strict=True):
+            assert completion.text == piece == cut(text, stop), (text, stop)
+
+
+def cut(text: str, stop: tuple[str, ...]) -> str:
+    """A stop text counts from the moment it is complete; of those complete then, the first."""
+    for end in range(1, len(text) + 1):
+        found = [text[:end].find(s) for s in stop if s in text[:end]]
+        if found:
+            return text[: min(found)]
+    return text
+
+
+def test_a_stopped_answer_stops_the_engine(lm: LocalLM) -> None:
+    engine = Scripted([list(b"yes. and much more that nobody reads"), list(b"no stop at all here")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lm, "engine", engine)
+        done = complete(lm, [Request("x", 99, stop=(".",))] * 2)
+    assert [c.text for c in done] == ["yes", "no stop at all here"]
+    assert engine.spoken[0] <= len("yes.") + 1
+
+
+def test_the_longest_overlap() -> None:
+    for text in ("aab", "abab", "a", ""):
+        for stop in ("abc", "ab", "babc", "x"):
+            ends = [n for n in range(len(stop)) if text.endswith(stop[:n]) and n <= len(text)]
+            assert _overlap(text, stop) == max(ends)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_pieces_concatenate_to_the_text(lm: LocalLM, temperature: float) -> None:
+    """A random model says bytes that are no UTF-8 too; control tokens have no text."""
+    requests = [
+        Request(prompt, 40, Sampling(temperature, seed=i))
+        for i, prompt in enumerate([USER, "raw text", (Message("user", "é" * 9),), "x"])
+    ]
+    pieces = [""] * 4
+    done: dict[int, Completion] = {}
+    for event in lm.generate(requests):
+        if isinstance(event, Piece):
+            pieces[event.index] += event.text
+        else:
+            done[event.index] = event
+    for index, request in enumerate(requests):
+        completion = done[index]
+        assert completion.text == pieces[index]
+        assert completion.prompt_tokens == lm.count_tokens(request.prompt)
+        assert completion.completion_tokens == len(completion.tokens)
+        assert (completion.finish_reason == "length") == (len(completion.tokens) == 40)
+
+
+def test_events_of_interleaved_readers_do_not_mix(lm: LocalLM) -> None:
+    requests = [Request("first", 12), Request("second prompt", 9)]
+    expected = [complete(lm, [request])[0].text for request in requests]
+    readers = [lm.generate([request]) for request in requests]
+    texts = ["", ""]
+    while any(readers):
+        for i, reader in enumerate(readers):
+            event = next(reader, None) if reader is not None else None
+            if event is None:
+                readers[i] = None  # type: ignore[call-overload]
+            elif isinstance(event, Piece):
+                texts[i] += event.text
+    assert texts == expected
+
+
+def test_cancelling_ends_one_and_leaves_the_other(lm: LocalLM) -> None:
+    requests = [Request("one", 30), Request("two", 30)]
+    whole = complete(lm, requests)
+    seen = [0, 0]
+
+    def cancelled(index: int) -> bool:
+        seen[index] += 1
+        return index == 0 and seen[0] >= 3
+
+    events = list(lm.generate(requests, cancelled))
+    done = {e.index: e for e in events if isinstance(e, Completion)}
+    assert done[0].finish_reason == "cancelled"
+    assert done[0].tokens == whole[0].tokens[:3]
+    assert done[1] == whole[1]
+
+
+def test_a_prompt_that_does_not_fit_is_refused_before_anything_is_made(lm: LocalLM) -> None:
+    context = lm.capabilities().context
+    assert context == 512
+    fits = Request("x" * 511, 8)
+    too_long = Request("x" * 512, 8)
+    assert complete(lm, [fits])[0].completion_tokens == 1, "one token is left of the context"
+    with pytest.raises(RequestError) as caught:
+        next(lm.generate([fits, too_long]))
+    assert caught.value.field == "prompt 1"
+    assert caught.value.got == "512 tokens"
+    with pytest.raises(RequestError, match="empty"):
+        next(lm.generate([Request("", 8)]))
+
+
+def test_tokens_are_counted_as_the_model_sees_them(lm: LocalLM) -> None:
+    assert lm.count_tokens("abc") == 3
+    rendered = "<|im_start|>user\nHello there<|im_end|>\n<|im_start|>assistant\n"
+    assert lm.count_tokens(USER) == len(byte_tokenizer().encode(rendered))
+
+
+def test_scores_are_of_the_continuation_alone(lm: LocalLM) -> None:
+    parts = lm.score([("ab", "c"), ("abc", "de"), ("ab", "cde")])
+    assert parts[2].log_probability == pytest.approx(
+        parts[0].log_probability + parts[1].log_probability, abs=1e-4
+    )
+    assert [p.tokens for p in parts] == [1, 2, 3]
+    (answer,) = complete(lm, [Request("ab", 6)])
+    if answer.finish_reason == "length" and answer.text.encode() == bytes(answer.tokens):
+        assert lm.score([("ab", answer.text)])[0].greedy
+    for pair in (("", "x"), ("x", "")):
+        with pytest.raises(RequestError, match="nothing to score"):
+            lm.score([pair])
+    with pytest.raises(RequestError, match="context"):
+        lm.score([("x" * 300, "y" * 300)])
+
+
+def test_exact_answers_are_the_same_in_any_company() -> None:
+    exact = LocalLM.open(SOURCE, device="cpu", exact=True, threads=1)
+    requests = [Request(text, 12, Sampling(0.9, seed=7)) for text in ("a", "bcd" * 9, "e")]
+    together = complete(exact, requests)
+    alone = [complete(exact, [request])[0] for request in requests]
+    assert [c.tokens for c in together] == [c.tokens for c in alone]
+    pairs = [("a", "xyz"), ("bcd" * 9, "q"), ("a", "b")]
+    assert exact.score(pairs) == [exact.score([pair])[0] for pair in pairs]
+
+
+def test_no_embeddings_are_promised(lm: LocalLM) -> None:
+    assert not lm.capabilities().embed
+    with pytest.raises(RequestError, match="no embeddings"):
+        lm.embed(["x"])
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained hard, so that it answers differently."""
+    out = tmp_path_factory.mktemp("adapter") / "out"
+    tuned(out, config(steps=25, learning_rate=0.02))
+    return out
+
+
+def run_folder(folder: Path, **program: Any) -> Path:
+    """A run's recommended candidate, as `tutelage run` writes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    store.write_json(folder / "tutelage.json", {"messages": [], "adapter": None, **program})
+    return folder
+
+
+def test_an_adapter_gives_the_tuned_text(lm: LocalLM, adapter: Path, tmp_path: Path) -> None:
+    requests = [Request((Message("user", "Backwards: red"),), 8)]
+    plain = complete(lm, requests)[0].text
+    attached = LocalLM.open(SOURCE, adapter=adapter, device="cpu", dtype="fp32", threads=1)
+    expected = complete(attached, requests)[0].text
+    assert expected != plain
+    assert expected == "der"
+    model = run_folder(tmp_path / "run", base=SOURCE, adapter="adapter")
+    (model / "adapter").symlink_to(adapter, target_is_directory=True)
+    through = LocalLM.open(str(model), device="cpu", dtype="fp32", threads=1)
+    assert complete(through, requests)[0].text == expected
+
+
+def test_a_program_puts_its_turns_before_every_conversation(lm: LocalLM, tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "2+2"}, {"role": "assistant", "content": "4"}]
+    folder = run_folder(tmp_path / "few", base=SOURCE, messages=turns)
+    few = LocalLM.open(str(folder), device="cpu", dtype="fp32", threads=1)
+    before = tuple(Message(t["role"], t["content"]) for t in turns)  # type: ignore[arg-type]
+    assert few.before == before
+    assert few.count_tokens(USER) == lm.count_tokens((*before, *USER))
+    assert few.count_tokens("raw") == 3, "a raw prompt is given as it is"
+    assert complete(few, [Request(USER, 9)]) == complete(lm, [Request((*before, *USER), 9)])
+    assert few.score([(USER, "x")]) == lm.score([((*before, *USER), "x")])
+
+
+def test_another_base_than_it_was_made_from_is_refused(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", base=SOURCE, fingerprint="0" * 64)
+    with pytest.raises(GuardError) as caught:
+        LocalLM.open(str(folder), device="cpu", dtype="fp32", threads=1)
+    assert caught.value.expected == "0" * 64
+    right = run_folder(
+        tmp_path / "right", base=SOURCE, fingerprint=open_checkpoint(SOURCE).fingerprint
+    )
+    LocalLM.open(str(right), device="cpu", dtype="fp32", threads=1)
+
+
+def test_a_fully_tuned_folder_opens_as_a_plain_model(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    tuned(out, config(method="full", steps=2))
+    opened = LocalLM.open(str(out), device="cpu", dtype="fp32", threads=1)
+    assert opened.before == ()
+    assert complete(opened, [Request(USER, 5)])[0].completion_tokens > 0
+
+
+def test_an_adapter_of_another_shape_is_refused(tmp_path: Path, adapter: Path) -> None:
+    from tests.unit.models.tiny import save_tiny
+
+    other = save_tiny(tmp_path / "other")
+    with pytest.raises(SourceError):
+        LocalLM.open(str(other), adapter=adapter, device="cpu", dtype="fp32", threads=1)
+
+
+def test_a_damaged_adapter_is_named(tmp_path: Path, adapter: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(adapter, copy)
+    file = copy / "adapter_model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+    with pytest.raises(DamagedError, match=r"adapter_model\.safetensors"):
+        LocalLM.open(SOURCE, adapter=copy, device="cpu", dtype="fp32", threads=1)
+
+
+def test_a_saved_folder_answers_as_its_source(lm: LocalLM, tmp_path: Path) -> None:
+    save_folder(None, open_checkpoint(SOURCE), tmp_path / "saved")
+    saved = LocalLM.open(str(tmp_path / "saved"), device="cpu", dtype="fp32", threads=1)
+    requests = [Request(USER, 12), Request("raw", 12)]
+    assert complete(saved, requests) == complete(lm, requests)
+    assert torch.is_inference_mode_enabled() is False
+    assert local.LocalLM is LocalLM and _Stream.__doc__

@@ -1,0 +1,127 @@
+"""Attention over rectangles, joined parts and cached rows, against PyTorch's own attention."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.parity.witness import VOCABULARY, pair
+from tutelage.nn import attend
+from tutelage.nn.attend import fold_keys, fold_queries, join, rectangle, unfold_queries
+from tutelage.nn.cache import STEP, Cache
+
+
+def draw(seed: int, rows: int, queries: int, keys: int, heads: int, shared: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(rows, queries, heads, 8), (rows, keys, shared, 8), (rows, keys, shared, 8)]
+    return [torch.randn(shape, generator=generator) for shape in shapes]
+
+
+def witness(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> tuple[Tensor, Tensor]:
+    """Softmax written out in float64, head by head."""
+    group = q.shape[2] // k.shape[2]
+    k, v = k.repeat_interleave(group, 2), v.repeat_interleave(group, 2)
+    scores = torch.einsum("bthd,bshd->bhts", q.double(), k.double()) / q.shape[-1] ** 0.5
+    if causal:
+        hidden = torch.ones(scores.shape[-2:]).triu(1).bool()
+        scores = scores.masked_fill(hidden, -torch.inf)
+    mixed = torch.einsum("bhts,bshd->bthd", scores.softmax(-1), v.double())
+    return mixed, scores.logsumexp(-1)
+
+
+@given(
+    st.integers(0, 99),
+    st.integers(1, 3),
+    st.integers(1, 20),
+    st.sampled_from([(4, 4), (4, 2), (6, 1)]),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_causal_rectangle(seed: int, rows: int, length: int, heads: tuple[int, int]) -> None:
+    q, k, v = draw(seed, rows, length, length, *heads)
+    mixed, lse = rectangle(q, k, v, causal=True)
+    expected, sums = witness(q, k, v, True)
+    assert torch.allclose(mixed.double(), expected, atol=1e-5)
+    assert torch.allclose(lse.double(), sums, atol=1e-5)
+
+
+@given(st.integers(0, 99), st.integers(1, 7), st.integers(1, 30))
+@settings(max_examples=40, deadline=None)
+def test_a_full_rectangle(seed: int, queries: int, keys: int) -> None:
+    q, k, v = draw(seed, 2, queries, keys, 4, 2)
+    mixed, lse = rectangle(q, k, v, causal=False)
+    expected, sums = witness(q, k, v, False)
+    assert torch.allclose(mixed.double(), expected, atol=1e-5)
+    assert torch.allclose(lse.double(), sums, atol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_long_rectangles_take_flash_attention_and_agree(
+    causal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    q, k, v = draw(0, 2, 40, 40, 6, 2)
+    batched = rectangle(q, k, v, causal)
+    monkeypatch.setattr(attend, "FLASH_FROM", 32)
+    flash = rectangle(q, k, v, causal)
+    assert torch.allclose(batched[0], flash[0], atol=1e-5)
+    assert torch.allclose(batched[1], flash[1], atol=1e-5)
+
+
+def test_scores_of_any_size_stay_finite() -> None:
+    """The largest score is subtracted first: exp never overflows."""
+    q, k, v = draw(1, 1, 9, 9, 4, 2)
+    mixed, lse = rectangle(q * 1e3, k * 1e3, v, causal=True)
+    expected, sums = witness(q * 1e3, k * 1e3, v, True)
+    assert torch.isfinite(mixed).all() and torch.isfinite(lse).all()
+    assert torch.allclose(mixed.double(), expected, atol=1e-3)
+    assert torch.allclose(lse.double(), sums, rtol=1e-5)
+
+
+@given(st.integers(0, 99), st.integers(1, 20), st.integers(1, 20), st.floats(0.1, 20))
+@settings(max_examples=40, deadline=None)
+def test_joined_parts_are_attention_to_both(
+    seed: int, first: int, second: int, scale: float
+) -> None:
+    q, k, v = draw(seed, 1, 5, first + second, 4, 2)
+    q = q * scale
+    parts = []
+    for part in (slice(0, first), slice(first, None)):
+        mixed, lse = rectangle(q, k[:, part], v[:, part], causal=False)
+        parts.append((mixed[0], lse[0].transpose(0, 1)))
+    expected, _ = witness(q, k, v, False)
+    assert torch.allclose(join(*parts).double(), expected[0], atol=1e-4)
+
+
+def test_folding_groups_the_heads_that_share_a_key() -> None:
+    q = torch.randn(3, 5, 6, 4)
+    folded = fold_queries(q, 2)
+    assert folded.shape == (6, 15, 4)
+    assert torch.equal(folded[2 * 1 + 1, 5 * 2 + 3], q[1, 3, 3 * 1 + 2])
+    assert torch.equal(unfold_queries(folded, 3, 6, 5), q)
+    k = torch.randn(3, 7, 2, 4)
+    assert torch.equal(fold_keys(k)[2 * 2 + 1, 4], k[2, 4, 1])
+
+
+def test_a_cache_says_its_size_and_keeps_rows_in_order() -> None:
+    cache = Cache(2, 5, 33, (2, 8), torch.empty(0))
+    assert cache.room == 2 * STEP and cache.slots == 5 and cache.prefix_length == 0
+    total = cache.keys.nbytes + cache.values.nbytes
+    assert total == 5 * Cache.bytes_per_slot(2, 33, (2, 8), 4)
+    cache.keys[:] = torch.arange(5.0)[None, :, None, None, None]
+    cache.lengths[:] = torch.arange(5)
+    cache.keep(torch.tensor([3, 1]))
+    assert cache.slots == 2
+    assert cache.lengths.tolist() == [3, 1]
+    assert cache.keys[0, :, 0, 0, 0].tolist() == [3.0, 1.0]
+
+
+def test_frequencies_do_not_depend_on_who_shares_the_batch() -> None:
+    """Rotations follow from positions alone, except where scaling is dynamic by definition."""
+    _, model = pair()
+    alone = model.rope.angles(torch.arange(5))
+    together = model.rope.angles(torch.cat([torch.arange(5), torch.arange(60)]))
+    for own, shared in zip(alone, together, strict=True):
+        assert torch.equal(own, shared[:5])
+    assert model.embed.weight.shape[0] == VOCABULARY
