@@ -196,9 +196,9 @@ class _Stream:
 
     def _take(self, new: str) -> None:
         self.text += new
-        found = [at for s in self.stop if (at := self.text.find(s)) >= 0]
-        if found:
-            self.text, self.finished = self.text[: min(found)], True
+        found = [(at + len(s), at) for s in self.stop if (at := self.text.find(s)) >= 0]
+        if found:  # the one complete first counts, however tokens cut the text
+            self.text, self.finished = self.text[: min(found)[1]], True
 
     def _show(self, until: int) -> Iterator[Piece]:
         if until > self.shown:
