@@ -80,11 +80,16 @@ MOST_GROUP, MOST_WIDTH = 16, 256
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The built library, None where the package was installed without a compiler."""
+    """The built library; None where the package was installed without a compiler, or an older
+    build lies there that lacks a function."""
     found = sorted(Path(__file__).parent.glob("_decode*.so"))
-    if not found:
+    try:
+        return _typed(ctypes.CDLL(str(found[0]))) if found else None
+    except (OSError, AttributeError):
         return None
-    loaded = ctypes.CDLL(str(found[0]))
+
+
+def _typed(loaded: ctypes.CDLL) -> ctypes.CDLL:
     model, cache = ctypes.POINTER(ModelStruct), ctypes.POINTER(CacheStruct)
     loaded.tutelage_scratch.argtypes = [model, cache, int64, int64]
     loaded.tutelage_scratch.restype = int64
