@@ -164,6 +164,11 @@ class Ladder:
             if shown is None:
                 one.tried.append({"shots": k, "value": None, "reason": "does not fit the context"})
                 continue
+            if best is not None and one.shots != one.tried[-1]["shots"]:
+                # Each step costs twice the last: one that did not help ends the search.
+                reason = f"not tried: {one.tried[-1]['shots']} were no better than {one.shots}"
+                one.tried.append({"shots": k, "value": None, "reason": reason})
+                break
             found = self._ask_in_time(one, Question(subject, "development", shown))
             if found is None:
                 one.tried.append({"shots": k, "value": None, "reason": one.reason})
@@ -173,8 +178,6 @@ class Ladder:
             one.seconds += found.seconds
             if best is None or value > interval(best.evaluation, self.bench.metric).value:
                 best, one.shots, one.examples = found, k, shown
-            else:
-                break  # more examples stopped helping, and each step up costs twice the last
         if best is None:
             return
         one.development = best.evaluation

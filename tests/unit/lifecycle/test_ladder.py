@@ -166,10 +166,26 @@ def test_examples_that_do_not_fit_the_context_are_left_out_and_said(tmp_path: Pa
     record = run(plan(tmp_path), out=tmp_path / "r", tools=narrow.tools())
     few = by_rung(record)["few-shot"]
     tried = record["detail"]["candidates"][few["name"]]["tried"]
-    assert [each["shots"] for each in tried if each["value"] is None] == [8, 16]
+    left_out = {each["shots"]: each["reason"] for each in tried if each["value"] is None}
+    assert "context" in left_out[8]
     tiny = World({planted.MODEL: FakeModel(context=24)})
     record = run(plan(tmp_path), out=tmp_path / "r2", tools=tiny.tools())
     assert by_rung(record)["few-shot"]["status"] == "skipped"
+
+
+def test_more_examples_are_not_tried_once_they_stopped_helping_and_it_is_said(
+    tmp_path: Path,
+) -> None:
+    record = run(plan(tmp_path), out=tmp_path / "r", tools=world().tools())
+    few = by_rung(record)["few-shot"]
+    tried = record["detail"]["candidates"][few["name"]]["tried"]
+    measured = [each for each in tried if each["value"] is not None]
+    last = tried[-1]
+    if last["value"] is None:
+        assert last["reason"].startswith("not tried")
+        assert measured[-1]["value"] <= max(each["value"] for each in measured[:-1])
+    else:
+        assert [each["shots"] for each in tried] == [2, 4, 8, 16]
 
 
 def test_rows_longer_than_the_context_are_set_aside_and_counted(tmp_path: Path) -> None:
