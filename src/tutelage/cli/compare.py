@@ -21,7 +21,8 @@ def compare(
     Parameters
     ----------
     a
-        An evaluation, as `tutelage eval --out` writes it.
+        An evaluation, as `tutelage eval --out` writes it, or a run: its recommended candidate's
+        on test rows.
     b
         Another on the same rows. The difference is A minus B.
     metric
@@ -76,9 +77,11 @@ def show(result: dict[str, Any]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """An eval file. Raises DataError naming what it is instead."""
+    """An eval file, or a run's. Raises DataError naming what it is instead."""
     from tutelage.store import read_json
 
+    if (path / "record.json").is_file():
+        path = _recommended(path)
     if path.is_dir():
         raise DataError(
             f"{path} is a folder",
@@ -109,6 +112,16 @@ def _read(path: Path) -> dict[str, Any]:
                 expected="id, reference and statistics",
             )
     return value
+
+
+def _recommended(run: Path) -> Path:
+    """Where a run keeps the test evaluation of what it recommends."""
+    from tutelage.store import read_json
+
+    chosen = read_json(run / "record.json").get("recommended")
+    if chosen is None:
+        raise DataError(f"{run} recommends no candidate to compare", field=str(run))
+    return run / "candidates" / str(chosen["candidate"]) / "test.json"
 
 
 def _statistics(side: Mapping[str, Any], metric: str, path: Path) -> np.ndarray:

@@ -13,7 +13,6 @@ from tutelage.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from tutelage.data.rows import Row
-    from tutelage.evaluate.run import Evaluation
     from tutelage.lm import LM
     from tutelage.prompts.few_shot import Example
 
@@ -63,6 +62,7 @@ def eval(
     """
     shared = shared or Shared()
     from tutelage.backends.open import open_lm
+    from tutelage.evaluate.file import as_file
     from tutelage.evaluate.run import evaluate
     from tutelage.evaluate.tasks import items_of, stop_texts
     from tutelage.store import write_json
@@ -83,17 +83,20 @@ def eval(
     shown = {example.id for example in chosen} if examples is None else set()
     asked = [row for row in rows if row.id not in shown][:limit]
     _enough(asked, data, len(shown))
-    chat = lm.capabilities().chat
     evaluation = evaluate(
         lm,
-        items_of(asked, chosen, chat=chat),
+        items_of(asked, chosen),
         names,
         max_new_tokens=max_new_tokens,
-        stop=stop_texts(chat=chat),
+        stop=stop_texts(chat=lm.capabilities().chat),
         progress=progress(shared),
         seed=shared.seed or 0,
     )
-    result = _result(evaluation, model, data, shots) | {"set_aside": aside, "notes": notes}
+    task = data if ":" in data else Path(data).name
+    result = as_file(evaluation, model, task, shots) | {
+        "set_aside": aside,
+        "notes": notes,
+    }
     if out is not None:
         write_json(out, result)
         result["items"] = str(out)
@@ -187,41 +190,3 @@ def _enough(rows: Sequence[Row], data: str, shown: int) -> None:
             got=f"{len(rows)} rows",
             expected=f"{FEWEST_ROWS} or more",
         )
-
-
-def _result(evaluation: Evaluation, model: str, data: str, shots: int) -> dict[str, Any]:
-    items = [
-        {
-            "id": item.id,
-            "source": item.source,
-            "prompt": item.prompt
-            if isinstance(item.prompt, str)
-            else [{"role": turn.role, "content": turn.content} for turn in item.prompt],
-            "reference": item.reference,
-            "answer": answer.text,
-            "finish_reason": answer.finish_reason,
-            "prompt_tokens": answer.prompt_tokens,
-            "completion_tokens": answer.completion_tokens,
-            "statistics": {
-                name: rows[place].tolist() for name, rows in evaluation.statistics.items()
-            },
-        }
-        for place, (item, answer) in enumerate(
-            zip(evaluation.items, evaluation.answers, strict=True)
-        )
-    ]
-    return {
-        "task": data if ":" in data else Path(data).name,
-        "model": model,
-        "shots": shots,
-        "metrics": dict(evaluation.measured),
-        "n": len(items),
-        "truncated": evaluation.truncated,
-        "refused": evaluation.refused,
-        "cut_off": evaluation.cut_off,
-        "extraction_rate": evaluation.extraction_rate,
-        "valid": evaluation.valid,
-        "seconds": evaluation.seconds,
-        "prompt_sha256": evaluation.prompt_sha256,
-        "items": items,
-    }

@@ -16,6 +16,7 @@ from typing import Any
 from tutelage import store
 from tutelage.data.retention import Retention
 from tutelage.errors import DamagedError, DataError
+from tutelage.evaluate.file import as_file
 from tutelage.lifecycle import answering, assemble, project, publish
 from tutelage.lifecycle.bench import Bench
 from tutelage.lifecycle.budget import Clock
@@ -91,6 +92,8 @@ def _publish(bench: Bench, climbed: Climbed, record: Mapping[str, Any]) -> None:
     folder = bench.folder
     for one in record["candidates"]:
         _write_if_new(assemble.placed(folder, one["name"]) / "candidate.json", one)
+    for contender in climbed.contenders:
+        _keep_evaluations(contender, assemble.placed(folder, contender.name), record)
     recommended = record["recommended"]
     if recommended is not None:
         name = recommended["candidate"]
@@ -101,6 +104,14 @@ def _publish(bench: Bench, climbed: Climbed, record: Mapping[str, Any]) -> None:
         publish.publish(folder / "model", described, one.artefact)
     _pages(bench, record)
     _write_if_new(folder / RECORD, record)
+
+
+def _keep_evaluations(one: Contender, folder: Path, record: Mapping[str, Any]) -> None:
+    """Each evaluation as a file that `tutelage compare` reads."""
+    task = str(record["detail"]["data"]["source"])
+    for part, found in (("development", one.development), ("test", one.test)):
+        if found is not None:
+            _write_if_new(folder / f"{part}.json", as_file(found, one.name, task, one.shots))
 
 
 def _pages(bench: Bench, record: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.contract_run import planted
 from tests.unit.lifecycle.fakes import World
 from tutelage import store
+from tutelage.cli.compare import compare
 from tutelage.errors import BusyError, DataError
 from tutelage.lifecycle.project import Limits, Project, Rows, Search
 from tutelage.lifecycle.record import Record
@@ -92,6 +93,24 @@ def test_a_prompt_program_is_published_with_its_turns(tmp_path: Path) -> None:
     program = json.loads((tmp_path / "run" / "model" / "tutelage.json").read_text())
     assert program["adapter"] is None and program["rung"] == "few-shot"
     assert [turn["role"] for turn in program["messages"][:2]] == ["user", "assistant"]
+
+
+def test_runs_are_compared_by_what_they_recommend(tmp_path: Path) -> None:
+    plan = small(tmp_path, ["zero-shot", "few-shot"])
+    weak = run(small(tmp_path, ["zero-shot"]), out=tmp_path / "weak", tools=world().tools())
+    strong = run(plan, out=tmp_path / "strong", tools=world().tools())
+    found = compare(tmp_path / "strong", tmp_path / "weak")
+    values = [
+        next(
+            one["test"]["exact_match"]["value"]
+            for one in record["candidates"]
+            if one["name"] == record["recommended"]["candidate"]
+        )
+        for record in (strong, weak)
+    ]
+    assert found["difference"] == pytest.approx(values[0] - values[1])
+    assert found["n"] == 12
+    assert compare(tmp_path / "weak", tmp_path / "weak")["verdict"] == "cannot tell"
 
 
 def test_a_damaged_stage_and_a_damaged_adapter_are_named_and_redone(tmp_path: Path) -> None:
