@@ -42,7 +42,7 @@ def _options() -> argparse.Namespace:
 
 
 def _compare(options: argparse.Namespace, material: Material) -> Json:
-    items = items_of(material.rows, chat=True)
+    items = items_of(material.rows)
     prompts = [row.messages for row in material.rows]
     sides = {
         str(setting): partial(

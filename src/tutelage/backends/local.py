@@ -36,7 +36,12 @@ from tutelage.text.render import Renderer
 
 
 class LocalLM:
-    """An `lm.LM` over a model in this process. `before` are turns put before every conversation."""
+    """An `lm.LM` over a model in this process.
+
+    `before` are turns put before every conversation. Raw text goes to the model, tuned as it is,
+    without them and without the chat template. A model without a template gets messages written
+    out (`text/plain_text`); the answer's leading space is no part of its text then.
+    """
 
     def __init__(
         self,
@@ -106,7 +111,9 @@ class LocalLM:
         for index, (request, ids) in enumerate(zip(requests, prompts, strict=True)):
             limit = self._room(index, len(ids), request.max_new_tokens)
             jobs.append(Job(tuple(ids), limit, ends, request.sampling))
-            streams.append(_Stream(index, len(ids), request.stop, self.checkpoint.tokenizer))
+            stop = (*request.stop, *self.renderer.stops(request.prompt))
+            lead = self.renderer.lead(request.prompt)
+            streams.append(_Stream(index, len(ids), stop, self.checkpoint.tokenizer, lead))
         stopped: set[int] = set()
         for token in self.engine.run(jobs, stopped):
             stream = streams[token.index]
@@ -169,11 +176,16 @@ class LocalLM:
 
 
 class _Stream:
-    """The text of one answer as its tokens come, held back where a stop text may be beginning."""
+    """The text of one answer as its tokens come, held back where a stop text may be beginning.
 
-    def __init__(self, index: int, prompt: int, stop: tuple[str, ...], tokenizer: Any) -> None:
+    `lead` is left out where the answer begins with it."""
+
+    def __init__(
+        self, index: int, prompt: int, stop: tuple[str, ...], tokenizer: Any, lead: str = ""
+    ) -> None:
         self.index, self.prompt, self.stop = index, prompt, stop
         self.decoder = tokenizer.decoder()
+        self.lead = lead
         self.tokens: list[int] = []
         self.text = ""
         self.shown = 0
@@ -195,6 +207,8 @@ class _Stream:
         )
 
     def _take(self, new: str) -> None:
+        if new and self.lead:  # one character, so the first piece has it whole
+            new, self.lead = new.removeprefix(self.lead), ""
         self.text += new
         found = [(at + len(s), at) for s in self.stop if (at := self.text.find(s)) >= 0]
         if found:  # the one complete first counts, however tokens cut the text

@@ -41,6 +41,8 @@ def open_lm(
             got=api_key_file,
             expected="a source http(s)://HOST[:PORT]/v1#MODEL",
         )
+    if not parsed.has_weights:
+        refuse_placement(source, device, dtype, exact)
     if parsed.kind == "scripted":
         from tutelage.backends.scripted import ScriptedLM
 
@@ -62,3 +64,20 @@ def open_lm(
         threads=threads,
         seed=seed,
     )
+
+
+def refuse_placement(source: str, device: str, dtype: str, exact: bool) -> None:
+    """Raises ConfigError for a choice of where or how to compute what is not computed here."""
+    for flag, given, free in (
+        ("--device", device, "auto"),
+        ("--dtype", dtype, "auto"),
+        ("--exact", exact, False),
+    ):
+        if given != free:
+            raise ConfigError(
+                f"{flag} has no effect on {source}: its answers are not computed here",
+                field=flag,
+                got=given,
+                expected="a model folder, .gguf, pypi:, hf: or preset: source",
+                hint=f"leave {flag} out",
+            )

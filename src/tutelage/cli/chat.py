@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from tutelage.cli.generate import check_limits, check_sampling, open_model, say
 from tutelage.cli.shared import Shared
-from tutelage.errors import ConfigError, TutelageError, WorkError
+from tutelage.errors import TutelageError, WorkError
 
 if TYPE_CHECKING:
     from tutelage.lm import LM, Completion, Message, Sampling
@@ -39,7 +39,7 @@ def chat(
     Parameters
     ----------
     model
-        A model source with a chat template, as for `generate`.
+        A model source, as for `generate`.
     system
         What the model is told before the first turn.
     adapter
@@ -59,10 +59,6 @@ def chat(
     sampling = check_sampling(temperature, top_k, top_p, shared.seed)
     check_limits(max_new_tokens, ())
     lm = open_model(model, adapter, api_key_file, shared)
-    if not lm.capabilities().chat:
-        raise ConfigError(
-            f"{model} has no chat template", field="model", got=model, hint="use `generate --raw`"
-        )
     out = sys.stderr if shared.json else sys.stdout
     talk = Conversation(lm, sampling, max_new_tokens, system)
     if sys.stdin.isatty():

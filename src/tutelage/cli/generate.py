@@ -34,7 +34,8 @@ def generate(
 ) -> dict[str, Any]:
     """Answer a prompt. Without --temperature the likeliest token is taken each time.
 
-    A model with a chat template gets the prompt as one user message.
+    The model gets the prompt as one user message, after the few-shot turns of a run; one without a
+    chat template gets it written out as it was trained and evaluated: "Input: ... Output:".
 
     Parameters
     ----------
@@ -43,7 +44,8 @@ def generate(
     prompt
         The text to answer.
     raw
-        Give the model the prompt as it is, without its chat template.
+        Give the model the prompt as it is: without its chat template, and without the few-shot
+        turns of a run.
     adapter
         Folder of an adapter to attach.
     max_new_tokens
@@ -66,7 +68,7 @@ def generate(
     check_limits(max_new_tokens, stop)
     lm = open_model(model, adapter, api_key_file, shared)
     begun = time.perf_counter()
-    asked = Request(as_prompt(lm, prompt, raw), max_new_tokens, sampling, tuple(stop))
+    asked = Request(as_prompt(prompt, raw), max_new_tokens, sampling, tuple(stop))
     completion = stream(lm, asked, show_pieces=not shared.json)
     return {
         "text": completion.text,
@@ -105,13 +107,11 @@ def open_model(model: str, adapter: Path | None, api_key_file: Path | None, shar
     )
 
 
-def as_prompt(lm: LM, text: str, raw: bool) -> Prompt:
-    """One user message where the model has a chat template, unless raw text is wanted."""
+def as_prompt(text: str, raw: bool) -> Prompt:
+    """One user message, unless raw text is wanted."""
     from tutelage.lm import Message
 
-    if raw or not lm.capabilities().chat:
-        return text
-    return (Message("user", text),)
+    return text if raw else (Message("user", text),)
 
 
 def stream(lm: LM, request: Request, show_pieces: bool) -> Completion:

@@ -1,8 +1,9 @@
 """From data rows to items: which rows can be asked, with which solved examples before them.
 
-    items = items_of(rows, examples, chat=lm.capabilities().chat)
+    items = items_of(rows, examples)
 
-Knows prompts as text and turns; nothing of models. Choosing the examples is `prompts/few_shot`.
+Knows prompts as turns; how a model reads them is its own affair. Choosing the examples is
+`prompts/few_shot`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from tutelage.data.rows import Row
 from tutelage.errors import DataError
 from tutelage.evaluate.run import Item
 from tutelage.prompts.few_shot import Example, with_examples
-from tutelage.prompts.plain_text import STOP, plain_prompt
+from tutelage.text.plain_text import STOP
 
 
 def answerable(rows: Sequence[Row], source: str) -> list[Row]:
@@ -29,19 +30,17 @@ def answerable(rows: Sequence[Row], source: str) -> list[Row]:
     return kept
 
 
-def items_of(rows: Sequence[Row], examples: Sequence[Example] = (), *, chat: bool) -> list[Item]:
-    """One item a row: turns for a model with a chat template, written-out text for one without."""
+def items_of(rows: Sequence[Row], examples: Sequence[Example] = ()) -> list[Item]:
+    """One item a row, its question as turns with the examples before it."""
     items = []
     for row in rows:
         if row.completion is None:
             raise DataError(f"{row.where}: no answer to compare with", field=row.where)
-        prompt = (
-            with_examples(row.messages, examples) if chat else plain_prompt(row.messages, examples)
-        )
+        prompt = with_examples(row.messages, examples)
         items.append(Item(row.id, prompt, row.completion, row.source))
     return items
 
 
 def stop_texts(*, chat: bool) -> tuple[str, ...]:
-    """Where answers end besides the end token: written-out prompts need it, templates do not."""
+    """Where answers end besides the end token: models without a template need it."""
     return () if chat else STOP

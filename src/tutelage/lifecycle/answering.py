@@ -153,13 +153,12 @@ def _evaluate(
     bench: Bench, question: Question, rows: Sequence[Row], limit: int, progress: Progress
 ) -> Evaluation:
     lm = bench.lm(question.subject)
-    chat = lm.capabilities().chat
     return evaluate(
         lm,
-        items_of(rows, question.examples, chat=chat),
+        items_of(rows, question.examples),
         metrics(bench),
         max_new_tokens=limit,
-        stop=stop_texts(chat=chat),
+        stop=stop_texts(chat=lm.capabilities().chat),
         progress=progress,
         seed=bench.seed,
     )

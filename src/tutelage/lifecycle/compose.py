@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tutelage import store
-from tutelage.backends.open import open_lm
+from tutelage.backends.open import open_lm, refuse_placement
 from tutelage.data.load import load
 from tutelage.data.retention import Retention, retention
 from tutelage.data.rows import Loaded, Row
@@ -48,7 +48,8 @@ def real_tools(
     seed = project.search.seed
 
     def open_model(source: str, adapter: Path | None) -> LM:
-        return open_lm(source, adapter=adapter, seed=seed, **where)
+        here = where if parse(source).has_weights else {}
+        return open_lm(source, adapter=adapter, seed=seed, **here)
 
     def tune(
         source: str,
@@ -91,6 +92,7 @@ def _placement(
 ) -> dict[str, Any]:
     """Device, dtype, threads as resolved; torch is asked only where a model has weights."""
     if not any(parse(source).has_weights for source in project.models.candidates):
+        refuse_placement(project.models.candidates[0], device, dtype, exact)
         return {"device": "elsewhere", "dtype": "unknown", "threads": 0, "exact": exact}
     from tutelage.machine.device import resolve, use_threads
 

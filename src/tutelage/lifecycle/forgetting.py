@@ -31,7 +31,7 @@ def base_scores(bench: Bench, model: str) -> Result:
         begun = bench.tools.now()
         lm = bench.lm(base)
         rows = bench.material.development[:SAMPLES]
-        items = items_of(rows, chat=lm.capabilities().chat)
+        items = items_of(rows)
         prompts = [item.prompt for item in items if _fits(lm, item.prompt, SAMPLE_TOKENS)]
         samples = forgetting.draw_samples(lm, prompts, SAMPLE_TOKENS, bench.seed)
         texts = [

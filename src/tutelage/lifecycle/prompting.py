@@ -26,8 +26,6 @@ CHARACTERS_A_TOKEN = 3
 
 def tokens(lm: LM, asked: Prompt) -> int:
     """Length as the model says, or three characters a token where it says nothing."""
-    if not isinstance(asked, str) and not lm.capabilities().chat:
-        asked = "\n".join(turn.content for turn in asked)
     counted = lm.count_tokens(asked)
     if counted is not None:
         return counted
@@ -36,13 +34,15 @@ def tokens(lm: LM, asked: Prompt) -> int:
 
 
 def row_length(lm: LM, row: Row) -> int:
-    """Tokens of a row's question and answer together, with an end token."""
-    return question_length(lm, row, ()) + tokens(lm, row.completion or "") + 1
+    """Tokens of a row's question and answer together, with an end token, and the space before the
+    answer where there is no chat template."""
+    between = 0 if lm.capabilities().chat else 1
+    return question_length(lm, row, ()) + between + tokens(lm, row.completion or "") + 1
 
 
 def question_length(lm: LM, row: Row, examples: Sequence[Example]) -> int:
     """Tokens of the question as this model gets it, with examples before it."""
-    (item,) = items_of([row], examples, chat=lm.capabilities().chat)
+    (item,) = items_of([row], examples)
     return tokens(lm, item.prompt)
 
 

@@ -125,7 +125,8 @@ class ChatRequest(Shared):
 
 
 class CompletionRequest(Shared):
-    """POST /v1/completions: the prompt is continued as it is, without a chat template."""
+    """POST /v1/completions: the prompt is continued as it is, without a chat template and without
+    a run's few-shot turns."""
 
     prompt: Text | Annotated[list[Text], Field(min_length=1, max_length=64)]
     max_tokens: Tokens | None = 16

@@ -54,10 +54,7 @@ class Service:
 
     def ticket(self, asked: Asked) -> Ticket:
         """Check what can be checked at once, and stand in the line. Raises Fault."""
-        capabilities = self.capabilities(asked.model)
-        if isinstance(asked, ChatRequest) and not capabilities.chat:
-            message = "this model has no chat template: use /v1/completions"
-            raise Fault(400, message, param="messages", code="no_chat_template")
+        self.capabilities(asked.model)
         lm = self.models[asked.model]
 
         def prepare() -> list[Request]:

@@ -1,8 +1,8 @@
 """Messages to token ids: THE function of training and serving, so that both see the same ids.
 
 With a chat template, ids equal those of transformers' `apply_chat_template`, except that control
-tokens typed inside a message stay text. Without one, messages are joined as lines: each content,
-then a newline. Raw prompts get the start token their tokenizer puts first, never twice.
+tokens typed inside a message stay text. Without one, they are written out by `plain_text`. Raw
+prompts get the start token their tokenizer puts first, never twice.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from tutelage.errors import GuardError
 from tutelage.lm import Message, Prompt
+from tutelage.text import plain_text
 from tutelage.text.chat import ChatTemplate, Conversation, Limits, TemplateError
 from tutelage.text.tokenizer import Tokenizer
 
@@ -37,6 +38,15 @@ class Renderer:
     def chat(self) -> bool:
         """Whether the model has a chat template."""
         return self._template is not None
+
+    def lead(self, prompt: Prompt) -> str:
+        """What an answer to `prompt` begins with and its text leaves out: the space behind
+        "Output:" of written-out messages, else nothing."""
+        return "" if self.chat or isinstance(prompt, str) else plain_text.LEAD
+
+    def stops(self, prompt: Prompt) -> tuple[str, ...]:
+        """Where an answer to `prompt` ends besides the end token: at the next written-out turn."""
+        return () if self.chat or isinstance(prompt, str) else plain_text.STOP
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         """Ids to continue: a string as it is (control tokens in it count), messages through the
@@ -90,7 +100,8 @@ class Renderer:
             whole = self._raw_ids(prompt, plain_end=continuation)
             if whole[: len(ids)] == ids:
                 return ids, whole[len(ids) :]
-        return ids, self.tokenizer.encode_plain(continuation)
+        lead = self.lead(prompt) if continuation else ""
+        return ids, self.tokenizer.encode_plain(lead + continuation)
 
     def document_ids(self, text: str) -> list[int]:
         """Ids of a whole plain text, all to be learned: start token if any, text, end token."""
@@ -100,7 +111,7 @@ class Renderer:
     def _render_each(self, conversations: Sequence[Conversation]) -> list[str | TemplateError]:
         """Texts in which the template's control tokens stand bare and typed ones are marked."""
         if self._template is None:
-            return [_joined(conversation) for conversation in conversations]
+            return [plain_text.written(conversation) for conversation in conversations]
         return self._template.render_each([self._marked(c) for c in conversations])
 
     def _marked(self, conversation: Conversation) -> Conversation:
@@ -110,9 +121,10 @@ class Renderer:
         )
         return Conversation(turns, conversation.prompted)
 
-    def _ids(self, rendered: str) -> list[int]:
+    def _ids(self, rendered: str, first: bool = True) -> list[int]:
         if self._template is None:
-            return [*self.tokenizer.prefix, *self.tokenizer.encode_plain(rendered)]
+            prefix = self.tokenizer.prefix if first else ()
+            return [*prefix, *self.tokenizer.encode_plain(rendered)]
         if not any(mark in rendered for mark in self.tokenizer.marks):
             return self.tokenizer.encode(rendered)
         return self.tokenizer.encode_marked(self._exchanged.sub(self._exchange, rendered))
@@ -144,7 +156,7 @@ class Renderer:
         if whole_ids[: len(prompt_ids)] == prompt_ids:
             trained = whole_ids[len(prompt_ids) :]
         else:  # a piece straddles the border; serving cannot produce it
-            trained = self._ids(whole[len(prompt) :])
+            trained = self._ids(whole[len(prompt) :], first=False)
         ends = [at for at, id in enumerate(trained) if id in self.tokenizer.eos_ids]
         if ends:
             return prompt_ids, trained[: ends[0] + 1]
@@ -170,14 +182,6 @@ class Renderer:
         start, end = map(re.escape, self.tokenizer.marks)
         control = self._control.pattern
         return re.compile(f"{start}(?P<typed>{control}){end}|{start}|{end}|(?P<written>{control})")
-
-
-def _joined(conversation: Conversation) -> str:
-    """The form of messages for models without a template: one content a line, the last answer
-    open, so that the prompt is a prefix of the whole."""
-    lines = [turn.content + "\n" for turn in conversation.messages]
-    text = "".join(lines)
-    return text if conversation.prompted else text.removesuffix("\n")
 
 
 def _difference(prompt: str, whole: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,3 +32,18 @@ def test_an_option_without_effect_is_refused(tmp_path: Path, option: str) -> Non
 def test_a_source_that_is_none_is_refused() -> None:
     with pytest.raises(SourceError):
         open_lm("no-such-thing")
+
+
+@pytest.mark.parametrize("option", [{"device": "cpu"}, {"dtype": "bf16"}, {"exact": True}])
+@pytest.mark.parametrize("kind", ["scripted", "http"])
+def test_where_to_compute_is_refused_for_what_is_computed_elsewhere(
+    tmp_path: Path, kind: str, option: dict[str, Any]
+) -> None:
+    script = tmp_path / "s.jsonl"
+    script.write_text('{"match": "", "reply": "hi"}')
+    source = {"scripted": f"scripted:{script}", "http": "http://127.0.0.1:9/v1#m"}[kind]
+    (flag,) = option
+    with pytest.raises(ConfigError) as caught:
+        open_lm(source, **option)
+    assert caught.value.field == f"--{flag}"
+    assert open_lm(source, device="auto", dtype="auto", exact=False)

@@ -16,7 +16,7 @@ import pytest
 from tutelage.backends.scripted import ScriptedLM
 from tutelage.cli.chat import Conversation, chat
 from tutelage.cli.shared import Shared
-from tutelage.errors import ConfigError, WorkError
+from tutelage.errors import WorkError
 from tutelage.lm import Capabilities, Event, Request, Sampling
 
 
@@ -102,7 +102,10 @@ def test_ctrl_c_stops_the_answer_and_keeps_what_was_said(script: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_model_without_template_is_refused(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_without_template_is_given_turns_too(
+    script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ScriptedLM, "capabilities", lambda self: Capabilities("raw"))
-    with pytest.raises(ConfigError, match="no chat template"):
-        chat(f"scripted:{script}", shared=Shared(json=True))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("first\nsecond\n"))
+    found = chat(f"scripted:{script}", shared=Shared(json=True))
+    assert [turn["content"] for turn in found["messages"]] == ["first", "one", "second", "both"]

@@ -6,15 +6,18 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tutelage.backends.scripted import ScriptedLM
 from tutelage.cli.generate import generate, say
 from tutelage.cli.main import run_command
 from tutelage.cli.shared import Shared
 from tutelage.errors import ConfigError
+from tutelage.lm import Capabilities, Message, Prompt, Request
 
 
 @pytest.fixture
@@ -116,6 +119,23 @@ def test_stop_may_be_given_more_than_once(source: str) -> None:
 def test_a_key_for_a_script_is_refused(source: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         generate(source, "capital", api_key_file=tmp_path, shared=Shared(json=True))
+
+
+def test_every_model_is_given_a_message_and_raw_text_only_if_wanted(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Prompt] = []
+    answer = ScriptedLM.generate
+
+    def watched(lm: ScriptedLM, requests: Sequence[Request], cancelled: Any = None) -> Any:
+        seen.extend(request.prompt for request in requests)
+        return answer(lm, requests, cancelled)
+
+    monkeypatch.setattr(ScriptedLM, "generate", watched)
+    monkeypatch.setattr(ScriptedLM, "capabilities", lambda self: Capabilities("raw"))
+    generate(source, "capital", shared=Shared(json=True))
+    generate(source, "capital", raw=True, shared=Shared(json=True))
+    assert seen == [(Message("user", "capital"),), "capital"]
 
 
 class Terminal(io.StringIO):

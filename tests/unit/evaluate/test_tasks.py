@@ -14,16 +14,14 @@ TEXT = Row("r3", "f:3", text="plain text")
 
 
 def test_a_row_becomes_an_item_with_its_turns() -> None:
-    assert items_of([ASKED], chat=True) == [Item("r1", ASKED.messages, "4", "sums")]
+    assert items_of([ASKED]) == [Item("r1", ASKED.messages, "4", "sums")]
 
 
-def test_examples_stand_before_the_query_as_turns_or_as_text() -> None:
-    (with_turns,) = items_of([ASKED], [OTHER.example()], chat=True)
+def test_examples_stand_before_the_query_as_turns() -> None:
+    (with_turns,) = items_of([ASKED], [OTHER.example()])
     assert [(m.role, m.content) for m in with_turns.prompt] == [
         ("user", "1+1?"), ("assistant", "2"), ("user", "2+2?")
     ]  # fmt: skip
-    (written,) = items_of([ASKED], [OTHER.example()], chat=False)
-    assert written.prompt == "Input: 1+1?\nOutput: 2\n\nInput: 2+2?\nOutput:"
     assert stop_texts(chat=False) and not stop_texts(chat=True)
 
 
@@ -32,4 +30,4 @@ def test_rows_without_answers_are_left_out_and_all_of_them_refused() -> None:
     with pytest.raises(DataError, match="no row with a prompt and an answer"):
         answerable([TEXT], "f")
     with pytest.raises(DataError, match="f:3"):
-        items_of([TEXT], chat=True)
+        items_of([TEXT])

@@ -8,6 +8,7 @@ import openai
 import pytest
 
 from tutelage.backends.scripted import ScriptedLM
+from tutelage.lm import Message
 
 from .serving import SteppedLM, serving
 
@@ -106,10 +107,15 @@ def test_an_unknown_model_is_named_with_a_suggestion(client: openai.OpenAI) -> N
     assert caught.value.code == "model_not_found" and caught.value.param == "model"
 
 
-def test_a_model_without_template_refuses_messages(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(model="raw", messages=[QUESTION])
-    assert caught.value.param == "messages"
+def test_a_model_without_template_is_given_messages_too() -> None:
+    raw = SteppedLM(chat=False)
+    raw.allowed.release()
+    with (
+        serving({"raw": raw}) as address,
+        openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0) as client,
+    ):
+        client.chat.completions.create(model="raw", messages=[QUESTION], max_tokens=1)
+    assert raw.seen[0].prompt == (Message("user", QUESTION["content"]),)
 
 
 @pytest.mark.parametrize("stream", [False, True])

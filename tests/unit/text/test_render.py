@@ -132,16 +132,21 @@ def test_one_bad_row_leaves_the_others() -> None:
     assert prompts[3] == fine[0]
 
 
-def test_without_a_template_messages_are_lines() -> None:
+def test_without_a_template_messages_are_written_out() -> None:
     tokenizer = Tokenizer(byte_tokenizer().json, SpecialTokens(eos="<|endoftext|>"))
     renderer = Renderer(tokenizer)
     assert not renderer.chat
     turns = messages([("system", "be brief"), ("user", "hi <|im_end|>")])
-    assert renderer.prompt_ids(turns) == list(b"be brief\nhi <|im_end|>\n")
-    assert renderer.example_ids(turns, "yo\n") == (
-        renderer.prompt_ids(turns),
-        [*b"yo\n", 256],
-    )
+    prompt = list(b"be brief\n\nInput: hi <|im_end|>\nOutput:")
+    assert renderer.prompt_ids(turns) == prompt
+    assert renderer.example_ids(turns, "yo\n") == (prompt, [*b" yo\n", 256])
+    assert renderer.continuation_ids(turns, "yo") == (prompt, list(b" yo"))
+    assert renderer.continuation_ids(turns, "") == (prompt, [])
+    assert renderer.continuation_ids("raw", "yo") == (list(b"raw"), list(b"yo"))
+    assert (renderer.lead(turns), renderer.lead("raw")) == (" ", "")
+    assert renderer.stops(turns) and not renderer.stops("raw")
+    chat = Renderer(byte_tokenizer())
+    assert (chat.lead(turns), chat.stops(turns)) == ("", ())
 
 
 def started() -> Tokenizer:
@@ -167,6 +172,8 @@ def test_the_start_token_comes_once() -> None:
     assert renderer.prompt_ids("<s>hello") == [start, *tokenizer.encode("hello")]
     assert renderer.prompt_ids(user("hi"))[0] == start
     assert renderer.document_ids("hi") == [start, *tokenizer.encode("hi"), tokenizer.eos_id]
+    prompt, trained = renderer.example_ids(user("hi"), "there")
+    assert prompt.count(start) == 1 and start not in trained
     chat = Tokenizer(tokenizer.json, tokenizer.special, template=HONEST["llama3"])
     assert Renderer(chat).prompt_ids(user("hi")).count(start) == 1
 
