@@ -3,6 +3,7 @@
     write_bytes(path, data)          temporary file, fsync, rename, fsync of the folder
     with new_folder(path) as tmp:    everything written to tmp appears at path at once,
         ...                          with manifest.json (sizes, SHA-256) written last
+    move(old, new)                   a rename that lasts
     verify(path)                     DamagedError naming the file that is not what was written
     with lock(path): ...             one process a folder; BusyError names the holder's pid
 
@@ -117,15 +118,30 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise
 
 
+def move(old: Path, new: Path) -> None:
+    """Rename durably within one file system; `new` must not exist."""
+    with _named_failures(new):
+        before("rename", new)
+        old.rename(new)
+        _fsync_folder(new.parent)
+
+
 def verify(path: Path) -> dict[str, Any]:
     """Check a folder against its manifest and return the manifest.
 
-    Raises DamagedError naming the first file that is missing, longer, shorter or different.
+    Raises DamagedError naming the first file that is missing, longer, shorter or different; the
+    manifest itself where it is not of the structure that is written here.
     """
     manifest_path = path / MANIFEST
     if not manifest_path.exists():
         raise DamagedError(f"{path} has no {MANIFEST}: it was never completed", field=str(path))
     manifest = read_json(manifest_path)
+    if not _is_manifest(manifest):
+        raise DamagedError(
+            f"{manifest_path} is damaged",
+            field=str(manifest_path),
+            expected='{"files": {NAME: {"bytes", "sha256"}}}',
+        )
     for name, entry in manifest["files"].items():
         file = path / name
         if not file.is_file():
@@ -141,6 +157,17 @@ def verify(path: Path) -> dict[str, Any]:
                 f"{file} is damaged", field=str(file), got=found, expected=entry["sha256"]
             )
     return dict(manifest)
+
+
+def _is_manifest(value: Any) -> bool:
+    """Whether JSON has the structure that `_seal` writes."""
+    files = value.get("files") if isinstance(value, dict) else None
+    return isinstance(files, dict) and all(
+        isinstance(entry, dict)
+        and isinstance(entry.get("bytes"), int)
+        and isinstance(entry.get("sha256"), str)
+        for entry in files.values()
+    )
 
 
 def sweep(folder: Path) -> None:

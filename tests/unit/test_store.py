@@ -1,0 +1,46 @@
+"""Folders with a manifest: whatever is wrong with them is damage that is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tutelage import store
+from tutelage.errors import DamagedError
+from tutelage.peft.layout import CONFIG, read_config
+
+ENTRY = {"bytes": 2, "sha256": "0" * 64}
+WRONG: list[Any] = [
+    {},
+    [],
+    None,
+    "text",
+    {"files": None},
+    {"files": [CONFIG]},
+    {"files": {CONFIG: None}},
+    {"files": {CONFIG: [2]}},
+    {"files": {CONFIG: {"bytes": 2}}},
+    {"files": {CONFIG: {"sha256": "0" * 64}}},
+    {"files": {CONFIG: {**ENTRY, "bytes": "2"}}},
+    {"files": {CONFIG: {**ENTRY, "sha256": 5}}},
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    with store.new_folder(tmp_path / "made") as inside:
+        store.write_text(inside / CONFIG, "{}")
+    return tmp_path / "made"
+
+
+@pytest.mark.parametrize("manifest", WRONG, ids=json.dumps)
+def test_a_manifest_of_another_structure_is_damage(folder: Path, manifest: Any) -> None:
+    assert store.verify(folder)["files"].keys() == {CONFIG}
+    (folder / store.MANIFEST).write_text(json.dumps(manifest))
+    for check in (store.verify, read_config):
+        with pytest.raises(DamagedError) as caught:
+            check(folder)
+        assert caught.value.field == str(folder / store.MANIFEST)
