@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from tutelage.cli.shared import Shared, progress
+from tutelage.cli.shared import Shared, progress, stop_progress
 from tutelage.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from tutelage.train.config import TuneConfig
 
 FORGETTING_TEXTS = 48
+SHOWN = 20
+"""Rows set aside that are named on stderr; the answer holds them all."""
 Json = dict[str, Any]
 
 
@@ -28,7 +32,7 @@ def tune(
     rank: int | None = None,
     alpha: float | None = None,
     steps: int | None = None,
-    epochs: float = 1.0,
+    epochs: float | None = None,
     learning_rate: float | None = None,
     batch_tokens: int | None = None,
     micro_batches: int | None = None,
@@ -61,7 +65,7 @@ def tune(
     steps
         Updates, instead of epochs.
     epochs
-        Passes over the rows.
+        Passes over the rows; 1 if neither is given.
     learning_rate
         The highest of the schedule.
     batch_tokens
@@ -86,6 +90,13 @@ def tune(
 
     if out is None and not dry_run:
         raise ConfigError("--out is missing", field="--out", expected="a folder to write")
+    if steps is not None and epochs is not None:
+        raise ConfigError(
+            "--steps and --epochs contradict each other",
+            field="--steps, --epochs",
+            got=f"--steps {steps} --epochs {epochs:g}",
+            expected="one of them",
+        )
     asked = {
         "method": method,
         "roles": role or None,
@@ -102,9 +113,9 @@ def tune(
     config = _config(asked)
     loaded = load(data, prompt=prompt, completion=completion, strict=strict)
     if dry_run:
-        return _plan(model, loaded, config, out, shared)
+        return _plan(model, loaded, config, out, shared, strict)
     assert out is not None
-    result = _tuned(model, loaded, config, out, shared)
+    result = _tuned(model, loaded, config, out, shared, strict)
     if not skip_forgetting:
         result["forgetting"] = _forgetting(model, out, method, shared)
     return result
@@ -143,16 +154,22 @@ def _config(asked: Json) -> TuneConfig:
     return validate(TuneConfig, given, where="tune")
 
 
-def _tuned(model: str, loaded: Loaded, config: TuneConfig, out: Path, shared: Shared) -> Json:
+def _tuned(
+    model: str, loaded: Loaded, config: TuneConfig, out: Path, shared: Shared, strict: bool
+) -> Json:
     from tutelage.train.tune import tune as run
 
-    done = run(model, loaded.rows, config, out, progress=progress(shared), **_where(shared))
+    done = run(
+        model, loaded.rows, config, out, progress=progress(shared), note=_note, strict=strict,
+        **_where(shared),
+    )  # fmt: skip
     return {
         "out": str(out),
         "method": done["method"],
         "trained_parameters": done["trained_parameters"],
         "trained_tokens": done["trained_tokens"],
         "rows": _rows(loaded, done["rows"]["used"]),
+        "set_aside": _set_aside(loaded, done["set_aside"]),
         "loss": done["loss"],
         "seconds": done["seconds"],
         "peak_bytes": done["peak_bytes"],
@@ -163,10 +180,12 @@ def _tuned(model: str, loaded: Loaded, config: TuneConfig, out: Path, shared: Sh
     }
 
 
-def _plan(model: str, loaded: Loaded, config: TuneConfig, out: Path | None, shared: Shared) -> Json:
+def _plan(
+    model: str, loaded: Loaded, config: TuneConfig, out: Path | None, shared: Shared, strict: bool
+) -> Json:
     from tutelage.train.tune import predict, prepare
 
-    run = prepare(model, loaded.rows, config, **_where(shared))
+    run = prepare(model, loaded.rows, config, strict=strict, **_where(shared))
     found = predict(model, loaded.rows, config, **_where(shared))
     return {
         "out": None if out is None else str(out),
@@ -174,6 +193,7 @@ def _plan(model: str, loaded: Loaded, config: TuneConfig, out: Path | None, shar
         "trained_parameters": run.method.count(run.weights, run.settings),
         "trained_tokens": sum(len(row.completion) for step in run.steps for row in step),
         "rows": _rows(loaded, len(run.examples)),
+        "set_aside": _set_aside(loaded, run.set_aside),
         "loss": None,
         "seconds": None,
         "peak_bytes": None,
@@ -188,6 +208,24 @@ def _plan(model: str, loaded: Loaded, config: TuneConfig, out: Path | None, shar
 def _rows(loaded: Loaded, used: int) -> dict[str, int]:
     """Every row is used or set aside, by the data's own faults or for training."""
     return {"used": used, "set_aside": loaded.total - used}
+
+
+def _set_aside(loaded: Loaded, untrained: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Every row set aside, by loading and then for training; the first are named on stderr."""
+    aside = [
+        {"where": one.where, "reason": one.reason, "detail": one.detail} for one in loaded.set_aside
+    ]
+    aside += [dict(one) for one in untrained]
+    for one in aside[:SHOWN]:
+        _note(f"{one['where']}: set aside ({one['reason']}): {one['detail']}")
+    if len(aside) > SHOWN:
+        _note(f"and {len(aside) - SHOWN} more rows set aside")
+    return aside
+
+
+def _note(text: str) -> None:
+    stop_progress()
+    print(text, file=sys.stderr)
 
 
 def _forgetting(model: str, out: Path, method: str, shared: Shared) -> Json | None:

@@ -4,40 +4,69 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tutelage.data.pack import Example, batch
 from tutelage.data.rows import Row
-from tutelage.errors import TutelageError
+from tutelage.errors import DataError, GuardError, TutelageError
 from tutelage.text.render import Renderer
 from tutelage.train.config import TuneConfig
 
+Rendered = tuple[list[int], list[int]] | TutelageError | None
+"""Ids of prompt and answer, or why there are none; None for a row without an answer."""
+
 
 def examples_of(
-    rows: Sequence[Row], renderer: Renderer, context: int
+    rows: Sequence[Row], renderer: Renderer, context: int, *, strict: bool = False
 ) -> tuple[list[Example], list[dict[str, str]]]:
-    """The examples of all usable rows, and which were set aside and why. Nothing is cut short."""
+    """The examples of all usable rows, and which were set aside and why. Nothing is cut short.
+
+    Raises DataError at the first row that would be set aside if `strict`, and GuardError where a
+    guard of the renderer refuses and leaves no row, as with a model whose end token is unknown.
+    """
     examples: list[Example] = []
     aside: list[dict[str, str]] = []
-    usable = [row for row in rows if row.completion is not None]
-    aside += [
-        {"where": row.where, "reason": "missing-key", "detail": "no completion to learn"}
-        for row in rows
-        if row.completion is None
-    ]
-    rendered = renderer.example_ids_each([(r.messages, r.completion or "") for r in usable])
-    for row, result in zip(usable, rendered, strict=True):
-        if isinstance(result, TutelageError):
-            aside.append({"where": row.where, "reason": "template", "detail": result.message})
+    guard: GuardError | None = None
+    for row, result in zip(rows, _rendered(rows, renderer), strict=True):
+        if isinstance(result, GuardError):
+            guard = guard or result
+        fault = _fault(result, context)
+        if fault is None:
+            assert isinstance(result, tuple)
+            examples.append(Example(tuple(result[0]), tuple(result[1]), row.weight, row.id))
             continue
-        prompt, trained = result
-        length = len(prompt) + len(trained)
-        if length > context:
-            detail = f"{length} tokens, the context is {context}"
-            aside.append({"where": row.where, "reason": "too-long", "detail": detail})
-            continue
-        examples.append(Example(tuple(prompt), tuple(trained), row.weight, row.id))
+        reason, detail = fault
+        if strict and not isinstance(result, GuardError):
+            raise DataError(
+                f"{row.where} cannot be trained on ({reason})",
+                field=row.where,
+                got=detail,
+                hint="without --strict such rows are set aside and counted",
+            )
+        aside.append({"where": row.where, "reason": reason, "detail": detail})
+    if guard is not None and (strict or not examples):
+        raise guard
     return examples, aside
+
+
+def _rendered(rows: Sequence[Row], renderer: Renderer) -> Iterator[Rendered]:
+    """One outcome a row, all rows rendered at once."""
+    learned = [(row.messages, row.completion) for row in rows if row.completion is not None]
+    outcomes = iter(renderer.example_ids_each(learned))
+    for row in rows:
+        yield None if row.completion is None else next(outcomes)
+
+
+def _fault(result: Rendered, context: int) -> tuple[str, str] | None:
+    """Reason and detail for which a row is set aside; None for a usable one."""
+    if result is None:
+        return "missing-key", "no completion to learn"
+    if isinstance(result, TutelageError):
+        return "template", result.message
+    length = len(result[0]) + len(result[1])
+    if length > context:
+        return "too-long", f"{length} tokens, the context is {context}"
+    return None
 
 
 def schedule(examples: Sequence[Example], config: TuneConfig) -> list[list[Example]]:

@@ -35,7 +35,7 @@ COMPILE_SECONDS = 25.0
 class Prediction:
     seconds: float
     memory: dict[str, int]
-    """Bytes by component, what the process holds before the run among them."""
+    """Bytes by component; on the processor what the process holds before the run among them."""
 
     @property
     def peak_bytes(self) -> int:
@@ -59,10 +59,11 @@ def predict_run(
     if compiled:
         heaviest = max(heaviest, config.batch_tokens)
     micro = config.micro_batches
+    longest = max(row.inputs for step in steps for row in step)
     batch = Batch(
-        tokens=-(-heaviest // micro),
+        tokens=max(-(-heaviest // micro), longest),  # a row is never cut
         labels=-(-max(labels) // micro),
-        row_tokens=max(row.inputs for step in steps for row in step),
+        row_tokens=longest,
         heads=int(shape.get("num_attention_heads", 1)),
         compute_bytes=4 if placement.dtype == "fp32" else 2,
         compiled=compiled,
@@ -71,7 +72,9 @@ def predict_run(
     )
     full = method == "full"
     tuning = Tuning("full") if full else Tuning("lora", settings.rank or 0, settings.roles or ())
-    memory = predict_training(weights, tuning, batch, runtime_bytes=_runtime(compiled))
+    memory = predict_training(
+        weights, tuning, batch, runtime_bytes=_runtime(placement.device, compiled)
+    )
     return Prediction(_seconds(weights, full, tokens, labels, placement, config, compiled), memory)
 
 
@@ -97,15 +100,19 @@ def _seconds(
     if config.checkpointing:
         work += 2 * body * sum(each)
     start = COMPILE_SECONDS if compiled else 0.0
-    return start + work / (EFFICIENCY * speed(placement.dtype))
+    return start + work / (EFFICIENCY * speed(placement.dtype, placement.device))
 
 
 @functools.cache
-def speed(dtype: str) -> float:
-    """Floating-point operations a second of a large matrix product, measured once a process."""
-    return gemm_flops(dtype)
+def speed(dtype: str, device: str) -> float:
+    """Floating-point operations a second of a large matrix product, measured once a process on the
+    device that will do the work."""
+    return gemm_flops(dtype, device)
 
 
-def _runtime(compiled: bool) -> int:
+def _runtime(device: str, compiled: bool) -> int:
+    """What this process holds already, where the run shares its memory."""
+    if device != "cpu":
+        return 0
     release()
     return resident() + (150_000_000 if compiled else 0)

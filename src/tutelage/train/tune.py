@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import torch
 from tutelage import store
 from tutelage.data.pack import Example
 from tutelage.data.rows import Row
-from tutelage.errors import DataError, MemoryLimitError, RequestError
+from tutelage.errors import ConfigError, DataError, RequestError
 from tutelage.machine.device import Placement, resolve, use_threads
 from tutelage.machine.memory import Peak
 from tutelage.models.build import build
@@ -35,7 +35,7 @@ from tutelage.peft import METHODS
 from tutelage.peft._method import Method, Settings
 from tutelage.progress import Progress, silent
 from tutelage.text.render import Renderer
-from tutelage.train import state
+from tutelage.train import fit, state
 from tutelage.train.config import TuneConfig
 from tutelage.train.examples import examples_of, schedule
 from tutelage.train.loop import Plan, train
@@ -88,10 +88,18 @@ def prepare(
     dtype: str = "auto",
     exact: bool = False,
     threads: int | None = None,
+    strict: bool = False,
 ) -> Run:
     """Resolve a request without building the model. Raises RequestError for what cannot be done:
-    an unknown method or role, a rank too large, no usable row."""
+    an unknown method or role, a rank too large, no usable row, with `strict` a row that is not."""
     placement = resolve(device, dtype, exact)
+    if placement.dtype == "fp16":
+        raise ConfigError(
+            "tuning in fp16 needs loss scaling, which there is not yet",
+            field="--dtype",
+            got="fp16",
+            expected="bf16 or fp32",
+        )
     if program_of(source).adapter is not None:
         raise RequestError(
             f"{source} recommends an adapter, which cannot be tuned on",
@@ -104,9 +112,10 @@ def prepare(
     asked = Settings(rank=config.rank, alpha=config.alpha, roles=config.roles)
     settings = method.resolve(asked, weights)
     context = int(checkpoint.config.get("max_position_embeddings", 2048))
-    examples, set_aside = examples_of(rows, Renderer(checkpoint.tokenizer), context)
+    renderer = Renderer(checkpoint.tokenizer)
+    examples, set_aside = examples_of(rows, renderer, context, strict=strict)
     if not examples:
-        raise DataError("no row can be trained on", field="data", got=f"{len(rows)} rows")
+        raise _none_usable(len(rows), set_aside)
     steps = schedule(examples, config)
     resolved = config.model_copy(
         update={
@@ -143,10 +152,10 @@ def tune(
 ) -> dict[str, Any]:
     """Tune and write `out`: an adapter in PEFT's layout, or a model folder (see the method).
 
-    `where` is device, dtype, exact, threads. `deadline` is asked after each step: true saves a
-    checkpoint and returns with status "stopped"; the same call later goes on. A finished `out` of
-    the same request is returned as it is. Raises GuardError where training would teach nothing,
-    MemoryLimitError naming the setting that would fit.
+    `where` is device, dtype, exact, threads, strict. `deadline` is asked after each step: true
+    saves a checkpoint and returns with status "stopped"; the same call later goes on. A finished
+    `out` of the same request is returned as it is. Raises GuardError where training would teach
+    nothing, MemoryLimitError naming the setting that would fit.
     """
     run = prepare(source, rows, config, **where)
     folder = out.with_name(out.name + ".state")
@@ -170,18 +179,21 @@ def _made(
     """Train, and write the result beside the checkpoints, where a killed writer's leftovers are
     swept, before it appears at `out`."""
     prediction = _predict(run)
+    room = fit.room(run.placement.device)
     with Peak() as peak:
         try:
             outcome = _train(run, folder, progress, note, deadline)
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            raise _too_large(run, error) from error
+        except (MemoryError, RuntimeError) as error:
+            if not fit.is_out_of_memory(error):
+                raise
+            raise fit.too_large(error, run.config, lambda c: _needed(run, c), room) from error
     result = _result(run, out, outcome, prediction, peak.bytes)
     if outcome.stopped:
         return result
     with store.new_folder(folder / "result") as inside:
         run.method.write(outcome.model, run.checkpoint, run.settings, inside)
         store.write_json(inside / RESULT, {"request": run.digest, **result})
-    state.publish(folder / "result", out)
+    store.move(folder / "result", out)
     return result
 
 
@@ -300,13 +312,20 @@ def _compiler() -> str | None:
     return shutil.which("g++") or shutil.which("clang++")
 
 
-def _too_large(run: Run, error: BaseException) -> MemoryLimitError:
-    config = run.config
-    if config.micro_batches == 1:
-        hint = "cut each update into packs with micro_batches = 4"
-    elif not config.checkpointing:
-        hint = "keep only block inputs with checkpointing = true"
-    else:
-        hint = "lower batch_tokens, or tune with lora instead of full"
-    first = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return MemoryLimitError("the run does not fit in memory", got=first, hint=hint)
+def _needed(run: Run, config: TuneConfig) -> int:
+    """Bytes the run would add with other settings, to what the process holds already."""
+    changed = replace(run, config=config, steps=schedule(run.examples, config))
+    return sum(size for name, size in _predict(changed).memory.items() if name != "runtime")
+
+
+def _none_usable(count: int, set_aside: Sequence[dict[str, str]]) -> DataError:
+    first = set_aside[0] if set_aside else None
+    return DataError(
+        "no row can be trained on",
+        field="data",
+        got=f"{count} rows",
+        expected="at least one usable row",
+        hint=f"the first: {first['where']}: {first['detail']} ({first['reason']})"
+        if first
+        else None,
+    )

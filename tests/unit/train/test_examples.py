@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.unit.train.rows import rows_of
 from tutelage.data.pack import Example
 from tutelage.data.rows import REASONS
+from tutelage.errors import DataError, GuardError
 from tutelage.lm import Message
 from tutelage.text.byte_level import byte_tokenizer
 from tutelage.text.render import Renderer
@@ -69,6 +70,30 @@ def test_a_row_the_template_refuses_does_not_stop_the_others() -> None:
     examples, aside = examples_of(rows, renderer(template), 512)
     assert [e.name for e in examples] == [rows[0].id, rows[2].id]
     assert [(entry["where"], entry["reason"]) for entry in aside] == [(rows[1].where, "template")]
+
+
+def endless() -> Renderer:
+    """A model whose end token is not known."""
+    return Renderer(Tokenizer(byte_tokenizer().json, SpecialTokens(), template=None))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_model_without_an_end_token_fails_as_a_whole(strict: bool) -> None:
+    with pytest.raises(GuardError, match="no end token"):
+        examples_of(rows_of(3), endless(), 512, strict=strict)
+
+
+def test_strict_stops_at_the_first_row_that_would_be_set_aside() -> None:
+    rows = rows_of(4)
+    rows[1] = replace(rows[1], where="f:2", completion="x" * 600)
+    rows[3] = replace(rows[3], where="f:4", completion=None)
+    with pytest.raises(DataError, match=r"f:2.*too-long") as caught:
+        examples_of(rows, renderer(), 512, strict=True)
+    assert caught.value.field == "f:2" and "512" in str(caught.value.got)
+    del rows[1]
+    with pytest.raises(DataError, match=r"f:4.*missing-key"):
+        examples_of(rows, renderer(), 512, strict=True)
+    assert len(examples_of(rows[:2], renderer(), 512, strict=True)[0]) == 2
 
 
 SIZES = st.lists(st.tuples(st.integers(1, 30), st.integers(1, 20)), min_size=1, max_size=20)

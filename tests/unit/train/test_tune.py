@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from tutelage.models.build import build
 from tutelage.models.open import open_checkpoint
 from tutelage.models.save import save_folder
 from tutelage.peft import lora
+from tutelage.train import fit
 from tutelage.train import tune as module
 from tutelage.train.tune import predict, prepare, tune
 
@@ -291,20 +293,63 @@ def test_no_usable_row_is_an_error_of_the_data(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_memory_that_runs_out_names_the_setting_that_would_fit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("no room for 3 GB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 3 GB"),
+    ],
+)
+def test_memory_that_runs_out_names_a_setting_that_is_predicted_to_fit(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*given: Any) -> Any:
-        raise MemoryError("no room for 3 GB")
+        raise error
 
+    def needed(**changes: Any) -> int:
+        found = predict(SOURCE, rows_of(), config(**changes), **where)
+        return found.peak_bytes - found.memory["runtime"]
+
+    where = {"device": "cpu", "dtype": "fp32", "threads": 1}
     monkeypatch.setattr(module, "_train", full)
-    hints = []
-    for changes in ({}, {"micro_batches": 4}, {"micro_batches": 4, "checkpointing": True}):
+    for parts in (2, 4):
+        monkeypatch.setattr(fit, "available", lambda n=parts: needed(micro_batches=n) + 1)
         with pytest.raises(MemoryLimitError) as caught:
-            tuned(tmp_path / "out", config(**changes))
-        assert caught.value.got == "no room for 3 GB"
-        hints.append(caught.value.hint)
-    assert [h and h.split()[-3] for h in hints] == ["micro_batches", "checkpointing", "instead"]
+            tuned(tmp_path / "out")
+        assert caught.value.got == str(error)
+        assert f"--micro-batches {parts} (" in str(caught.value.hint)
+    monkeypatch.setattr(fit, "available", lambda: 0)
+    with pytest.raises(MemoryLimitError) as caught:
+        tuned(tmp_path / "out")
+    assert str(caught.value.hint).startswith("no --micro-batches")
+
+
+def test_another_failure_is_not_taken_for_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*given: Any) -> Any:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(module, "_train", wrong)
+    with pytest.raises(RuntimeError, match="shapes"):
+        tuned(tmp_path / "out")
+
+
+def test_without_a_usable_row_the_first_reason_is_said(tmp_path: Path) -> None:
+    rows = [replace(row, completion="x" * 5000) for row in rows_of(3)]
+    with pytest.raises(DataError, match="no row can be trained on") as caught:
+        tune(SOURCE, rows, config(), tmp_path / "out", device="cpu", dtype="fp32", threads=1)
+    assert rows[0].where in str(caught.value.hint) and "too-long" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("manifest", ["{}", "[]", '{"files": {"a": {}}}'])
+def test_a_finished_folder_whose_manifest_is_nonsense_is_damaged(
+    manifest: str, tmp_path: Path
+) -> None:
+    tuned(tmp_path / "out", config(steps=1))
+    (tmp_path / "out" / store.MANIFEST).write_text(manifest)
+    with pytest.raises(DamagedError, match="manifest"):
+        tuned(tmp_path / "out", config(steps=1))
 
 
 def test_predicting_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

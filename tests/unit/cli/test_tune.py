@@ -1,0 +1,105 @@
+"""`tutelage tune`: what it says of rows and checkpoints, and which flags contradict each other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tutelage.cli import tune as verb
+from tutelage.cli.main import run_command
+from tutelage.data.rows import Loaded
+
+GOOD = [{"prompt": f"say {n}", "completion": f"{n}"} for n in range(6)]
+LONG = {"prompt": "say", "completion": "long " * 3000}
+MODEL = ["tune", "preset:llama-tiny", "--device", "cpu", "--threads", "1"]
+
+
+def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any], str]:
+    code = run_command([*MODEL, *arguments, "--json"])
+    printed = capsys.readouterr()
+    return code, json.loads(printed.out), printed.err
+
+
+def rows(folder: Path, *lines: Any) -> str:
+    file = folder / "rows.jsonl"
+    file.write_text("\n".join(x if isinstance(x, str) else json.dumps(x) for x in lines))
+    return str(file)
+
+
+@pytest.mark.parametrize("how", ["--dry-run", "--out"])
+def test_rows_set_aside_are_named_whoever_set_them_aside(
+    how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = rows(tmp_path, *GOOD, "no JSON", LONG)
+    rest = ["--dry-run"] if how == "--dry-run" else ["--out", str(tmp_path / "out")]
+    code, found, errors = called(capsys, "--data", data, "--steps", "1", "--skip-forgetting", *rest)
+    assert code == 0 and found["rows"] == {"used": 6, "set_aside": 2}
+    assert [(one["where"].rpartition(":")[2], one["reason"]) for one in found["set_aside"]] == [
+        ("7", "bad-json"),
+        ("8", "too-long"),
+    ]
+    for one in found["set_aside"]:
+        assert one["where"] in errors and one["reason"] in errors and one["detail"] in errors
+
+
+def test_twenty_rows_are_named_and_the_rest_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    aside = [{"where": f"f:{n}", "reason": "too-long", "detail": "9 tokens"} for n in range(25)]
+    assert verb._set_aside(Loaded((), (), 0), aside) == aside
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 21 and "f:19:" in lines[19] and "5 more" in lines[20]
+
+
+def test_strict_stops_at_a_row_that_is_too_long(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = rows(tmp_path, *GOOD, LONG)
+    for rest in (["--dry-run"], ["--out", str(tmp_path / "out")]):
+        code, found, _ = called(capsys, "--data", data, "--strict", *rest)
+        assert code == 2 and found["error"]["field"].endswith("rows.jsonl:7")
+        assert "too-long" in found["error"]["message"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_steps_and_epochs_contradict_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = rows(tmp_path, *GOOD)
+    code, found, _ = called(
+        capsys, "--data", data, "--steps", "3", "--epochs", "1", "--out", str(tmp_path / "out")
+    )
+    assert code == 2 and found["error"]["kind"] == "config"
+    assert "--steps" in found["error"]["field"] and "--epochs" in found["error"]["field"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_notes_of_the_work_reach_stderr(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tutelage.train import state
+
+    resume = state.resume
+
+    def damaged(*given: Any) -> Any:
+        given[-1]("step-00000002 is damaged")
+        return resume(*given)
+
+    monkeypatch.setattr(state, "resume", damaged)
+    code, _, errors = called(
+        capsys, "--data", rows(tmp_path, *GOOD), "--steps", "1", "--out", str(tmp_path / "out"),
+        "--skip-forgetting",
+    )  # fmt: skip
+    assert code == 0 and "step-00000002 is damaged" in errors.splitlines()
+
+
+def test_half_precision_without_loss_scaling_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = rows(tmp_path, *GOOD)
+    code, found, _ = called(
+        capsys, "--data", data, "--out", str(tmp_path / "out"), "--dtype", "fp16"
+    )
+    assert code == 2 and found["error"]["field"] == "--dtype"
+    assert found["error"]["expected"] == "bf16 or fp32"

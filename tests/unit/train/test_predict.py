@@ -1,0 +1,55 @@
+"""A prediction is about the device that does the work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.train.rows import SOURCE, config, rows_of
+from tutelage.machine.device import Placement
+from tutelage.train import predict as module
+from tutelage.train.predict import Prediction, predict_run
+from tutelage.train.tune import Run, prepare
+
+
+@pytest.fixture
+def run() -> Run:
+    return prepare(SOURCE, rows_of(), config(), device="cpu", dtype="fp32", threads=1)
+
+
+def predicted(run: Run) -> Prediction:
+    return predict_run(
+        run.weights, run.method.name, run.settings, run.config, run.steps, run.placement,
+        run.checkpoint.config, run.compiled,
+    )  # fmt: skip
+
+
+def test_speed_and_memory_are_those_of_the_device(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speeds = {"cpu": 1e9, "cuda": 1e12, "mps": 1e11}
+    monkeypatch.setattr(module, "speed", lambda dtype, device: speeds[device])
+    here = predicted(run)
+    assert here.memory["runtime"] > 10_000_000
+    for device in ("cuda", "mps"):
+        there = predicted(replace(run, placement=Placement(device, "fp32")))
+        assert there.seconds == pytest.approx(here.seconds * 1e9 / speeds[device])
+        assert "runtime" not in there.memory
+        assert there.peak_bytes == here.peak_bytes - here.memory["runtime"]
+
+
+def test_each_device_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(module, "gemm_flops", lambda *where: asked.append(where) or 1.0)
+    module.speed.cache_clear()
+    for device in ("cpu", "cuda", "cuda"):
+        module.speed("fp32", device)
+    module.speed.cache_clear()
+    assert asked == [("fp32", "cpu"), ("fp32", "cuda")]
+
+
+def test_parts_never_hold_less_than_the_longest_row(run: Run) -> None:
+    parts = [predicted(replace(run, config=config(micro_batches=n))) for n in (1, 2, 64, 128)]
+    sizes = [one.memory["activations"] for one in parts]
+    assert sizes[0] > sizes[1] > sizes[2] == sizes[3]
