@@ -33,7 +33,12 @@ class Material:
     test: tuple[Row, ...]
     set_aside: tuple[SetAside, ...]
     contaminated: int
+    """Test rows that training rows gave away, removed."""
     notes: tuple[str, ...]
+    duplicates: int = 0
+    """Development rows likewise."""
+    unused: int = 0
+    """Usable rows beyond what the parts were asked to have."""
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -43,15 +48,22 @@ class Material:
         """Identity of the data: a hash of the rows themselves, whatever file they came from."""
         return store.digest([digest(part) for part in (self.train, self.development, self.test)])
 
+    def reasons(self) -> dict[str, int]:
+        """Why rows are in no part, most frequent first; with the parts they make up the total."""
+        reasons = Counter(one.reason for one in self.set_aside)
+        reasons["unused"] += self.unused
+        reasons["contaminated"] += self.contaminated
+        reasons["duplicate-of-training"] += self.duplicates
+        return {reason: count for reason, count in reasons.most_common() if count}
+
     def described(self) -> dict[str, Any]:
         """The fields of `record.Data`."""
-        reasons = Counter(one.reason for one in self.set_aside)
         shown = self.set_aside[:EXAMPLES_SHOWN]
         return {
             "source": self.source,
             "rows_in": self.total,
-            "rows_used": self.total - len(self.set_aside),
-            "set_aside": dict(reasons.most_common()),
+            "rows_used": len(self.rows),
+            "set_aside": self.reasons(),
             "set_aside_examples": [
                 {"where": one.where, "reason": one.reason, "detail": one.detail} for one in shown
             ],
@@ -117,6 +129,7 @@ def _loaded(task: Task, seed: int, load: Load) -> Material:
         test=parts.test,
         set_aside=tuple(aside for one in loaded.values() for aside in one.set_aside),
         contaminated=0,
+        unused=parts.unused,
         notes=tuple(dict.fromkeys([*notes, *_unused(parts), *parts.notes])),
     )
 
@@ -135,12 +148,15 @@ def _without_overlap(material: Material) -> Material:
         notes.append(
             f"{len(in_development)} development rows stand in the training rows and were removed."
         )
+    test = tuple(row for row in material.test if row.id not in in_test)
+    development = tuple(row for row in material.development if row.id not in in_development)
     return _filled(
         replace(
             material,
-            test=tuple(row for row in material.test if row.id not in in_test),
-            development=tuple(row for row in material.development if row.id not in in_development),
-            contaminated=len(in_test),
+            test=test,
+            development=development,
+            contaminated=len(material.test) - len(test),
+            duplicates=len(material.development) - len(development),
             notes=tuple(notes),
         )
     )
