@@ -47,7 +47,7 @@ class Ladder:
         self._told = told
         self._names = short_names(bench.project.models.candidates)
         self._tuned: dict[tuple[str, str], tuning.Tuned] = {}
-        self._failed: set[tuple[str, str]] = set()
+        self._failed: dict[tuple[str, str], Contender] = {}
         self.contenders: list[Contender] = []
         self.reserve = Reserve(bench, self.contenders, self.standings)
 
@@ -123,21 +123,23 @@ class Ladder:
         key = (one.model, method)
         name = f"{self._names[one.model]}-{method}"
         if key in self._failed:
-            one.status, one.reason = "skipped", f"skipped: {name} was not tuned"
+            first = self._failed[key].reason
+            one.status, one.reason = "skipped", f"skipped: {name} was not tuned ({first})"
             return None
         if key not in self._tuned:
             folder = self.bench.folder / "candidates" / name
-            self._failed.add(key)  # until it is done; a guard that refuses it leaves it here
+            self._failed[key] = one  # until it is done; a guard that refuses it leaves it here
             done = tuning.known(self.bench, one.model, method, folder)
             done = done or self._tune_in_time(one, method, folder)
             if done is None:
                 return None
-            self._failed.remove(key)
+            del self._failed[key]
             self._tuned[key] = done
         return self._tuned[key]
 
     def _tune_in_time(self, one: Contender, method: str, folder: Path) -> tuning.Tuned | None:
-        if self._refuse(one, method, lambda: self.reserve.refusal_to_tune(one)):
+        begun = tuning.begun(self.bench, one.model, method, folder)
+        if self._refuse(one, method, lambda: self.reserve.refusal_to_tune(one, begun), begun):
             return None
         keep = self.reserve.after_tuning(one)
         late = self.bench.clock.deadline(keep)
@@ -152,7 +154,7 @@ class Ladder:
             f"more were left than the {seconds_text(keep)} that measuring needs; its checkpoint is "
             "kept, and with more minutes the same command goes on from there"
         )
-        self._refuse(one, method, lambda: reason)
+        self._refuse(one, method, lambda: reason, steps)
         return None
 
     def _choose_shots(self, one: Contender, subject: Subject) -> None:
@@ -254,10 +256,13 @@ class Ladder:
         report = self.bench.tools.progress
         return lambda _, done, total: report(f"{one.name}: {what}", done, total)
 
-    def _refuse(self, one: Contender, step: str, decide: Callable[[], str | None]) -> bool:
+    def _refuse(
+        self, one: Contender, step: str, decide: Callable[[], str | None], begun: int = 0
+    ) -> bool:
         """Whether this step is refused; then status and reason are set.
 
-        A refusal is remembered for this budget: killed and run again, the step stays refused.
+        A refusal is remembered for this budget: killed and run again, the step stays refused,
+        unless more of its work waits in a checkpoint by then (`begun`).
         """
         budget = self.bench.project.budget
 
@@ -265,7 +270,7 @@ class Ladder:
             return {"reason": decide(), "seconds": one.seconds, "peak_bytes": one.peak_bytes}
 
         inputs = {
-            "candidate": [self.bench.facts[one.model].fingerprint, one.rung.name, step],
+            "candidate": [self.bench.facts[one.model].fingerprint, one.rung.name, step, begun],
             "data": self.bench.material.digest(),
             "budget": budget.model_dump(),
         }

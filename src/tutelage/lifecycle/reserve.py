@@ -80,13 +80,16 @@ class Reserve:
             return None
         return "skipped: " + self._no_time(f"measuring it takes about {seconds_text(needed)}")
 
-    def refusal_to_tune(self, one: Contender) -> str | None:
-        """Why tuning may not begin, with the numbers; None if it may."""
+    def refusal_to_tune(self, one: Contender, begun: int = 0) -> str | None:
+        """Why tuning may not begin, with the numbers; None if it may. `begun` of its steps are
+        done already, in a checkpoint it goes on from."""
         assert one.predicted is not None
         refusal = self._too_big(one)
         if refusal is not None:
             return refusal
-        seconds = one.predicted["predicted_seconds"] or 0.0
+        steps = one.predicted.get("steps_total") or 0
+        share = min(begun / steps, 1.0) if steps else 0.0
+        seconds = (one.predicted["predicted_seconds"] or 0.0) * (1 - share)
         if self._bench.clock.fits(seconds + self.after_tuning(one)):
             return None
         return "skipped: " + self._no_time(

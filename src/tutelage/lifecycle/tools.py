@@ -54,7 +54,8 @@ class Tools:
     """Opens, and where needed downloads, a source."""
     tune: Tune
     predict: Callable[[str, Sequence[Row], Mapping[str, Any]], dict[str, Any]]
-    """`{"predicted_seconds", "predicted_memory", "trained_parameters"}` of a tuning."""
+    """`{"predicted_seconds", "predicted_memory", "trained_parameters", "steps_total"}` of a
+    tuning."""
     load_rows: Callable[[str, str | None, str | None], Loaded]
     """A data source, with templates for prompt and completion."""
     write_pages: Callable[[dict[str, Any], Path], Sequence[Path]]

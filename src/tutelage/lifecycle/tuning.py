@@ -64,6 +64,20 @@ def known(bench: Bench, model: str, method: str, folder: Path) -> Tuned | None:
     return Tuned(artefact, found)
 
 
+def begun(bench: Bench, model: str, method: str, folder: Path) -> int:
+    """Steps of this very work that a checkpoint in `folder` holds; 0 if there is none."""
+    if not _same(folder, bench.stages.key(_stage(bench, model, method, folder, _unmade))):
+        return 0
+    artefact = _artefact(folder, method)
+    checkpoints = artefact.with_name(artefact.name + STATE).glob("step-*")
+    for checkpoint in sorted(checkpoints, reverse=True):
+        try:
+            return int(store.read_json(checkpoint / "progress.json")["step"])
+        except (DamagedError, FileNotFoundError, KeyError, TypeError, ValueError):
+            continue  # tuning names it and takes the one before it
+    return 0
+
+
 def tuned(
     bench: Bench,
     model: str,
@@ -160,14 +174,16 @@ def _epochs(result: dict[str, Any]) -> float:
 
 def _own(folder: Path, key: str) -> None:
     """Clear the folder of checkpoints and artefacts that belong to other work."""
-    marker = folder / KEY
-    try:
-        same = store.read_json(marker) == {"key": key}
-    except (DamagedError, FileNotFoundError):
-        same = False
-    if not same:
+    if not _same(folder, key):
         shutil.rmtree(folder, ignore_errors=True)
-        store.write_json(marker, {"key": key})
+        store.write_json(folder / KEY, {"key": key})
+
+
+def _same(folder: Path, key: str) -> bool:
+    try:
+        return bool(store.read_json(folder / KEY) == {"key": key})
+    except (DamagedError, FileNotFoundError):
+        return False
 
 
 def _unmade() -> Result:

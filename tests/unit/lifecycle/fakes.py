@@ -127,6 +127,7 @@ class World:
             "predicted_seconds": self.predicted_seconds,
             "predicted_memory": {"weights": self.predicted_bytes},
             "trained_parameters": 10 if settings["method"] == "lora" else 1000,
+            "steps_total": self.steps,
         }
 
     def tune(
@@ -140,18 +141,20 @@ class World:
         deadline: Callable[[], bool],
     ) -> dict[str, Any]:
         """Learns a share of the rows each step; a checkpoint says how many steps are done."""
-        state = out.with_name(out.name + ".state") / "checkpoint.json"
-        done = store.read_json(state)["steps"] if state.exists() else 0
+        state = out.with_name(out.name + ".state")
+        saved = [store.read_json(file)["step"] for file in state.glob("step-*/progress.json")]
+        done = max(saved, default=0)
         self.tunings.append(f"{settings['method']} from step {done}")
         status = "done"
         while done < self.steps:
             done += 1
             self.clock.seconds += self.step_seconds
             progress("steps", done, self.steps)
+            checkpoint = state / f"step-{done:08d}" / "progress.json"
             if done % CHECKPOINT_STEPS == 0:
-                store.write_json(state, {"steps": done})
+                store.write_json(checkpoint, {"step": done})
             if done < self.steps and deadline():
-                store.write_json(state, {"steps": done})
+                store.write_json(checkpoint, {"step": done})
                 status = "stopped"
                 break
         if status == "done":

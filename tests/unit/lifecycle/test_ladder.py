@@ -9,6 +9,7 @@ import pytest
 
 from tests.contract_run import planted
 from tests.unit.lifecycle.fakes import FakeModel, World, write_rows
+from tutelage import store
 from tutelage.errors import GuardError, MemoryLimitError
 from tutelage.evaluate.statistics import holm
 from tutelage.lifecycle import comparisons
@@ -52,7 +53,8 @@ def test_a_rung_that_cannot_fit_is_skipped_with_the_numbers(tmp_path: Path) -> N
     assert lora["status"] == "skipped"
     assert "tuning takes about 5 min 0 s" in lora["reason"]
     assert "of 1 minutes" in lora["reason"] and "s are left" in lora["reason"]
-    assert "lora was not tuned" in by_rung(record)["lora+few-shot"]["reason"]
+    dependent = by_rung(record)["lora+few-shot"]["reason"]
+    assert "lora was not tuned" in dependent and "tuning takes about 5 min 0 s" in dependent
     assert record["seconds"] <= 60
 
 
@@ -87,6 +89,35 @@ def test_one_that_overruns_is_stopped_with_its_checkpoint_and_more_minutes_go_on
     assert more.tunings == [f"lora from step {done}"]
     assert by_rung(longer)["lora"]["status"] == "done" and longer["status"] == "done"
     assert longer["seconds"] > record["seconds"]
+
+
+def test_what_a_checkpoint_holds_need_not_fit_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused and remembered; with five of six steps in a checkpoint, what is left fits."""
+
+    def climb() -> tuple[World, dict[str, Any]]:
+        quick = FakeModel(context=400, seconds_a_row=0.01)
+        made = World({planted.MODEL: quick}, predicted_seconds=90.0)
+        wanted = plan(tmp_path, ["zero-shot", "lora"], budget=Limits(minutes=1))
+        return made, by_rung(run(wanted, out=tmp_path / "r", tools=made.tools()))["lora"]
+
+    assert "about 90 s" in climb()[1]["reason"] and "about 90 s" in climb()[1]["reason"]
+    monkeypatch.setattr("tutelage.lifecycle.tuning._same", lambda folder, key: True)
+    state = tmp_path / "r/candidates/fake-lora/adapter.state"
+    store.write_json(state / "step-00000005/progress.json", {"step": 5})
+    made, done = climb()
+    assert made.tunings == ["lora from step 5"] and done["status"] == "done"
+
+
+def test_a_checkpoint_of_other_work_counts_for_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    candidates = out / "candidates" / "fake-lora"
+    store.write_json(candidates / "key.json", {"key": "of other rows"})
+    store.write_json(candidates / "adapter.state/step-00000005/progress.json", {"step": 5})
+    wanted = plan(tmp_path, ["zero-shot", "lora"], budget=Limits(minutes=1))
+    record = run(wanted, out=out, tools=world(predicted_seconds=90.0).tools())
+    assert "about 90 s" in by_rung(record)["lora"]["reason"]
 
 
 def test_the_minutes_hold_whatever_is_slow(tmp_path: Path) -> None:
@@ -125,6 +156,7 @@ def test_a_tuning_that_fails_its_guard_stops_that_candidate_alone(
     assert found["lora"]["status"] == "stopped" and str(error.args[0]) in found["lora"]["reason"]
     assert found["full"]["status"] == "done"
     assert "was not tuned" in found["lora+few-shot"]["reason"]
+    assert str(error.args[0]) in found["lora+few-shot"]["reason"]
 
 
 def test_a_dominated_base_model_gets_no_dear_rung(tmp_path: Path) -> None:
