@@ -124,6 +124,7 @@ def _predict(
         "predicted_seconds": found.seconds,
         "predicted_memory": found.memory,
         "trained_parameters": run.method.count(run.weights, run.settings),
+        "steps_total": len(run.steps),
     }
 
 
