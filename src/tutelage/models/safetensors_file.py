@@ -1,10 +1,12 @@
-"""The weights of one safetensors file: names, shapes and types at once, values when asked.
+"""The weights of one safetensors file: names, shapes and types at once, values when asked; and the
+way such a file is written.
 
 The library checks the header against the file's length. Torch is imported at the first load only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from tutelage.errors import SourceError
+from tutelage.errors import SourceError, WorkError
 
 if TYPE_CHECKING:
     import torch
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+
+def write_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write a file that everyone may read. Raises WorkError naming it (disk full, read-only)."""
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), path, metadata={"format": "pt"})
+        path.chmod(0o644)  # the library leaves it private
+    except (SafetensorError, OSError) as error:
+        raise WorkError(f"cannot write {path}: {error}", field=str(path)) from error
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from tutelage import store
 from tutelage.errors import RequestError, WorkError
 from tutelage.models.checkpoint import Checkpoint
 from tutelage.models.folder import INDEX
+from tutelage.models.safetensors_file import write_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -112,8 +113,6 @@ def _write_weights(
 ) -> None:
     """One shard in memory at a time."""
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
 
     kind = getattr(torch, dtype)
     shards = list(_shards(checkpoint, names, kind.itemsize, shard_bytes))
@@ -127,11 +126,7 @@ def _write_weights(
             tensor = checkpoint.weights[name].load() if state is None else state[name]
             tensors[name] = tensor.detach().to("cpu", kind).contiguous()
             weight_map[name] = file
-        try:
-            save_file(_unshared(tensors), folder / file, metadata={"format": "pt"})
-        except (SafetensorError, OSError) as error:
-            raise WorkError(f"cannot write {folder / file}: {error}", field=file) from error
-        (folder / file).chmod(0o644)  # the library leaves it private
+        write_tensors(_unshared(tensors), folder / file)
     if len(shards) > 1:
         total = sum(_bytes(checkpoint, name, kind.itemsize) for name in names)
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}

@@ -12,12 +12,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from tutelage import store
 from tutelage.errors import DamagedError, SourceError
 from tutelage.models.checkpoint import Checkpoint
+from tutelage.models.safetensors_file import write_tensors
 from tutelage.models.spec import layout
 
 CONFIG = "adapter_config.json"
@@ -34,7 +35,7 @@ def write_adapter(
         f"{PREFIX}{stem}.{part}.weight": tensor.detach().cpu().contiguous()
         for (stem, part), tensor in tensors.items()
     }
-    save_file(named, folder / WEIGHTS, metadata={"format": "pt"})
+    write_tensors(named, folder / WEIGHTS)
     store.write_json(folder / CONFIG, dict(config))
 
 

@@ -7,7 +7,6 @@ A folder that is damaged is named and passed over for the one before it.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tutelage import store
 from tutelage.errors import DamagedError, RequestError
+from tutelage.models.safetensors_file import write_tensors
 from tutelage.train.optimizer import optimizer_tensors, restore_optimizer
 
 KEPT = 2
@@ -48,11 +48,10 @@ def save(
     `request` is the digest of all inputs."""
     here = folder / f"step-{progress.step:08d}"
     with store.new_folder(here) as inside:
-        save_file(
-            {n: p.detach().cpu() for n, p in parameters.items()}, inside / "weights.safetensors"
-        )
+        weights = {n: p.detach().cpu() for n, p in parameters.items()}
+        write_tensors(weights, inside / "weights.safetensors")
         moments = {n: t.detach().cpu() for n, t in optimizer_tensors(optimizer, parameters).items()}
-        save_file(moments, inside / "optimizer.safetensors")
+        write_tensors(moments, inside / "optimizer.safetensors")
         store.write_json(inside / "progress.json", {"request": request, **vars(progress)})
     made = [path for path in _folders(folder) if path.name <= here.name]
     for old in set(_folders(folder)).difference(made[-KEPT:]):
@@ -109,18 +108,6 @@ def _set(parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -
 def _folders(folder: Path) -> list[Path]:
     """Checkpoints by step, oldest first; the name counts, never the clock."""
     return sorted(p for p in folder.glob("step-*") if p.is_dir())
-
-
-def publish(staged: Path, out: Path) -> None:
-    """Let a finished result appear at `out`, durably and at once."""
-    store.before("rename", out)
-    staged.rename(out)
-    handle = os.open(out.parent, os.O_RDONLY)
-    try:
-        store.before("fsync", out.parent)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def discard(folder: Path) -> None:
