@@ -6,15 +6,29 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.unit.train.rows import After, config, tuned, weights_of
+from tests.unit.train.rows import SOURCE, After, config, rows_of, tuned, weights_of
 from tutelage import store
 from tutelage.errors import WorkError
+from tutelage.models.open import open_checkpoint
+from tutelage.text.render import Renderer
+from tutelage.train import tune as module
 
 SETTINGS = config(save_seconds=1e-9)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rendered_once() -> Iterator[None]:
+    """The rows' tokens are the same in every run here: one rendering serves them all."""
+    renderer = Renderer(open_checkpoint(SOURCE).tokenizer)
+    known = module.examples_of(rows_of(), renderer, 512)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "examples_of", lambda *given, **named: known)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +113,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
 
 DRIVER = """
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from tests.unit.train.rows import config, tuned
 from tutelage.errors import WorkError
