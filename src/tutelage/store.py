@@ -18,7 +18,6 @@ import errno
 import fcntl
 import hashlib
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -209,11 +208,6 @@ def lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def finite(value: float | None) -> float | None:
-    """The value if it can stand in strict JSON, else None."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _seal(folder: Path) -> None:

@@ -144,11 +144,9 @@ class LocalLM:
         ]
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        raise RequestError("this model gives no embeddings", field="embed", got=self.model_name)
-
-    @property
-    def model_name(self) -> str:
-        return self.checkpoint.source
+        raise RequestError(
+            "this model gives no embeddings", field="embed", got=self.checkpoint.source
+        )
 
     def _with_turns(self, prompt: Prompt) -> Prompt:
         return prompt if isinstance(prompt, str) else (*self.before, *prompt)

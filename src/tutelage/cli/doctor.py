@@ -15,7 +15,6 @@ DISK_NEEDED = 2_000_000_000
 """What the quickstart writes: the downloaded model, caches and checkpoints, with room to spare."""
 MEMORY_NEEDED = 5_000_000_000
 """What the quickstart's dearest rung needs (full tuning of a 135M model)."""
-COMPILERS = ("c++", "g++", "clang++")
 
 
 def doctor(*, folder: Path | None = None, shared: Shared | None = None) -> dict[str, Any]:
@@ -118,7 +117,9 @@ def _disk(free: int, folder: Path) -> list[str]:
 
 
 def _tools() -> list[str]:
-    if any(shutil.which(name) for name in COMPILERS):
+    from tutelage.machine.describe import compiler
+
+    if compiler() is not None:
         return []
     return [
         "no C++ compiler found: torch.compile is not available, so training and prefill are slower"

@@ -24,8 +24,9 @@ SHARED_FROM = 8
 """A common prefix shorter than this is not worth the bookkeeping."""
 
 ROW_COST = 200
-"""What a token of a bucket costs besides its share of the square, in units of one score: fitted
-on CPUs; with BUCKET_COST it decides how many buckets a pack is cut into."""
+"""What a token of a bucket costs besides its share of the square, in units of one score: an
+estimate for CPUs. With BUCKET_COST it decides how many buckets a pack is cut into, and nothing else
+depends on it."""
 
 BUCKET_COST = 180_000
 

@@ -32,6 +32,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "empty-text": "nothing but white space as the text",
         "duplicate-id": "an id that an earlier row has",
         "too-long": "more tokens than the model's context",
+        "template": "the chat template refuses it",
     }
 )
 """Every reason for which a row is set aside, with its meaning."""

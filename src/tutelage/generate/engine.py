@@ -70,7 +70,6 @@ class Engine:
         self.slots = 1 if exact else slots
         self.cache_bytes = cache_bytes
         self.exact = exact
-        self.stepper = Stepper.of(model)
 
     @torch.inference_mode()
     def run(self, jobs: Sequence[Job], stopped: Collection[int] = ()) -> Iterator[Token]:
@@ -112,7 +111,8 @@ class _Batch:
         stopped: Collection[int],
     ) -> None:  # fmt: skip
         self.model = engine.model
-        self._stepper = engine.stepper
+        # Bound anew: pointers into weights that were replaced since would answer for the old ones.
+        self._stepper = Stepper.of(engine.model)
         self._cache = cache
         self._waiting = waiting
         self._stopped = stopped

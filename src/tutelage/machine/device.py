@@ -25,10 +25,6 @@ class Placement:
     dtype: str
 
     @property
-    def torch_device(self) -> torch.device:
-        return torch.device(self.device)
-
-    @property
     def torch_dtype(self) -> torch.dtype:
         return DTYPES[self.dtype]
 

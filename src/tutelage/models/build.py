@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 
 from tutelage.errors import SourceError
+from tutelage.machine.device import DTYPES
 from tutelage.models.checkpoint import Checkpoint
 from tutelage.models.decoder import Decoder
 from tutelage.models.spec import Weight, spec_for
-
-TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def build(checkpoint: Checkpoint, dtype: str = "fp32", device: str = "cpu") -> Decoder:
@@ -23,7 +22,7 @@ def build(checkpoint: Checkpoint, dtype: str = "fp32", device: str = "cpu") -> D
     check_shapes(checkpoint, weights)
     with torch.device("meta"):
         model: Decoder = spec.build(config)
-    kind = TYPES[dtype]
+    kind = DTYPES[dtype]
     state = {
         weight.path: checkpoint.weights[weight.hf_name].load().to(device=device, dtype=kind)
         for weight in weights

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tutelage.errors import SourceError
+from tutelage.errors import SourceError, UnknownName
 from tutelage.registry import Registry
 
 Family = Literal["encoder", "decoder", "encoder-decoder"]
@@ -78,8 +78,6 @@ def layout(config: Mapping[str, Any]) -> list[Weight]:
 
 def find_preset(name: str) -> Mapping[str, Any]:
     """The config.json of a preset of any architecture. Raises UnknownName with a suggestion."""
-    from tutelage.errors import UnknownName
-
     known: dict[str, Mapping[str, Any]] = {}
     for architecture in ARCHITECTURES.names():
         known.update(ARCHITECTURES.get(architecture).presets)

@@ -10,19 +10,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-ROLES = (
-    "attn.q",
-    "attn.k",
-    "attn.v",
-    "attn.o",
-    "mlp.gate",
-    "mlp.up",
-    "mlp.down",
-    "embed",
-    "norm",
-    "head",
-)
-
 
 class Linear(nn.Module):
     """y = x W^T + b, with W [out, in] kept in its own type and used in the type of x.

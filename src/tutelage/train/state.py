@@ -114,8 +114,3 @@ def discard(folder: Path) -> None:
     """Remove a finished run's checkpoints. Call while holding the lock: whoever takes it next must
     not lose theirs."""
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def describe(value: Any) -> str:
-    """The digest that ties checkpoints to everything they follow from."""
-    return store.digest(value)

@@ -22,6 +22,7 @@ from tutelage import store
 from tutelage.data.pack import Example
 from tutelage.data.rows import Row
 from tutelage.errors import ConfigError, DataError, RequestError
+from tutelage.machine.describe import compiler
 from tutelage.machine.device import Placement, resolve, use_threads
 from tutelage.machine.memory import Peak
 from tutelage.models.build import build
@@ -303,13 +304,7 @@ def _worth_compiling(
     if config.compile != "auto":
         return config.compile == "on"
     work = tokens * sum(weight.count for weight in weights)
-    return placement.device == "cpu" and work > 4e12 and _compiler() is not None
-
-
-def _compiler() -> str | None:
-    import shutil
-
-    return shutil.which("g++") or shutil.which("clang++")
+    return placement.device == "cpu" and work > 4e12 and compiler() is not None
 
 
 def _needed(run: Run, config: TuneConfig) -> int:

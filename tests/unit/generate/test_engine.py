@@ -12,6 +12,8 @@ from tests.parity.witness import VOCABULARY, pair
 from tutelage.generate.engine import Engine, Job, Token, _Batch, _Row
 from tutelage.lm import Sampling
 from tutelage.models.decoder import Decoder
+from tutelage.peft import lora
+from tutelage.peft._method import Settings
 
 pytestmark = pytest.mark.usefixtures("decoding")
 
@@ -181,3 +183,20 @@ def test_prompts_longer_than_one_reading(model: Decoder, monkeypatch: pytest.Mon
     expected = answers(Engine(model), jobs)
     monkeypatch.setattr("tutelage.generate.engine.READ_TOKENS", 10)
     assert answers(Engine(model), jobs) == expected
+
+
+def test_an_adapter_attached_after_the_engine_was_made_answers() -> None:
+    """The kernel holds pointers into the weights; they must be those the model has now."""
+    tuned = pair(11, initializer_range=0.1)[1]
+    engine = Engine(tuned)
+    job = Job(prompts_of([9])[0], 12, frozenset())
+    before = answers(engine, [job])
+    torch.manual_seed(0)
+    lora.attach(tuned, Settings(rank=4, alpha=64.0, roles=("attn.v", "mlp.down")), seed=0)
+    for module in tuned.modules():
+        if isinstance(module, lora.LoraLinear):
+            module.lora_b.data.normal_()
+            module.requires_grad_(False)
+    after = answers(engine, [job])
+    assert after == answers(Engine(tuned), [job])
+    assert after != before

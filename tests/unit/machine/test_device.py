@@ -69,7 +69,6 @@ def test_asked_formats_are_kept_without_units(machine) -> None:
     machine()
     assert resolve("cpu", "bf16") == Placement("cpu", "bf16")
     assert resolve("cpu", "fp16").torch_dtype == torch.float16
-    assert resolve("cpu").torch_device == torch.device("cpu")
 
 
 def test_threads_are_set() -> None:
