@@ -8,8 +8,9 @@ from setuptools import Extension, setup
 setup(
     ext_modules=[
         Extension(
-            "tutelage.kernels._decode",
-            sources=["src/tutelage/kernels/decode.cpp"],
+            "tutelage.kernels._library",
+            sources=["src/tutelage/kernels/decode.cpp", "src/tutelage/kernels/packed.cpp"],
+            depends=["src/tutelage/kernels/element.h"],
             extra_compile_args=[
                 "-O3",
                 "-std=c++17",

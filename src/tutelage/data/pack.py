@@ -49,7 +49,6 @@ class Example:
 @dataclass(frozen=True)
 class BucketPlan:
     index: Integers
-    owned: NDArray[np.float32]
     rows: int
     length: int
 
@@ -57,8 +56,9 @@ class BucketPlan:
 @dataclass(frozen=True)
 class Pack:
     """One axis of N tokens (see the drawing above). `owner[i]` is the place, among the examples
-    given, of the row that label i belongs to; `back` finds each token's own slot in the buckets,
-    padding tokens find the slot after the last, which holds zeros."""
+    given, of the row that label i belongs to; `spans` are start and length of each row's own
+    tokens. `back` finds each token's own slot in the buckets, padding tokens find the slot after
+    the last, which holds zeros."""
 
     ids: Integers
     positions: Integers
@@ -66,6 +66,7 @@ class Pack:
     labels: Integers
     owner: Integers
     weights: NDArray[np.float32]
+    spans: tuple[tuple[int, int], ...]
     buckets: tuple[BucketPlan, ...]
     back: Integers
     prefix: int
@@ -140,6 +141,7 @@ def pack(examples: Sequence[Example], pad_to: int = 0, share: bool = True) -> Pa
         labels=_integers(labels),
         owner=_integers(owner),
         weights=np.asarray(weights, dtype=np.float32),
+        spans=tuple(spans),
         buckets=tuple(buckets),
         back=np.concatenate([back, np.full(padding, slots, dtype=np.int64)]),
         prefix=prefix,
@@ -156,17 +158,14 @@ def _buckets(
     for first, end in _cut([prefix + length for _, length in spans]):
         rows, width = end - first, prefix + spans[end - 1][1]
         index = np.zeros((rows, width), dtype=np.int64)
-        owned = np.zeros((rows, width), dtype=np.float32)
         for row, (start, length) in enumerate(spans[first:end]):
             index[row, :prefix] = np.arange(prefix)
             index[row, prefix : prefix + length] = np.arange(start, start + length)
             index[row, prefix + length :] = start + length - 1
-            owned[row, prefix : prefix + length] = 1
             back[start : start + length] = offset + row * width + prefix + np.arange(length)
         if not buckets and prefix:
-            owned[0, :prefix] = 1
             back[:prefix] = np.arange(prefix)
-        buckets.append(BucketPlan(index.reshape(-1), owned.reshape(-1), rows, width))
+        buckets.append(BucketPlan(index.reshape(-1), rows, width))
         offset += rows * width
     return buckets, back
 

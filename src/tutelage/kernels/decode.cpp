@@ -10,26 +10,7 @@
 #include <cstdint>
 #include <omp.h>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-// The best of the three is chosen when the library is loaded, by what the processor reports.
-#define DISPATCH __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define DISPATCH
-#endif
-#define INLINE static inline __attribute__((always_inline))
-
-struct bf16 {
-  uint16_t bits;
-};
-
-INLINE float wide(float value) { return value; }
-INLINE float wide(bf16 value) { return __builtin_bit_cast(float, uint32_t(value.bits) << 16); }
-INLINE void store(float value, float *to) { *to = value; }
-INLINE void store(float value, bf16 *to) {
-  // Round to nearest, ties to even.
-  uint32_t bits = __builtin_bit_cast(uint32_t, value);
-  to->bits = uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
+#include "element.h"
 
 extern "C" {
 

@@ -1,4 +1,4 @@
-"""The C structures of decode.cpp and the library that was built from it, if it was.
+"""The C structures of decode.cpp and packed.cpp, and the library built from them, if it was.
 
 Every pointer handed over must stay alive and unmoved during the call: `pointer` takes it from a
 contiguous tensor, whose owner keeps the tensor. Knows no models; see `generate/step.py`
@@ -74,6 +74,16 @@ class OwnStruct(ctypes.Structure):
     )
 
 
+class PackedStruct(ctypes.Structure):
+    _fields_ = (
+        *((name, int64) for name in ("half", "heads", "key_heads", "head_width")),
+        *((name, int64) for name in ("pieces", "prefix", "threads")),
+        *((name, void_p) for name in ("start", "first", "last", "shared")),
+        *((name, void_p) for name in ("q", "k", "v", "prefix_k", "prefix_v", "y", "lse")),
+        *((name, void_p) for name in ("dy", "dq", "dk", "dv", "scratch")),
+    )
+
+
 MOST_GROUP, MOST_WIDTH = 16, 256
 """Query heads a key head, and head width, that tutelage_attend has registers and room for."""
 
@@ -82,7 +92,7 @@ MOST_GROUP, MOST_WIDTH = 16, 256
 def library() -> ctypes.CDLL | None:
     """The built library; None where the package was installed without a compiler, or an older
     build lies there that lacks a function."""
-    found = sorted(Path(__file__).parent.glob("_decode*.so"))
+    found = sorted(Path(__file__).parent.glob("_library*.so"))
     try:
         return _typed(ctypes.CDLL(str(found[0]))) if found else None
     except (OSError, AttributeError):
@@ -97,6 +107,11 @@ def _typed(loaded: ctypes.CDLL) -> ctypes.CDLL:
     loaded.tutelage_step.restype = None
     loaded.tutelage_attend.argtypes = [ctypes.POINTER(OwnStruct)]
     loaded.tutelage_attend.restype = None
+    packed = ctypes.POINTER(PackedStruct)
+    loaded.tutelage_packed_scratch.argtypes = [packed, int64]
+    loaded.tutelage_packed_scratch.restype = int64
+    for function in (loaded.tutelage_packed_forward, loaded.tutelage_packed_backward):
+        function.argtypes, function.restype = [packed], None
     return loaded
 
 

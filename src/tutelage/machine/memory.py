@@ -77,6 +77,11 @@ def release() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def highest() -> int:
+    """Highest resident bytes since the process began or since the last `Peak` block began."""
+    return _status("VmHWM") or _highest()
+
+
 def total() -> int:
     """Physical memory of the machine, or the limit of this container if that is lower."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -15,7 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tutelage.kernels import packed as kernel
 from tutelage.kernels.attend import attend_own, available
+from tutelage.kernels.packed import CHUNK, Pieces
 from tutelage.nn.attend import join, rectangle
 from tutelage.nn.packed import Layout
 
@@ -65,6 +67,8 @@ class FillPrefix:
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         self.cache.prefix.append((k, v))
+        if kernel.available(q):
+            return kernel.forward(q, k, v, Pieces.of([(0, len(q))], 0, CHUNK))[0]
         return rectangle(q[None], k[None], v[None], causal=True)[0][0]
 
 
@@ -78,10 +82,14 @@ class ReadPrompts:
         self, cache: Cache, layout: Layout, slot: Int[Tensor, "N"], place: Int[Tensor, "N"]
     ) -> None:
         self.cache, self.layout, self.slot, self.place = cache, layout, slot, place
+        self.runs = layout.runs.seeing(cache.prefix_length)
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         self.cache.keys[layer][self.slot, :, self.place] = k
         self.cache.values[layer][self.slot, :, self.place] = v
+        if kernel.available(q):
+            prefix = self.cache.prefix[layer] if self.cache.prefix else None
+            return kernel.forward(q, k, v, self.runs, prefix)[0]
         return _with_prefix(self.cache, layer, q, self._own(q, k, v))
 
     def _own(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,8 @@ class Batch:
     """One packed batch: `tokens` in it, `labels` of them trained, no row longer than `row_tokens`.
 
     `compute_bytes` is the size of an activation's number (2 in bfloat16, 4 in float32), `chunk` how
-    many labels' logits exist at a time, `batches` how many such batches one update sums up.
+    many labels' logits exist at a time, `batches` how many such batches one update sums up,
+    `threads` how many processor cores compute attention, each in room of its own.
     """
 
     tokens: int
@@ -33,6 +34,7 @@ class Batch:
     compiled: bool = True
     checkpointing: bool = False
     batches: int = 1
+    threads: int = 2
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,14 @@ def saved_bytes(sizes: Dimensions, batch: Batch, trained: Collection[str], rank:
     return angles + batch.tokens * layers + min(batch.labels, batch.tokens) * last
 
 
-def attention_workspace(batch: Batch) -> int:
+def attention_workspace(sizes: Dimensions, batch: Batch) -> int:
     """Bytes of one layer's attention while its gradient is computed, freed layer by layer.
 
-    Scores, their gradients, and the weights and score gradients made of them: four [rows, heads,
-    T, T] arrays; uncompiled, two more in float32.
+    The gradients of queries, keys and values; and each thread's float32 copies of one row and key
+    head: keys and values, turned and straight, their gradients: six [T, D], and 48 queries' scores
+    and score gradients. Scores of a whole row never exist (kernels/packed.cpp); where the library
+    was not built PyTorch's attention takes a similar amount.
     """
-    squares = batch.tokens * batch.heads * min(batch.row_tokens, batch.tokens)
-    return squares * (4 * batch.compute_bytes + (0 if batch.compiled else 8))
+    row = min(batch.row_tokens, batch.tokens)
+    gradients = batch.tokens * (sizes.query + 2 * sizes.key) * batch.compute_bytes
+    return gradients + batch.threads * row * 4 * (6 * sizes.query // batch.heads + 2 * 48)

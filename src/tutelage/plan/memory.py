@@ -87,7 +87,7 @@ def training_components(
         Component("optimizer", factor * trained, f"{factor} x {trained} trained"),
         Component(
             "workspace",
-            attention_workspace(batch),
+            attention_workspace(sizes, batch),
             f"attention of one layer: {batch.tokens} tokens x {batch.heads} heads "
             f"x {min(batch.row_tokens, batch.tokens)} keys",
         ),

@@ -39,7 +39,6 @@ class Plan:
     micro_batches: int = 1
     pad_to: int = 0
     """Fill packs up to this many tokens, for compiled blocks that want one shape."""
-    compiled: bool = False
     start: int = 0
 
 
@@ -113,7 +112,7 @@ def _forward(model: Decoder, plan_: Pack, loss: Loss, plan: Plan) -> LossSum:
         torch.from_numpy(x).to(device)
         for x in (plan_.ids, plan_.positions, plan_.select, plan_.labels, plan_.weights)
     )
-    attend = PackedAttention(Layout.of(plan_, str(device)), plan.compiled)
+    attend = PackedAttention(Layout.of(plan_, str(device)))
     return loss(model, model.hidden(ids, positions, attend, select), labels, weights)
 
 

@@ -52,6 +52,7 @@ def predict_run(
     placement: Placement,
     shape: Mapping[str, Any],
     compiled: bool,
+    threads: int,
 ) -> Prediction:
     """Prediction from the layout, the resolved settings and the rows' lengths."""
     tokens = [_tokens(step) for step in steps]
@@ -70,6 +71,7 @@ def predict_run(
         compiled=compiled,
         checkpointing=config.checkpointing,
         batches=micro,
+        threads=threads,
     )
     full = method == "full"
     tuning = Tuning("full") if full else Tuning("lora", settings.rank or 0, settings.roles or ())

@@ -226,7 +226,6 @@ def _train(
         learning_rate=rate,
         micro_batches=run.config.micro_batches,
         pad_to=-(-run.config.batch_tokens // run.config.micro_batches) if run.compiled else 0,
-        compiled=run.compiled,
         start=at.step,
     )
     began, saved = time.monotonic() - at.seconds, time.monotonic()
@@ -293,7 +292,7 @@ def _finished(run: Run, out: Path) -> dict[str, Any] | None:
 def _predict(run: Run) -> Prediction:
     return predict_run(
         run.weights, run.method.name, run.settings, run.config, run.steps, run.placement,
-        run.checkpoint.config, run.compiled,
+        run.checkpoint.config, run.compiled, run.threads,
     )  # fmt: skip
 
 

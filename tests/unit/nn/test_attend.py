@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.parity.witness import pair
-from tutelage.nn import attend
-from tutelage.nn.attend import fold_keys, fold_queries, join, rectangle, unfold_queries
+from tutelage.nn.attend import batched, join, rectangle
 from tutelage.nn.cache import STEP, Cache
 
 
@@ -58,15 +57,11 @@ def test_a_full_rectangle(seed: int, queries: int, keys: int) -> None:
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_long_rectangles_take_flash_attention_and_agree(
-    causal: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_batched_products_agree_with_flash_attention(causal: bool) -> None:
     q, k, v = draw(0, 2, 40, 40, 6, 2)
-    batched = rectangle(q, k, v, causal)
-    monkeypatch.setattr(attend, "FLASH_FROM", 32)
-    flash = rectangle(q, k, v, causal)
-    assert torch.allclose(batched[0], flash[0], atol=1e-5)
-    assert torch.allclose(batched[1], flash[1], atol=1e-5)
+    flash, plain = rectangle(q, k, v, causal), batched(q, k, v, causal)
+    assert torch.allclose(plain[0], flash[0], atol=1e-5)
+    assert torch.allclose(plain[1], flash[1], atol=1e-5)
 
 
 def test_scores_of_any_size_stay_finite() -> None:
@@ -92,16 +87,6 @@ def test_joined_parts_are_attention_to_both(
         parts.append((mixed[0], lse[0].transpose(0, 1)))
     expected, _ = witness(q, k, v, False)
     assert torch.allclose(join(*parts).double(), expected[0], atol=1e-4)
-
-
-def test_folding_groups_the_heads_that_share_a_key() -> None:
-    q = torch.randn(3, 5, 6, 4)
-    folded = fold_queries(q, 2)
-    assert folded.shape == (6, 15, 4)
-    assert torch.equal(folded[2 * 1 + 1, 5 * 2 + 3], q[1, 3, 3 * 1 + 2])
-    assert torch.equal(unfold_queries(folded, 3, 6, 5), q)
-    k = torch.randn(3, 7, 2, 4)
-    assert torch.equal(fold_keys(k)[2 * 2 + 1, 4], k[2, 4, 1])
 
 
 def test_a_cache_says_its_size_and_keeps_rows_in_order() -> None:

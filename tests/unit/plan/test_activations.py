@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tutelage.data.pack import Example, pack
 from tutelage.models.spec import find_preset, layout, spec_for
-from tutelage.nn.packed import Bucket, Layout, PackedAttention
+from tutelage.nn.packed import Layout, PackedAttention
 from tutelage.plan.activations import Batch, attention_workspace, saved_bytes, saved_tensors
 from tutelage.plan.parameters import LINEAR_ROLES, dimensions, size
 
@@ -34,8 +35,8 @@ def build(dtype: torch.dtype, full: bool) -> torch.nn.Module:
 
 def autograd_saves(model: torch.nn.Module) -> int:
     """Bytes of storage, each counted once, that a forward pass leaves for the backward pass."""
-    bucket = Bucket(torch.arange(TOKENS), torch.ones(TOKENS), TOKENS // ROW, ROW)
-    attend = PackedAttention(Layout((bucket,), torch.arange(TOKENS), 0))
+    rows = [Example(tuple(range(ROW)), (0,)) for _ in range(TOKENS // ROW)]
+    attend = PackedAttention(Layout.of(pack(rows, share=False)))
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, torch.Tensor] = {}
 
@@ -105,8 +106,14 @@ def test_a_frozen_weight_needs_no_input() -> None:
     assert names("mlp.down") - frozen == {"silu(gate) * up", "A x of mlp.down"}
 
 
-def test_attention_workspace_is_square_in_the_row_and_linear_in_the_batch() -> None:
-    one = attention_workspace(Batch(1024, 1, 128, heads=4))
-    assert attention_workspace(Batch(2048, 1, 128, heads=4)) == 2 * one
-    assert attention_workspace(Batch(1024, 1, 256, heads=4)) == 2 * one
-    assert one == 1024 * 4 * 128 * 8
+def test_attention_workspace_is_linear_in_the_row_and_in_the_batch() -> None:
+    def bytes_of(tokens: int, row: int, threads: int = 2) -> int:
+        return attention_workspace(SIZES, Batch(tokens, 1, row, heads=4, threads=threads))
+
+    gradients = 1024 * (SIZES.query + 2 * SIZES.key) * 2
+    assert bytes_of(1024, 128, threads=0) == gradients
+    assert bytes_of(2048, 128) - bytes_of(1024, 128) == gradients
+    room = bytes_of(1024, 128) - gradients
+    assert bytes_of(1024, 256) - gradients == 2 * room
+    assert bytes_of(1024, 128, threads=4) - gradients == 2 * room
+    assert room == 2 * 128 * 4 * (6 * SIZES.query // 4 + 96)

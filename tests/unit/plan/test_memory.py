@@ -90,7 +90,7 @@ def test_full_tuning_by_component() -> None:
         "gradients": 8 * HEAD,
         "optimizer": 8 * COUNT,
         "activations": saved_bytes(dimensions(SMOLLM), BIN, everywhere),
-        "workspace": attention_workspace(BIN),
+        "workspace": attention_workspace(dimensions(SMOLLM), BIN),
         "logits": 8 * 256 * 49152,
     }
 
