@@ -12,12 +12,12 @@ from pathlib import Path
 
 from measure import say
 
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.save import save_folder
 from tutelage.data.load import load
 from tutelage.data.pack import Example
 from tutelage.data.rows import Row
-from tutelage.models.checkpoint import Checkpoint
-from tutelage.models.open import open_checkpoint
-from tutelage.models.save import save_folder
 from tutelage.models.spec import Weight, layout
 from tutelage.text.render import Renderer
 from tutelage.train.examples import examples_of

@@ -13,8 +13,8 @@ import pytest
 
 from tests.unit.train.rows import SOURCE, After, config, rows_of, tuned, weights_of
 from tutelage import store
+from tutelage.checkpoints.open import open_checkpoint
 from tutelage.errors import WorkError
-from tutelage.models.open import open_checkpoint
 from tutelage.text.render import Renderer
 from tutelage.train import tune as module
 

@@ -20,7 +20,7 @@ import torch
 
 from tests.unit.train.rows import SOURCE, config, rows_of, tuned
 from tutelage import store
-from tutelage.models.open import open_checkpoint
+from tutelage.checkpoints.open import open_checkpoint
 from tutelage.text.render import Renderer
 from tutelage.train import tune as module
 

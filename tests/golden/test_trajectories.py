@@ -14,7 +14,7 @@ import torch
 
 from tests.parity.test_packed_loss import examples_of
 from tests.parity.witness import checkpoint_of, their_llama
-from tutelage.models.build import build
+from tutelage.checkpoints.build import build
 from tutelage.models.spec import layout
 from tutelage.objectives import clm
 from tutelage.peft import METHODS

@@ -13,9 +13,9 @@ import transformers
 from tests.parity.packed import our_loss, their_loss
 from tests.parity.test_packed_loss import examples_of
 from tests.parity.witness import checkpoint_of, their_llama
+from tutelage.checkpoints.build import build
 from tutelage.data.pack import Example, pack
 from tutelage.errors import SourceError
-from tutelage.models.build import build
 from tutelage.models.decoder import Decoder
 from tutelage.models.spec import layout
 from tutelage.nn.packed import Layout, PackedAttention

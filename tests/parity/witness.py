@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import transformers
 
-from tutelage.models.build import build
+from tutelage.checkpoints.build import build
 from tutelage.models.decoder import Decoder
 
 VOCABULARY = 97

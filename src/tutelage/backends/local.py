@@ -10,6 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tutelage.checkpoints.build import build
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.program import program_of
 from tutelage.data.pack import Example
 from tutelage.errors import GuardError, RequestError, TutelageError
 from tutelage.generate.engine import Engine, Job
@@ -26,11 +30,7 @@ from tutelage.lm import (
     Score,
 )
 from tutelage.machine.device import resolve, use_threads
-from tutelage.models.build import build
-from tutelage.models.checkpoint import Checkpoint
 from tutelage.models.decoder import Decoder
-from tutelage.models.open import open_checkpoint
-from tutelage.models.program import program_of
 from tutelage.peft import lora
 from tutelage.text.render import Renderer
 

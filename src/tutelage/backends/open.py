@@ -24,7 +24,7 @@ def open_lm(
     Raises SourceError for a source that cannot be opened, ConfigError for an option that the kind
     of source cannot honour.
     """
-    from tutelage.models.source import parse
+    from tutelage.checkpoints.source import parse
 
     parsed = parse(source)
     if adapter is not None and not parsed.has_weights:

@@ -185,9 +185,9 @@ def _check(text: str, folder: Path) -> None:
     """Raise ConfigError for a metric, goal or model that the project would refuse."""
     import tomllib
 
+    from tutelage.checkpoints.source import parse
     from tutelage.config import validate
     from tutelage.lifecycle.project import Project, located
-    from tutelage.models.source import parse
 
     plan = located(validate(Project, tomllib.loads(text)), folder)
     for source in plan.models.candidates:

@@ -12,7 +12,7 @@ from tutelage.cli.shared import Shared
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tutelage.models.checkpoint import Checkpoint
+    from tutelage.checkpoints.checkpoint import Checkpoint
     from tutelage.models.spec import Weight
 
 PRESET_BYTES = 4
@@ -72,8 +72,8 @@ def pull(source: str, *, out: Path, shared: Shared | None = None) -> dict[str, A
     out
         The folder to write; it must not exist yet, or be an earlier one of ours.
     """
-    from tutelage.models.open import open_checkpoint
-    from tutelage.models.save import save_folder
+    from tutelage.checkpoints.open import open_checkpoint
+    from tutelage.checkpoints.save import save_folder
 
     shared = shared or Shared()
     saved = save_folder(None, open_checkpoint(source, seed=shared.seed or 0), out)
@@ -82,7 +82,7 @@ def pull(source: str, *, out: Path, shared: Shared | None = None) -> dict[str, A
 
 def describe(source: str) -> Described:
     """Configuration, weight list and size of a model source. Raises SourceError."""
-    from tutelage.models.source import parse
+    from tutelage.checkpoints.source import parse
     from tutelage.models.spec import find_preset, layout, spec_for
 
     parsed = parse(source)
@@ -94,7 +94,7 @@ def describe(source: str) -> Described:
         return Described(
             source, config, weights, spec_for(config).family, "float32", size, licence=None
         )
-    from tutelage.models.open import open_checkpoint
+    from tutelage.checkpoints.open import open_checkpoint
 
     checkpoint = open_checkpoint(parsed)
     return Described(

@@ -25,7 +25,16 @@ Part = Literal["development", "test"]
 STANDARD = ("rouge1", "rouge2", "rougeL", "bleu", "chrf", "exact_match")
 """Metrics every candidate is measured by, besides the project's own."""
 READING = ("text", "prompts", "backends", "lifecycle/prompting.py")
-ANSWERING = (*READING, "evaluate", "score", "generate", "models", "nn", "data/pack.py")
+ANSWERING = (
+    *READING,
+    "evaluate",
+    "score",
+    "generate",
+    "checkpoints",
+    "models",
+    "nn",
+    "data/pack.py",
+)
 """Parts of the package whose code a count of tokens, and an answer, follow from."""
 
 

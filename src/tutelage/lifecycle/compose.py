@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from tutelage import store
 from tutelage.backends.open import open_lm, refuse_placement
+from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.source import parse
 from tutelage.data.load import load
 from tutelage.data.retention import Retention, retention
 from tutelage.data.rows import Loaded, Row
@@ -22,8 +24,6 @@ from tutelage.lifecycle.project import Project
 from tutelage.lifecycle.tools import Facts, Tools
 from tutelage.lm import LM
 from tutelage.machine import describe, memory
-from tutelage.models.open import open_checkpoint
-from tutelage.models.source import parse
 from tutelage.progress import Progress, silent
 
 if TYPE_CHECKING:

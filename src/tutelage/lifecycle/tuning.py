@@ -21,7 +21,7 @@ from tutelage.lifecycle.material import digest
 from tutelage.lifecycle.stages import Result, Stage
 from tutelage.progress import Progress
 
-TRAINING = ("train", "objectives", "peft", "models", "nn", "text", "data/pack.py")
+TRAINING = ("train", "objectives", "peft", "checkpoints", "models", "nn", "text", "data/pack.py")
 PLANNING = (*TRAINING, "plan", "machine")
 KEY = "key.json"
 STATE = ".state"

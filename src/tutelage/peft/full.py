@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tutelage.checkpoints.build import hf_state
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.checkpoints.save import write_model
 from tutelage.errors import ConfigError
-from tutelage.models.build import hf_state
-from tutelage.models.checkpoint import Checkpoint
 from tutelage.models.decoder import Decoder
-from tutelage.models.save import write_model
 from tutelage.models.spec import Weight
 from tutelage.peft._method import Method, Settings
 

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tutelage import store
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.checkpoints.safetensors_file import write_tensors
 from tutelage.errors import DamagedError, SourceError
-from tutelage.models.checkpoint import Checkpoint
-from tutelage.models.safetensors_file import write_tensors
 from tutelage.models.spec import layout
 
 CONFIG = "adapter_config.json"

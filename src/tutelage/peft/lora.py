@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.errors import ConfigError, SourceError, UnknownName
-from tutelage.models.checkpoint import Checkpoint
 from tutelage.models.decoder import Decoder
 from tutelage.models.spec import Weight
 from tutelage.nn.linear import Linear

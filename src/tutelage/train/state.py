@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tutelage import store
+from tutelage.checkpoints.safetensors_file import write_tensors
 from tutelage.errors import DamagedError, RequestError
-from tutelage.models.safetensors_file import write_tensors
 from tutelage.train.optimizer import optimizer_tensors, restore_optimizer
 
 KEPT = 2

@@ -19,17 +19,17 @@ from typing import Any
 import torch
 
 from tutelage import store
+from tutelage.checkpoints.build import build
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.program import program_of
 from tutelage.data.pack import Example
 from tutelage.data.rows import Row
 from tutelage.errors import ConfigError, DataError, RequestError
 from tutelage.machine.describe import compiler
 from tutelage.machine.device import Placement, resolve, use_threads
 from tutelage.machine.memory import Peak
-from tutelage.models.build import build
-from tutelage.models.checkpoint import Checkpoint
 from tutelage.models.decoder import Decoder
-from tutelage.models.open import open_checkpoint
-from tutelage.models.program import program_of
 from tutelage.models.spec import Weight, layout
 from tutelage.objectives import clm
 from tutelage.peft import METHODS

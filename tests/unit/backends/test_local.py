@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from tests.unit.models.tiny import save_tiny
+from tests.unit.checkpoints.tiny import save_tiny
 from tests.unit.train.rows import config, tuned
 from tutelage import store
 from tutelage.backends.local import LocalLM, _overlap, _Stream
+from tutelage.checkpoints.build import build
+from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.save import save_folder
 from tutelage.errors import DamagedError, GuardError, RequestError, SourceError
 from tutelage.generate.engine import Token
 from tutelage.lm import Completion, Message, Piece, Request, Sampling, complete
-from tutelage.models.build import build
-from tutelage.models.open import open_checkpoint
-from tutelage.models.save import save_folder
 from tutelage.peft import lora
 from tutelage.text.byte_level import byte_tokenizer
 

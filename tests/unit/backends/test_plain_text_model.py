@@ -10,14 +10,14 @@ import pytest
 from tests.unit.train.rows import SOURCE, rows_of
 from tutelage import store
 from tutelage.backends.local import LocalLM
+from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.save import save_folder
 from tutelage.data.rows import Row
 from tutelage.errors import RequestError
 from tutelage.evaluate.tasks import items_of
 from tutelage.generate.engine import Token
 from tutelage.lifecycle.prompting import row_length
 from tutelage.lm import Message, Piece, Request, complete
-from tutelage.models.open import open_checkpoint
-from tutelage.models.save import save_folder
 from tutelage.text.render import Renderer
 
 TURNS = (Message("user", "Backwards: on"), Message("assistant", "no"))

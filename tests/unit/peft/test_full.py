@@ -10,8 +10,8 @@ import torch
 from tests.parity.packed import our_loss
 from tests.parity.test_packed_loss import examples_of
 from tests.parity.witness import checkpoint_of, their_llama
+from tutelage.checkpoints.build import build
 from tutelage.errors import ConfigError
-from tutelage.models.build import build
 from tutelage.models.spec import layout
 from tutelage.peft import full
 from tutelage.peft._method import Settings

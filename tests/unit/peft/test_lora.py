@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from tests.parity.test_peft import IDS, our_logits, ours_tuned
 from tests.parity.witness import checkpoint_of, their_llama
 from tutelage import store
+from tutelage.checkpoints.build import build
 from tutelage.errors import ConfigError, DamagedError, SourceError, UnknownName
-from tutelage.models.build import build
 from tutelage.models.spec import layout
 from tutelage.peft import METHODS, lora
 from tutelage.peft._method import Settings

@@ -19,6 +19,9 @@ import transformers
 from tests.parity.test_peft import our_logits, their_logits
 from tests.unit.train.rows import SOURCE, After, config, rows_of, tuned, weights_of
 from tutelage import store
+from tutelage.checkpoints.build import build
+from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.save import save_folder
 from tutelage.errors import (
     BusyError,
     ConfigError,
@@ -28,9 +31,6 @@ from tutelage.errors import (
     RequestError,
     UnknownName,
 )
-from tutelage.models.build import build
-from tutelage.models.open import open_checkpoint
-from tutelage.models.save import save_folder
 from tutelage.peft import lora
 from tutelage.train import fit
 from tutelage.train import tune as module

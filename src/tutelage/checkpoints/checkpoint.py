@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tutelage import store
-from tutelage.models.file_hash import file_hash
+from tutelage.checkpoints.file_hash import file_hash
 from tutelage.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

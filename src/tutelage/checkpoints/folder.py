@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tutelage import store
+from tutelage.checkpoints.checkpoint import Checkpoint, WeightReader
+from tutelage.checkpoints.safetensors_file import safetensors_weights
 from tutelage.errors import SourceError
-from tutelage.models.checkpoint import Checkpoint, WeightReader
-from tutelage.models.safetensors_file import safetensors_weights
 from tutelage.text.tokenizer import SpecialTokens, Tokenizer
 
 INDEX = "model.safetensors.index.json"

@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 
 from tutelage import store
+from tutelage.checkpoints.cache import default_cache
 from tutelage.errors import TutelageError
-from tutelage.models.cache import default_cache
 
 WORTH_REMEMBERING = 8_000_000
 """Bytes; below, hashing is faster than looking it up."""

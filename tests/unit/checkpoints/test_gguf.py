@@ -12,12 +12,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.unit.models import tiny
+from tests.unit.checkpoints import tiny
+from tutelage.checkpoints.gguf import gguf_checkpoint
+from tutelage.checkpoints.gguf_file import read_gguf
+from tutelage.checkpoints.gguf_rope import FREQUENCIES, llama3_divisors
+from tutelage.checkpoints.save import save_folder
 from tutelage.errors import SourceError
-from tutelage.models.gguf import gguf_checkpoint
-from tutelage.models.gguf_file import read_gguf
-from tutelage.models.gguf_rope import FREQUENCIES, llama3_divisors
-from tutelage.models.save import save_folder
 
 SHAPES: dict[str, dict[str, Any]] = {
     "tied": {},

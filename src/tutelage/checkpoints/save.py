@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tutelage import store
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.checkpoints.folder import INDEX
+from tutelage.checkpoints.safetensors_file import write_tensors
 from tutelage.errors import RequestError, WorkError
-from tutelage.models.checkpoint import Checkpoint
-from tutelage.models.folder import INDEX
-from tutelage.models.safetensors_file import write_tensors
 
 if TYPE_CHECKING:
     import torch

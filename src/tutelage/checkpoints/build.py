@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.errors import SourceError
 from tutelage.machine.device import DTYPES
-from tutelage.models.checkpoint import Checkpoint
 from tutelage.models.decoder import Decoder
 from tutelage.models.spec import Weight, spec_for
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.models import tiny
+from tests.unit.checkpoints import tiny
+from tutelage.checkpoints.gguf import gguf_checkpoint
+from tutelage.checkpoints.gguf_file import read_gguf
 from tutelage.errors import SourceError
-from tutelage.models.gguf import gguf_checkpoint
-from tutelage.models.gguf_file import read_gguf
 
 HUGE = 2**63
 U32, U64 = struct.Struct("<I").pack, struct.Struct("<Q").pack

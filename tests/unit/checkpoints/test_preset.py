@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
+from tutelage.checkpoints import preset as preset_module
+from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.preset import RandomWeight, preset_checkpoint
 from tutelage.errors import SourceError, UnknownName
-from tutelage.models import preset as preset_module
-from tutelage.models.open import open_checkpoint
-from tutelage.models.preset import RandomWeight, preset_checkpoint
 
 
 def test_weights_follow_from_seed_and_name() -> None:

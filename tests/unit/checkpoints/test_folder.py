@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from tests.unit.models import tiny
+from tests.unit.checkpoints import tiny
 from tutelage import store
+from tutelage.checkpoints.folder import folder_checkpoint
+from tutelage.checkpoints.hub import hub_folder
+from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.source import parse
 from tutelage.errors import DamagedError, SourceError
-from tutelage.models.folder import folder_checkpoint
-from tutelage.models.hub import hub_folder
-from tutelage.models.open import open_checkpoint
-from tutelage.models.source import parse
 
 
 @pytest.fixture(scope="module")

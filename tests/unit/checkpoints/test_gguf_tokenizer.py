@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import regex
 
-from tests.unit.models import tiny
+from tests.unit.checkpoints import tiny
+from tutelage.checkpoints.gguf_tokenizer import KNOWN_PRE, gguf_tokenizer
 from tutelage.errors import SourceError
-from tutelage.models.gguf_tokenizer import KNOWN_PRE, gguf_tokenizer
 from tutelage.text.byte_level import byte_alphabet
 from tutelage.text.tokenizer import Tokenizer
 

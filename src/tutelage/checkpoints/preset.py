@@ -10,8 +10,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tutelage.checkpoints.checkpoint import Checkpoint, WeightReader
 from tutelage.errors import SourceError
-from tutelage.models.checkpoint import Checkpoint, WeightReader
 from tutelage.models.spec import find_preset, layout
 from tutelage.text import byte_level
 

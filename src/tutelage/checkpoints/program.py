@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tutelage import store
+from tutelage.checkpoints.source import parse
 from tutelage.errors import SourceError
 from tutelage.lm import Message
-from tutelage.models.source import parse
 
 FILE = "tutelage.json"
 

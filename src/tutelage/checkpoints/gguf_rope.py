@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tutelage.checkpoints.gguf_file import GGUFFile
 from tutelage.errors import SourceError
-from tutelage.models.gguf_file import GGUFFile
 
 FREQUENCIES = "rope_freqs.weight"
 TOLERANCE = 1e-4

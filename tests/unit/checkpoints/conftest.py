@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tutelage.checkpoints.cache import default_cache
+from tutelage.checkpoints.pypi import pypi_folder
+from tutelage.checkpoints.source import parse
 from tutelage.errors import SourceError
-from tutelage.models.cache import default_cache
-from tutelage.models.pypi import pypi_folder
-from tutelage.models.source import parse
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.checkpoints.folder import folder_checkpoint
+from tutelage.checkpoints.source import Source
 from tutelage.errors import SourceError
-from tutelage.models.checkpoint import Checkpoint
-from tutelage.models.folder import folder_checkpoint
-from tutelage.models.source import Source
 
 WANTED = (
     "config.json",

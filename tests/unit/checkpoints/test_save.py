@@ -9,15 +9,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.unit.models import tiny
+from tests.unit.checkpoints import tiny
 from tutelage import store
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.checkpoints.folder import folder_checkpoint
+from tutelage.checkpoints.gguf import gguf_checkpoint
+from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.save import save_folder
 from tutelage.errors import RequestError, WorkError
 from tutelage.lm import Message
-from tutelage.models.checkpoint import Checkpoint
-from tutelage.models.folder import folder_checkpoint
-from tutelage.models.gguf import gguf_checkpoint
-from tutelage.models.open import open_checkpoint
-from tutelage.models.save import save_folder
 from tutelage.text.render import Renderer
 
 IDS = torch.tensor([[5, 17, 100, 42, 7, 300, 301, 9]])
