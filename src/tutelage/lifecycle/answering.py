@@ -24,18 +24,8 @@ from tutelage.prompts.few_shot import Example
 Part = Literal["development", "test"]
 STANDARD = ("rouge1", "rouge2", "rougeL", "bleu", "chrf", "exact_match")
 """Metrics every candidate is measured by, besides the project's own."""
-READING = ("text", "prompts", "backends", "lifecycle/prompting.py")
-ANSWERING = (
-    *READING,
-    "evaluate",
-    "score",
-    "generate",
-    "checkpoints",
-    "models",
-    "nn",
-    "data/pack.py",
-)
-"""Parts of the package whose code a count of tokens, and an answer, follow from."""
+CODE = (__name__, "tutelage.backends.open")
+"""What a count of tokens, and an answer, follow from: this file, and the model it is handed."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +71,7 @@ def lengths(bench: Bench, model: str) -> Result:
         can = lm.capabilities()
         return {"rows": counts, "context": can.context, "score": can.score}
 
-    return bench.stages.run(Stage("lengths", _reading(bench, model), make, READING))
+    return bench.stages.run(Stage("lengths", _reading(bench, model), make, CODE))
 
 
 def train_tokens(bench: Bench, model: str) -> int:
@@ -95,7 +85,7 @@ def answer_limit(bench: Bench, model: str) -> int:
     def make() -> Result:
         return {"tokens": prompting.answer_limit(bench.lm(Subject(model)), bench.material.train)}
 
-    stage = Stage("answer-limit", _reading(bench, model), make, READING)
+    stage = Stage("answer-limit", _reading(bench, model), make, CODE)
     return int(bench.stages.run(stage)["tokens"])
 
 
@@ -111,7 +101,7 @@ def examples(bench: Bench, model: str, k: int) -> tuple[Example, ...] | None:
         return {"ids": None if chosen is None else [one.id for one in chosen]}
 
     inputs = {**_reading(bench, model), "k": k, "seed": bench.seed}
-    ids = bench.stages.run(Stage(f"examples-{k}", inputs, make, READING))["ids"]
+    ids = bench.stages.run(Stage(f"examples-{k}", inputs, make, CODE))["ids"]
     if ids is None:
         return None
     rows = {row.id: row for row in train}
@@ -155,7 +145,7 @@ def _stage(bench: Bench, question: Question, progress: Progress | None) -> Stage
     }
     shots = len(question.examples)
     name = f"{question.part}-{subject.method or 'base'}-{shots}-shot"
-    return Stage(name, inputs, make, ANSWERING)
+    return Stage(name, inputs, make, CODE)
 
 
 def _evaluate(

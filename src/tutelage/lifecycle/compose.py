@@ -151,7 +151,11 @@ def _retention(seed: int) -> Retention:
 
 
 def _versions() -> dict[str, str | None]:
-    names = ("tutelage", "torch", "tokenizers", "numpy")
+    """Of all that decides what is read, rendered, computed and scored."""
+    names = (
+        *("tutelage", "torch", "numpy", "tokenizers", "jinja2", "gguf", "safetensors"),
+        *("sacrebleu", "rouge-score"),
+    )
     return {name: describe.package_version(name) for name in names} | {
         "python": platform.python_version()
     }

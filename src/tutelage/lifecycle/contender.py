@@ -39,6 +39,8 @@ class Contender:
     development: Evaluation | None = None
     test: Evaluation | None = None
     tuning: dict[str, Any] | None = None
+    trained_on: float = 0.0
+    """Tokens that tuning read, each as often as it was read."""
     artefact: Path | None = None
     predicted: dict[str, Any] | None = None
     tried: list[dict[str, Any]] = field(default_factory=list)
@@ -89,4 +91,4 @@ def _training_operations(one: Contender, parameters: int) -> float:
     if one.tuning is None or one.rung.method is None:
         return 0.0
     factor = TRAINING.get(one.rung.method, FROZEN)
-    return float(factor * parameters * one.tuning["tokens"])
+    return factor * parameters * one.trained_on

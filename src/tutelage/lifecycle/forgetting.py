@@ -18,6 +18,7 @@ from tutelage.lifecycle.bench import Bench, Subject
 from tutelage.lifecycle.stages import Result, Stage
 from tutelage.lm import LM, Message, Prompt
 
+CODE = (__name__, "tutelage.backends.open")
 SAMPLES = 32
 """Development prompts to which the base answers freely, to measure the divergence on."""
 SAMPLE_TOKENS = 32
@@ -47,9 +48,7 @@ def base_scores(bench: Bench, model: str) -> Result:
             "seconds": bench.tools.now() - begun,
         }
 
-    return bench.stages.run(
-        Stage("forgetting-base", _inputs(bench, base), make, answering.ANSWERING)
-    )
+    return bench.stages.run(Stage("forgetting-base", _inputs(bench, base), make, CODE))
 
 
 def measured(bench: Bench, tuned: Subject) -> Result:
@@ -80,7 +79,7 @@ def _stage(bench: Bench, tuned: Subject, base: Result) -> Stage:
         return {**found, "seconds": bench.tools.now() - begun}
 
     name = f"forgetting-{tuned.method}"
-    return Stage(name, _inputs(bench, tuned), make, answering.ANSWERING)
+    return Stage(name, _inputs(bench, tuned), make, CODE)
 
 
 def possible(bench: Bench, model: str) -> bool:

@@ -111,6 +111,7 @@ class Ladder:
         if done is None:
             return
         one.artefact, one.tuning = done.artefact, done.result
+        one.trained_on = done.epochs * answering.train_tokens(self.bench, one.model)
         one.seconds += done.result["wall_seconds"]
         one.saw_peak(done.result["peak_bytes"])
         subject = Subject(one.model, method, done.artefact)
@@ -274,12 +275,12 @@ class Ladder:
             "data": self.bench.material.digest(),
             "budget": budget.model_dump(),
         }
-        known = self.bench.stages.done(Stage("refused", inputs, make, ("lifecycle",)))
+        known = self.bench.stages.done(Stage("refused", inputs, make, (__name__,)))
         found = known or make()
         if found["reason"] is None:
             return False
         if known is None:
-            self.bench.stages.run(Stage("refused", inputs, lambda: found, ("lifecycle",)))
+            self.bench.stages.run(Stage("refused", inputs, lambda: found, (__name__,)))
         one.status = "stopped" if found["reason"].startswith("stopped") else "skipped"
         one.reason, one.limited = found["reason"], True
         one.seconds, one.peak_bytes = found["seconds"], found["peak_bytes"]

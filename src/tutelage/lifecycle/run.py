@@ -31,6 +31,8 @@ from tutelage.lifecycle.tools import Tools
 
 RUNS = Path("runs")
 RECORD = "record.json"
+RECORDING = ("tutelage.lifecycle.assemble",)
+SHOWING = ("tutelage.lifecycle.report", "tutelage.lifecycle.card")
 Told = Callable[[Contender, Clock], None]
 
 
@@ -84,7 +86,7 @@ def _recorded(bench: Bench, climbed: Climbed, chosen: Verdict) -> dict[str, Any]
     timeless = {key: value for key, value in new.items() if key not in ("seconds", "detail")}
     budget = {**new["detail"]["budget"], "seconds_spent": None}
     inputs = {**timeless, "detail": {**new["detail"], "budget": budget}}
-    return bench.stages.run(Stage("record", inputs, lambda: new, ("lifecycle",)))
+    return bench.stages.run(Stage("record", inputs, lambda: new, RECORDING))
 
 
 def _publish(bench: Bench, climbed: Climbed, record: Mapping[str, Any]) -> None:
@@ -127,7 +129,7 @@ def _pages(bench: Bench, record: Mapping[str, Any]) -> None:
                 raise DamagedError(f"{folder / name} is not what was written", field=name)
 
     inputs = {"record": store.digest(dict(record))}
-    bench.stages.run(Stage("pages", inputs, make, ("lifecycle",), check))
+    bench.stages.run(Stage("pages", inputs, make, SHOWING, check))
 
 
 def _write_if_new(file: Path, value: Any) -> None:

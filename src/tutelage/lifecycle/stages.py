@@ -1,18 +1,16 @@
 """Finished work is kept under the hash of everything it follows from, and never done twice.
 
     stages = Stages(run_folder / "stages", environment, note)
-    result = stages.run(Stage("evaluate-lora", inputs, work, code=("evaluate", "score")))
+    result = stages.run(Stage("evaluate", inputs, work, code=("tutelage.evaluate.run",)))
 
-The key covers the inputs, the source text of the named parts of the package, and the environment
-(versions, dtype, threads, processor). A stage is a folder that appears whole or not at all; one
-that is damaged is named and done again. Results are plain JSON, whose numbers come back bit for
-bit. Knows nothing of what a stage does.
+The key covers the inputs, the code of the named modules and of all they import (`code_hash`), and
+the environment (versions, dtype, threads, processor). A stage is a folder that appears whole or not
+at all; one that is damaged is named and done again. Results are plain JSON, whose numbers come back
+bit for bit. Knows nothing of what a stage does.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -20,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tutelage
 from tutelage import store
+from tutelage.code_hash import code_hash
 from tutelage.errors import DamagedError
 
 RESULT = "result.json"
@@ -30,7 +28,8 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True)
 class Stage:
-    """A piece of work: `make()` follows from `inputs` and the code of these parts of the package.
+    """A piece of work: `make()` follows from `inputs` and the code of these modules: the one that
+    makes it, and those it is handed (`tools`) rather than imports.
 
     `check` may raise DamagedError for files that the result speaks of and that lie elsewhere.
     """
@@ -62,8 +61,8 @@ class Stages:
 
     def key(self, stage: Stage) -> str:
         """SHA-256 over everything the stage follows from."""
-        sources = {part: source_hash(part) for part in stage.code}
-        parts = {"inputs": dict(stage.inputs), "code": sources, "environment": self._environment}
+        code = code_hash(*stage.code)
+        parts = {"inputs": dict(stage.inputs), "code": code, "environment": self._environment}
         return store.digest(parts)
 
     def run(self, stage: Stage) -> Result:
@@ -98,23 +97,6 @@ class Stages:
 
     def _place(self, stage: Stage) -> Path:
         return self._folder / f"{_safe(stage.name)}-{self.key(stage)[:20]}"
-
-
-CODE = (".py", ".cpp", ".html", ".css", ".js", ".md")
-"""What is code in the package: a page's template decides what the page says, too."""
-
-
-@functools.cache
-def source_hash(part: str) -> str:
-    """SHA-256 over the source text of one file or folder of the package ("evaluate", "lm.py")."""
-    root = Path(tutelage.__file__).parent / part
-    files = [root] if root.is_file() else sorted(root.rglob("*"))
-    total = hashlib.sha256()
-    for file in files:
-        if file.suffix in CODE and file.is_file():
-            total.update(file.relative_to(root.parent).as_posix().encode() + b"\0")
-            total.update(file.read_bytes() + b"\0")
-    return total.hexdigest()
 
 
 def _safe(name: str) -> str:

@@ -15,14 +15,13 @@ from typing import Any
 
 from tutelage import store
 from tutelage.errors import DamagedError
-from tutelage.lifecycle import answering
 from tutelage.lifecycle.bench import Bench
 from tutelage.lifecycle.material import digest
 from tutelage.lifecycle.stages import Result, Stage
 from tutelage.progress import Progress
 
-TRAINING = ("train", "objectives", "peft", "checkpoints", "models", "nn", "text", "data/pack.py")
-PLANNING = (*TRAINING, "plan", "machine")
+CODE = (__name__, "tutelage.train.tune")
+"""What a tuning, and its prediction, follow from: this file, and the tuning it is handed."""
 KEY = "key.json"
 STATE = ".state"
 
@@ -38,6 +37,12 @@ class Tuned:
     def stopped(self) -> bool:
         return bool(self.result["status"] == "stopped")
 
+    @property
+    def epochs(self) -> float:
+        """Passes over the rows that were really made."""
+        epochs = self.result["settings"].get("epochs")
+        return 1.0 if epochs is None else float(epochs)
+
 
 def settings(bench: Bench, method: str) -> dict[str, Any]:
     """What `tune` is asked for; all else is the method's default."""
@@ -50,7 +55,7 @@ def predicted(bench: Bench, model: str, method: str) -> Result:
     def make() -> Result:
         return bench.tools.predict(model, bench.material.train, settings(bench, method))
 
-    stage = Stage(f"predict-{method}", _inputs(bench, model, method), make, PLANNING)
+    stage = Stage(f"predict-{method}", _inputs(bench, model, method), make, CODE)
     return bench.stages.run(stage)
 
 
@@ -106,7 +111,6 @@ def tuned(
         return {
             **result,
             "wall_seconds": max(bench.tools.now() - begun, float(result["seconds"])),
-            "tokens": answering.train_tokens(bench, model) * float(_epochs(result)),
             "manifest": store.sha256(artefact / store.MANIFEST),
         }
 
@@ -151,7 +155,7 @@ def _stage(
         if store.sha256(artefact / store.MANIFEST) != result["manifest"]:
             raise DamagedError(f"{artefact} is not what was tuned here", field=str(artefact))
 
-    return Stage(f"tune-{method}", _inputs(bench, model, method), make, TRAINING, check)
+    return Stage(f"tune-{method}", _inputs(bench, model, method), make, CODE, check)
 
 
 def _inputs(bench: Bench, model: str, method: str) -> dict[str, Any]:
@@ -164,12 +168,6 @@ def _inputs(bench: Bench, model: str, method: str) -> dict[str, Any]:
 
 def _artefact(folder: Path, method: str) -> Path:
     return folder / ("model" if method == "full" else "adapter")
-
-
-def _epochs(result: dict[str, Any]) -> float:
-    """Passes over the rows that were really made."""
-    epochs = result.get("settings", {}).get("epochs")
-    return 1.0 if epochs is None else float(epochs)
 
 
 def _own(folder: Path, key: str) -> None:

@@ -24,7 +24,7 @@ def stage(result: dict[str, Any], calls: list[int], **inputs: Any) -> Stage:
         calls.append(1)
         return result
 
-    return Stage("work", inputs, work, code=("score",))
+    return Stage("work", inputs, work, code=("tutelage.score",))
 
 
 def test_a_finished_stage_is_never_done_again(tmp_path: Path) -> None:
@@ -51,23 +51,8 @@ def test_a_key_follows_from_inputs_code_and_environment(
     assert plain == make(tmp_path, dtype="bf16")[0].key(stage({}, [], x=1))
     assert plain != cache.key(stage({}, [], x=2))
     assert plain != make(tmp_path, dtype="fp32")[0].key(stage({}, [], x=1))
-    monkeypatch.setattr(module, "source_hash", lambda part: "changed code")
+    monkeypatch.setattr(module, "code_hash", lambda *modules: "changed code")
     assert plain != cache.key(stage({}, [], x=1))
-
-
-def test_the_source_hash_sees_every_file_of_a_part(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = tmp_path / "package"
-    (package / "part" / "deep").mkdir(parents=True)
-    (package / "part" / "deep" / "a.py").write_text("one")
-    monkeypatch.setattr(module.tutelage, "__file__", str(package / "__init__.py"))
-    module.source_hash.cache_clear()
-    first = module.source_hash("part")
-    (package / "part" / "deep" / "a.py").write_text("two")
-    module.source_hash.cache_clear()
-    assert module.source_hash("part") != first
-    module.source_hash.cache_clear()
 
 
 @pytest.mark.parametrize("harm", ["truncate", "flip", "delete", "no manifest"])
