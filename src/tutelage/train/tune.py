@@ -23,6 +23,7 @@ from tutelage.checkpoints.build import build
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.program import program_of
+from tutelage.code_hash import code_hash
 from tutelage.data.pack import Example
 from tutelage.data.rows import Row
 from tutelage.errors import ConfigError, DataError, RequestError
@@ -65,7 +66,7 @@ class Run:
 
     @property
     def digest(self) -> str:
-        """Ties checkpoints and results to the inputs."""
+        """Ties checkpoints and results to the inputs and to the code that made them."""
         return store.digest(
             {
                 "base": self.checkpoint.fingerprint,
@@ -75,6 +76,7 @@ class Run:
                 "device": self.placement.device,
                 "threads": self.threads,
                 "torch": torch.__version__,
+                "code": code_hash(__name__),
                 "compiled": self.compiled,
             }
         )
