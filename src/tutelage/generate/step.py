@@ -10,7 +10,7 @@ import ctypes
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from tutelage.kernels.library import (
     BatchStruct,
@@ -22,12 +22,18 @@ from tutelage.kernels.library import (
     pointer,
 )
 from tutelage.models.decoder import Decoder
-from tutelage.nn.block import Block
+from tutelage.nn.block import Attention, Block
 from tutelage.nn.cache import Cache
+from tutelage.nn.embedding import Embedding
 from tutelage.nn.linear import Linear
+from tutelage.nn.mlp import GatedMLP
+from tutelage.nn.norm import RMSNorm
+from tutelage.nn.rope import Rope
 
 MOST_ROWS = 6
 """With more rows PyTorch's matrix products overtake: they compute, where the kernel reads."""
+PARTS = (Decoder, nn.ModuleList, Embedding, Block, Attention, GatedMLP, RMSNorm, Linear)
+"""What the kernel knows how to compute."""
 
 
 class Stepper:
@@ -54,16 +60,7 @@ class Stepper:
     @staticmethod
     def of(model: Decoder) -> Stepper | None:
         """A stepper if the library was built and can compute this model, else None."""
-        plain = all(
-            type(module) is Linear
-            for block in model.blocks
-            for module in (*block.attn.children(), *block.mlp.children())
-        )
-        kinds = {parameter.dtype for parameter in model.parameters()}
-        devices = {parameter.device.type for parameter in model.parameters()}
-        fits = plain and kinds == {model.compute} and devices == {"cpu"}
-        fits = fits and model.compute in (torch.bfloat16, torch.float32)
-        fits = fits and all(size % 2 == 0 for size in _inputs(model))
+        fits = _is_known(model) and _is_uniform(model) and _is_readable(model)
         return Stepper(model) if fits and library() is not None else None
 
     def step(
@@ -98,10 +95,30 @@ class Stepper:
         return logits
 
 
-def _inputs(model: Decoder) -> list[int]:
-    """Widths the products sum over; the kernel reads bfloat16 weights two by two."""
-    first = model.blocks[0]
-    return [linear.shape[1] for linear in (first.attn.q, first.attn.o, first.mlp.down)]
+def _is_known(model: Decoder) -> bool:
+    """Whether every part is exactly what the kernel computes. A subclass may compute anything."""
+    return type(model.rope) is Rope and all(type(module) in PARTS for module in model.modules())
+
+
+def _is_uniform(model: Decoder) -> bool:
+    """Whether all layers have the shapes of the first, and all norms one eps: the kernel is told
+    them once."""
+    shapes = {(b.attn.heads, b.attn.q.shape, b.attn.o.shape, b.mlp.up.shape) for b in model.blocks}
+    eps = {module.eps for module in model.modules() if isinstance(module, RMSNorm)}
+    return len(shapes) == len(eps) == 1
+
+
+def _is_readable(model: Decoder) -> bool:
+    """Whether the weights are of the type computed in, which the kernel has, and in its memory; it
+    reads bfloat16 weights two by two, so what the products sum over must be even."""
+    types = {parameter.dtype for parameter in model.parameters()}
+    devices = {parameter.device.type for parameter in model.parameters()}
+    attn, mlp = model.blocks[0].attn, model.blocks[0].mlp
+    even = all(linear.shape[1] % 2 == 0 for linear in (attn.q, attn.o, mlp.down))
+    kind = model.compute
+    return (
+        types == {kind} and kind in (torch.bfloat16, torch.float32) and devices == {"cpu"} and even
+    )
 
 
 def _linear(module: Linear) -> LinearStruct:
