@@ -9,7 +9,9 @@ setup(
     ext_modules=[
         Extension(
             "tutelage.kernels._library",
-            sources=["src/tutelage/kernels/decode.cpp", "src/tutelage/kernels/packed.cpp"],
+            sources=[
+                f"src/tutelage/kernels/{name}.cpp" for name in ("decode", "packed", "tokenwise")
+            ],
             depends=["src/tutelage/kernels/element.h"],
             extra_compile_args=[
                 "-O3",

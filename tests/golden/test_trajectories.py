@@ -56,12 +56,7 @@ def agree(
 def test_eight_micro_batches_equal_one(method: str) -> None:
     whole = trajectory(method)
     agree(whole, trajectory(method, micro_batches=8))
-    agree(whole, trajectory(method, micro_batches=3, pad_to=100))
-
-
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_padding_changes_nothing(method: str) -> None:
-    agree(trajectory(method), trajectory(method, pad_to=500))
+    agree(whole, trajectory(method, micro_batches=3))
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])

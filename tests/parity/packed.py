@@ -14,10 +14,8 @@ from tutelage.nn.packed import Layout, PackedAttention
 from tutelage.objectives import clm
 
 
-def our_loss(
-    model: Decoder, examples: Sequence[Example], pad_to: int = 0, share: bool = True
-) -> clm.LossSum:
-    found = pack(examples, pad_to, share)
+def our_loss(model: Decoder, examples: Sequence[Example], share: bool = True) -> clm.LossSum:
+    found = pack(examples, share)
     ids, positions, select, labels, weights = map(
         torch.from_numpy,
         (found.ids, found.positions, found.select, found.labels, found.weights),

@@ -117,10 +117,11 @@ def _disk(free: int, folder: Path) -> list[str]:
 
 
 def _tools() -> list[str]:
-    from tutelage.machine.describe import compiler
+    from tutelage.kernels.library import library
 
-    if compiler() is not None:
+    if library() is not None:
         return []
     return [
-        "no C++ compiler found: torch.compile is not available, so training and prefill are slower"
+        "the C++ kernels were not built: training and answering are several times slower; install "
+        "a C++ compiler with OpenMP and install Tutelage again"
     ]

@@ -57,8 +57,7 @@ class BucketPlan:
 class Pack:
     """One axis of N tokens (see the drawing above). `owner[i]` is the place, among the examples
     given, of the row that label i belongs to; `spans` are start and length of each row's own
-    tokens. `back` finds each token's own slot in the buckets, padding tokens find the slot after
-    the last, which holds zeros."""
+    tokens. `back` finds each token's own slot in the buckets."""
 
     ids: Integers
     positions: Integers
@@ -108,9 +107,8 @@ def batch(
     return steps + [rows for rows, _ in open_steps]
 
 
-def pack(examples: Sequence[Example], pad_to: int = 0, share: bool = True) -> Pack:
-    """Put the rows of one step on one axis, padded to `pad_to` tokens if that is longer.
-    `share` False stores every row whole."""
+def pack(examples: Sequence[Example], share: bool = True) -> Pack:
+    """Put the rows of one step on one axis. `share` False stores every row whole."""
     prefix = common_prefix([example.prompt for example in examples]) if share else 0
     ids: list[int] = list(examples[0].prompt[:prefix])
     positions: list[int] = list(range(prefix))
@@ -132,18 +130,16 @@ def pack(examples: Sequence[Example], pad_to: int = 0, share: bool = True) -> Pa
         weights += [example.weight] * trained
         spans.append((start, length))
     buckets, back = _buckets(spans, prefix, len(ids))
-    padding = max(0, pad_to - len(ids))
-    slots = sum(len(bucket.index) for bucket in buckets)
     return Pack(
-        ids=_integers(ids + [0] * padding),
-        positions=_integers(positions + [0] * padding),
+        ids=_integers(ids),
+        positions=_integers(positions),
         select=_integers(select),
         labels=_integers(labels),
         owner=_integers(owner),
         weights=np.asarray(weights, dtype=np.float32),
         spans=tuple(spans),
         buckets=tuple(buckets),
-        back=np.concatenate([back, np.full(padding, slots, dtype=np.int64)]),
+        back=back,
         prefix=prefix,
     )
 

@@ -32,3 +32,19 @@ typedef float unaligned __attribute__((vector_size(64), aligned(4), may_alias));
 
 INLINE lanes load(const float *from) { return *reinterpret_cast<const unaligned *>(from); }
 INLINE void save(float *to, lanes values) { *reinterpret_cast<unaligned *>(to) = values; }
+
+// exp(x) for x <= 0, to about 2e-7 of its value; 0 below -87. A polynomial, because the library's
+// function takes one value at a time.
+INLINE float exponential(float x) {
+  const float turns = __builtin_rintf(x * 1.44269504f);
+  const float rest = (x - turns * 0.693359375f) + turns * 2.12194440e-4f;
+  float value = 1.98412698e-4f;
+  value = value * rest + 1.38888889e-3f;
+  value = value * rest + 8.33333333e-3f;
+  value = value * rest + 4.16666667e-2f;
+  value = value * rest + 1.66666667e-1f;
+  value = value * rest + 5.0e-1f;
+  value = value * rest * rest + rest + 1.0f;
+  const int32_t power = int32_t(turns < -126.0f ? -126.0f : turns) + 127;
+  return x < -87.0f ? 0.0f : value * __builtin_bit_cast(float, power << 23);
+}

@@ -1,4 +1,4 @@
-"""The C structures of decode.cpp and packed.cpp, and the library built from them, if it was.
+"""The C structures of the C++ files here, and the library built from them, if it was.
 
 Every pointer handed over must stay alive and unmoved during the call: `pointer` takes it from a
 contiguous tensor, whose owner keeps the tensor. Knows no models; see `generate/step.py`
@@ -112,6 +112,14 @@ def _typed(loaded: ctypes.CDLL) -> ctypes.CDLL:
     loaded.tutelage_packed_scratch.restype = int64
     for function in (loaded.tutelage_packed_forward, loaded.tutelage_packed_backward):
         function.argtypes, function.restype = [packed], None
+    floats, norm = ctypes.c_float, loaded.tutelage_norm
+    norm.argtypes = [*[int64] * 4, void_p, void_p, floats, void_p, void_p]
+    loaded.tutelage_norm_backward.argtypes = [*[int64] * 4, *[void_p] * 6]
+    loaded.tutelage_rotate.argtypes = [*[int64] * 5, *[void_p] * 3, floats, void_p]
+    loaded.tutelage_gate.argtypes = [*[int64] * 3, *[void_p] * 3]
+    loaded.tutelage_gate_backward.argtypes = [*[int64] * 3, *[void_p] * 5]
+    for name in ("norm", "norm_backward", "rotate", "gate", "gate_backward"):
+        getattr(loaded, f"tutelage_{name}").restype = None
     return loaded
 
 

@@ -85,22 +85,6 @@ INLINE void product(const float *a, int64_t row, int64_t column, const float *b,
       tile<1>(a + m * row, row, column, b + n, b_row, c + m * c_row + n, c_row, depth, add);
 }
 
-// exp(x) for x <= 0, to about 2e-7 of its value; 0 below -87. A polynomial, because the library's
-// function takes one value at a time.
-INLINE float exponential(float x) {
-  const float turns = __builtin_rintf(x * 1.44269504f);
-  const float rest = (x - turns * 0.693359375f) + turns * 2.12194440e-4f;
-  float value = 1.98412698e-4f;
-  value = value * rest + 1.38888889e-3f;
-  value = value * rest + 8.33333333e-3f;
-  value = value * rest + 4.16666667e-2f;
-  value = value * rest + 1.66666667e-1f;
-  value = value * rest + 5.0e-1f;
-  value = value * rest * rest + rest + 1.0f;
-  const int32_t power = int32_t(turns < -126.0f ? -126.0f : turns) + 127;
-  return x < -87.0f ? 0.0f : value * __builtin_bit_cast(float, power << 23);
-}
-
 // A thread's room for one row: matrices in float32, padded with zeros to whole vectors.
 struct Room {
   int64_t keys, width;      // row lengths of the matrices below

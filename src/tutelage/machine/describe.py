@@ -6,7 +6,6 @@ import functools
 import importlib.metadata
 import os
 import platform
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -60,11 +59,6 @@ def cpuinfo(key: str) -> str | None:
         if name.strip() == key:
             return value.strip()
     return None
-
-
-def compiler() -> str | None:
-    """Path of a C++ compiler that PyTorch can compile blocks with, None where there is none."""
-    return shutil.which("g++") or shutil.which("clang++")
 
 
 def cores() -> int:

@@ -6,8 +6,7 @@ an `Attend` object says which of them see each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -48,13 +47,6 @@ class Decoder(nn.Module):
         self.compute = torch.float32
         self.checkpointing = False
         """Keep only each block's input and compute the rest again in the backward pass."""
-        self._before: Callable[..., Any] = Block.before
-        self._after: Callable[..., Any] = Block.after
-
-    def compile_blocks(self, dynamic: bool = False) -> None:
-        """Compile the two token-wise halves of a block, once for all layers."""
-        self._before = torch.compile(Block.before, dynamic=dynamic)
-        self._after = torch.compile(Block.after, dynamic=dynamic)
 
     def hidden(
         self,
@@ -91,11 +83,10 @@ class Decoder(nn.Module):
         attend: Attend,
         select: Tensor | None,
     ) -> Tensor:
-        q, k, v = self._before(block, x, cosine, sine)
-        y = attend(layer, q, k, v)
-        if select is None:
-            return self._after(block, x, y)
-        return block.after(x.index_select(0, select), y.index_select(0, select))
+        y = attend(layer, *block.before(x, cosine, sine))
+        if select is not None:
+            x, y = x.index_select(0, select), y.index_select(0, select)
+        return block.after(x, y)
 
     @property
     def head_weight(self) -> Float[Tensor, "V C"]:

@@ -4,7 +4,7 @@
     y       = attend(q, k, v)        between tokens: the Attend object's business
     x       = after(x, y)            per token: output projection, feed-forward
 
-The cut is what lets one compiled block serve training on packed rows, prefill and decoding: the
+The cut is what lets one block serve training on packed rows, prefill and decoding: the
 token-wise halves know nothing of rows, masks or caches.
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tutelage.kernels import tokenwise as kernel
 from tutelage.nn.linear import Linear
 
 
@@ -21,4 +22,11 @@ class GatedMLP(nn.Module):
         self.down = Linear(hidden, width, "mlp.down", bias)
 
     def forward(self, x: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
-        return self.down(nn.functional.silu(self.gate(x)) * self.up(x))
+        return self.down(gated(self.gate(x), self.up(x)))
+
+
+def gated(gate: Float[Tensor, "... F"], up: Float[Tensor, "... F"]) -> Float[Tensor, "... F"]:
+    """silu(gate) * up"""
+    if kernel.available(gate):
+        return kernel.gated(gate, up)
+    return nn.functional.silu(gate) * up

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tutelage.kernels import tokenwise as kernel
+
 
 class RMSNorm(nn.Module):
     """y = g * x / sqrt(mean(x^2) + eps), computed in float32, returned in the type of x.
@@ -20,6 +22,8 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Float[Tensor, "... C"]) -> Float[Tensor, "... C"]:
+        if kernel.available(x):
+            return kernel.rms_norm(x, self.weight, self.eps)
         wide = x.float()
         scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
         return (wide * scale).to(x.dtype) * self.weight.to(x.dtype)

@@ -35,8 +35,7 @@ class Bucket:
 @dataclass(frozen=True)
 class Layout:
     """How a pack's tokens stand in rows: `rows` for the C++ library, and `runs`, the same cut for
-    its forward pass; `buckets` for PyTorch, where `back` finds each token's own slot, and tokens
-    that only fill the pack up find the slot after the last, which holds zeros."""
+    its forward pass; `buckets` for PyTorch, where `back` finds each token's own slot."""
 
     rows: Pieces
     runs: Pieces
@@ -95,8 +94,7 @@ def in_buckets(
             query, key, value, is_causal=True, enable_gqa=q.shape[1] != k.shape[1]
         )
         parts.append(mixed.transpose(1, 2).reshape(-1, *q.shape[1:]))
-    zero = parts[0].new_zeros(1, *q.shape[1:])
-    return torch.cat([*parts, zero]).index_select(0, layout.back)
+    return torch.cat(parts).index_select(0, layout.back)
 
 
 def _gather(x: Float[Tensor, "N heads D"], bucket: Bucket) -> Float[Tensor, "B T heads D"]:

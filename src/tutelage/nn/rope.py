@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tutelage.kernels import tokenwise as kernel
+
 Scaling = Literal["default", "linear", "dynamic", "yarn", "llama3"]
 
 
@@ -106,6 +108,8 @@ def rotate(
     x: Float[Tensor, "N heads D"], cosine: Float[Tensor, "N 1 D"], sine: Float[Tensor, "N 1 D"]
 ) -> Float[Tensor, "N heads D"]:
     """Turn each head's vector by its position's angles, in float32, back in the type of x."""
+    if kernel.available(x):
+        return kernel.rotate(x, cosine, sine)
     wide = x.float()
     first, second = wide.chunk(2, dim=-1)
     return (wide * cosine + torch.cat([-second, first], dim=-1) * sine).to(x.dtype)

@@ -55,14 +55,12 @@ class _ChunkedLoss(torch.autograd.Function):
         dhead = torch.zeros_like(head, dtype=torch.float32) if train_head else None
         for start in range(0, len(x), CHUNK):
             part = slice(start, start + CHUNK)
-            scores = torch.nn.functional.linear(x[part], used).float()
-            at = labels[part, None]
-            log_sum = torch.logsumexp(scores, dim=-1, keepdim=True)
-            weight = weights[part, None]
-            total += ((log_sum - scores.gather(1, at)) * weight).sum()
-            scores.sub_(log_sum).exp_()
-            scores.scatter_add_(1, at, torch.full_like(log_sum, -1.0))
-            grads = scores.mul_(weight).to(x.dtype)
+            scores = torch.nn.functional.linear(x[part], used)
+            logs = torch.log_softmax(scores, dim=-1, dtype=torch.float32)
+            at, weight = labels[part, None], weights[part, None]
+            total -= (logs.gather(1, at) * weight).sum()
+            grads = logs.exp_().scatter_add_(1, at, torch.full_like(weight, -1.0))
+            grads = grads.mul_(weight).to(x.dtype)
             dx[part] = grads @ used
             if dhead is not None:
                 dhead += grads.t() @ x[part]

@@ -8,7 +8,7 @@ against what autograd really saves by a test; see `memory.py` for everything els
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tutelage.plan.parameters import LINEAR_ROLES, Dimensions
 
@@ -31,7 +31,6 @@ class Batch:
     heads: int
     compute_bytes: int = 2
     chunk: int = 256
-    compiled: bool = True
     checkpointing: bool = False
     batches: int = 1
     threads: int = 2
@@ -53,31 +52,25 @@ def saved_tensors(
     """What autograd keeps of one layer.
 
     `trained` are the roles whose weights get gradients: all with full tuning, the targets with
-    LoRA (`rank` > 0). A frozen weight's input need not be kept. Compiled blocks compute cheap
+    LoRA (`rank` > 0). A frozen weight's input need not be kept. The C++ kernels compute cheap
     things again: the norm in float32, silu.
     """
-    low, full = batch.compute_bytes, rank == 0
-    wide = low if batch.compiled else 4
+    low = batch.compute_bytes
     width, hidden = sizes.width, sizes.hidden
     kept = [
-        Saved("block input", width, wide),
+        Saved("block input", width, low),
         Saved("root mean square", 1, 4),
         Saved("q", sizes.query, low),
         Saved("k", sizes.key, low),
         Saved("v", sizes.value, low),
         Saved("attention output", sizes.query, low),
         Saved("log-sum-exp", batch.heads, 4),
-        Saved("feed-forward input", width, wide, after=True),
+        Saved("feed-forward input", width, low, after=True),
         Saved("root mean square", 1, 4, after=True),
         Saved("up", hidden, low, after=True),
     ]
     if sizes.gated:
         kept.append(Saved("gate", hidden, low, after=True))
-    if not batch.compiled:
-        kept.append(Saved("silu(gate)", hidden, low, after=True))
-        if full:
-            # In float32 the scaled input is one tensor more; in less, its rounded copy is.
-            kept += [Saved("scaled input", width, low), Saved("scaled", width, low, after=True)]
     if not PROJECTIONS.isdisjoint(trained):
         kept.append(Saved("normed block input", width, low))
     if not FEED_FORWARD_IN.isdisjoint(trained):
@@ -93,9 +86,8 @@ def saved_tensors(
 def saved_bytes(sizes: Dimensions, batch: Batch, trained: Collection[str], rank: int = 0) -> int:
     """Bytes autograd keeps of all layers, and the cosines and sines of the rotation, kept once.
 
-    The last layer's half after attention runs on labelled tokens only, and never compiled. With
-    checkpointing only each block's input is kept, and one layer's tensors while that layer is
-    computed again.
+    The last layer's half after attention runs on labelled tokens only. With checkpointing only each
+    block's input is kept, and one layer's tensors while that layer is computed again.
     """
     tensors = saved_tensors(sizes, batch, trained, rank)
     before = sum(t.numbers * t.bytes for t in tensors if not t.after)
@@ -104,8 +96,7 @@ def saved_bytes(sizes: Dimensions, batch: Batch, trained: Collection[str], rank:
     if batch.checkpointing:
         inputs = sizes.layers * batch.tokens * sizes.width * batch.compute_bytes
         return angles + inputs + batch.tokens * (before + after)
-    plain = saved_tensors(sizes, replace(batch, compiled=False), trained, rank)
-    last = sum(t.numbers * t.bytes for t in plain if t.after)
+    last = after
     if "attn.o" in trained:
         last += sizes.query * batch.compute_bytes  # the labelled rows of the attention output
     layers = sizes.layers * before + (sizes.layers - 1) * after

@@ -34,10 +34,8 @@ RULES = {
 precision weights and gradients, float32 master and Adam's two moments (Rajbhandari et al. 2020,
 arXiv:1910.02054, section 3.1); activations are not in it."""
 
-RETAINED = {True: 1.05, False: 1.5}
-"""Resident bytes per saved byte, by whether blocks are compiled: without, temporary arrays freed
-between saved ones leave holes. Measured on Linux with glibc: the slope of the peak over 2 to 12
-layers and 256 to 2,048 tokens is 1.03 compiled, 1.5 (LoRA) and 1.3 (full) not compiled."""
+RETAINED = 1.05
+"""Resident bytes per saved byte: temporary arrays freed between saved ones leave holes."""
 
 ZERO = {"optimizer": 1, "gradients": 2, "weights": 3}
 """From which ZeRO stage on a component is divided among devices (ibid., section 5)."""
@@ -83,7 +81,7 @@ def training_components(
     low, factor = batch.compute_bytes, tuning.optimizer_bytes
     parts = [
         *_weights(sizes.parameters, trained, full, low),
-        *_backward(sizes, tuning, batch, trained, calibration or RETAINED[batch.compiled]),
+        *_backward(sizes, tuning, batch, trained, calibration or RETAINED),
         Component("optimizer", factor * trained, f"{factor} x {trained} trained"),
         Component(
             "workspace",

@@ -3,7 +3,8 @@
 Control tokens (end of turn, start of text ...) are part of the protocol, not of the language. Text
 that a template rendered may write them; text that a person typed may not: `<|im_end|>` in a prompt
 or a data row stays nine characters or so of ordinary text. Both readings are offered, as `encode`
-and `encode_plain`. Knows nothing of templates (`render.py`), files of models (`checkpoints/`) or torch.
+and `encode_plain`. Knows nothing of templates (`render.py`), of files of models (`checkpoints/`)
+or torch.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from tutelage.config import Frozen
@@ -27,7 +25,6 @@ class TuneConfig(Frozen):
     """Cut each update into this many packs: less memory, the same mathematics."""
     checkpointing: bool = False
     """Keep only each block's input and compute the rest twice: less memory, a third more time."""
-    compile: Literal["auto", "on", "off"] = "auto"
     save_seconds: float = Field(60.0, gt=0)
     """Time between checkpoints of the unfinished run."""
     seed: int = 0

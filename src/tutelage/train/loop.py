@@ -37,8 +37,6 @@ class Plan:
     floor: float = 0.1
     clip: float = 1.0
     micro_batches: int = 1
-    pad_to: int = 0
-    """Fill packs up to this many tokens, for compiled blocks that want one shape."""
     start: int = 0
 
 
@@ -92,7 +90,7 @@ def _gradients(model: Decoder, rows: Sequence[Example], loss: Loss, plan: Plan) 
         )
     mean = 0.0
     for part in _split(rows, plan.micro_batches):
-        result = _forward(model, pack(part, plan.pad_to), loss, plan)
+        result = _forward(model, pack(part), loss, plan)
         value = float(result.total.detach()) / weight
         if not math.isfinite(value):
             raise GuardError(

@@ -29,8 +29,6 @@ EFFICIENCY = 0.55
 optimizer take the rest. From runs of SmolLM2 on two cores; each run's record holds predicted beside
 measured seconds."""
 
-COMPILE_SECONDS = 25.0
-
 
 @dataclass(frozen=True)
 class Prediction:
@@ -51,15 +49,12 @@ def predict_run(
     steps: Sequence[Sequence[Example]],
     placement: Placement,
     shape: Mapping[str, Any],
-    compiled: bool,
     threads: int,
 ) -> Prediction:
     """Prediction from the layout, the resolved settings and the rows' lengths."""
     tokens = [_tokens(step) for step in steps]
     labels = [sum(len(row.completion) for row in step) for step in steps]
     heaviest = max(tokens)
-    if compiled:
-        heaviest = max(heaviest, config.batch_tokens)
     micro = config.micro_batches
     longest = max(row.inputs for step in steps for row in step)
     batch = Batch(
@@ -68,17 +63,14 @@ def predict_run(
         row_tokens=longest,
         heads=int(shape.get("num_attention_heads", 1)),
         compute_bytes=4 if placement.dtype == "fp32" else 2,
-        compiled=compiled,
         checkpointing=config.checkpointing,
         batches=micro,
         threads=threads,
     )
     full = method == "full"
     tuning = Tuning("full") if full else Tuning("lora", settings.rank or 0, settings.roles or ())
-    memory = predict_training(
-        weights, tuning, batch, runtime_bytes=_runtime(placement.device, compiled)
-    )
-    return Prediction(_seconds(weights, full, tokens, labels, placement, config, compiled), memory)
+    memory = predict_training(weights, tuning, batch, runtime_bytes=_runtime(placement.device))
+    return Prediction(_seconds(weights, full, tokens, labels, placement, config), memory)
 
 
 def _tokens(step: Sequence[Example]) -> int:
@@ -93,17 +85,14 @@ def _seconds(
     labels: Sequence[int],
     placement: Placement,
     config: TuneConfig,
-    compiled: bool,
 ) -> float:
     body = sum(w.count for w in weights if len(w.shape) == 2 and w.role not in ("embed", "head"))
     head = next(w.count for w in weights if w.role == "embed")
     passes = 3 if full else 2
-    each = [max(t, config.batch_tokens) if compiled else t for t in tokens]
-    work = 2 * passes * (body * sum(each) + head * sum(labels))
+    work = 2 * passes * (body * sum(tokens) + head * sum(labels))
     if config.checkpointing:
-        work += 2 * body * sum(each)
-    start = COMPILE_SECONDS if compiled else 0.0
-    return start + work / (EFFICIENCY * speed(placement.dtype, placement.device))
+        work += 2 * body * sum(tokens)
+    return work / (EFFICIENCY * speed(placement.dtype, placement.device))
 
 
 @functools.cache
@@ -113,9 +102,9 @@ def speed(dtype: str, device: str) -> float:
     return gemm_flops(dtype, device)
 
 
-def _runtime(device: str, compiled: bool) -> int:
+def _runtime(device: str) -> int:
     """What this process holds already, where the run shares its memory."""
     if device != "cpu":
         return 0
     release()
-    return resident() + (150_000_000 if compiled else 0)
+    return resident()

@@ -27,7 +27,6 @@ from tutelage.code_hash import code_hash
 from tutelage.data.pack import Example
 from tutelage.data.rows import Row
 from tutelage.errors import ConfigError, DataError, RequestError
-from tutelage.machine.describe import compiler
 from tutelage.machine.device import Placement, resolve, use_threads
 from tutelage.machine.memory import Peak
 from tutelage.models.decoder import Decoder
@@ -62,7 +61,6 @@ class Run:
     examples: list[Example]
     steps: list[list[Example]]
     set_aside: list[dict[str, str]]
-    compiled: bool
 
     @property
     def digest(self) -> str:
@@ -77,7 +75,6 @@ class Run:
                 "threads": self.threads,
                 "torch": torch.__version__,
                 "code": code_hash(__name__),
-                "compiled": self.compiled,
             }
         )
 
@@ -129,11 +126,9 @@ def prepare(
             "steps": len(steps),
         }
     )
-    tokens = sum(row.inputs for step in steps for row in step)
-    compiled = _worth_compiling(config, placement, tokens, weights)
     return Run(
         checkpoint, method, resolved, settings, placement, use_threads(threads), weights,
-        examples, steps, set_aside, compiled,
+        examples, steps, set_aside,
     )  # fmt: skip
 
 
@@ -215,8 +210,6 @@ def _train(
     model.train()
     run.method.attach(model, run.settings, run.config.seed)
     model.checkpointing = run.config.checkpointing
-    if run.compiled:
-        model.compile_blocks()
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     rate = run.config.learning_rate
     assert rate is not None
@@ -227,7 +220,6 @@ def _train(
         total=len(run.steps),
         learning_rate=rate,
         micro_batches=run.config.micro_batches,
-        pad_to=-(-run.config.batch_tokens // run.config.micro_batches) if run.compiled else 0,
         start=at.step,
     )
     began, saved = time.monotonic() - at.seconds, time.monotonic()
@@ -294,18 +286,8 @@ def _finished(run: Run, out: Path) -> dict[str, Any] | None:
 def _predict(run: Run) -> Prediction:
     return predict_run(
         run.weights, run.method.name, run.settings, run.config, run.steps, run.placement,
-        run.checkpoint.config, run.compiled, run.threads,
+        run.checkpoint.config, run.threads,
     )  # fmt: skip
-
-
-def _worth_compiling(
-    config: TuneConfig, placement: Placement, tokens: int, weights: Sequence[Weight]
-) -> bool:
-    """Compiling takes some 20 seconds: only where a compiler is found and the run is long."""
-    if config.compile != "auto":
-        return config.compile == "on"
-    work = tokens * sum(weight.count for weight in weights)
-    return placement.device == "cpu" and work > 4e12 and compiler() is not None
 
 
 def _needed(run: Run, config: TuneConfig) -> int:

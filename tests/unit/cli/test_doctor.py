@@ -11,6 +11,7 @@ from tutelage.cli import doctor as module
 from tutelage.cli.doctor import doctor, show
 from tutelage.cli.shared import Shared
 from tutelage.errors import ConfigError
+from tutelage.kernels import library as kernels
 from tutelage.machine import memory, speed
 
 KEYS = [
@@ -57,7 +58,7 @@ def test_a_sound_machine(sound: None, capsys: pytest.CaptureFixture[str]) -> Non
     ("fault", "word"),
     [
         ((memory, "available", lambda: 10**9), "1.0 GB of memory"),
-        ((shutil, "which", lambda name: None), "compiler"),
+        ((kernels, "library", lambda: None), "compiler"),
         (
             (shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 0, 10**8)),
             "0.1 GB of disk",

@@ -53,8 +53,7 @@ def autograd_saves(model: torch.nn.Module) -> int:
 
 
 def batch(dtype: torch.dtype, **more: bool) -> Batch:
-    given = {"compiled": False, **more}
-    return Batch(TOKENS, LABELS, ROW, heads=4, compute_bytes=dtype.itemsize, **given)
+    return Batch(TOKENS, LABELS, ROW, heads=4, compute_bytes=dtype.itemsize, **more)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -68,7 +67,7 @@ def test_full_tuning(dtype: torch.dtype) -> None:
     measured = autograd_saves(build(dtype, full=True))
     copies = 0
     if dtype != torch.float32:  # each use of a master saves the copy it was rounded to
-        inside = [e for e in layout(CONFIG) if e.layer is not None]
+        inside = [e for e in layout(CONFIG) if e.layer is not None and len(e.shape) == 2]
         copies = sum(dtype.itemsize * size(e) for e in inside)
     expected = saved_bytes(SIZES, batch(dtype), EVERYTHING) + copies
     assert measured - INDEX * (TOKENS + LABELS) == expected
@@ -86,14 +85,6 @@ def test_checkpointing_keeps_block_inputs_alone(full: bool) -> None:
     index = INDEX * (LABELS + TOKENS * full)
     # The layer being computed again appears only during the backward pass.
     assert measured - index == planned - one_layer
-
-
-def test_compiled_blocks_keep_less() -> None:
-    eager, compiled = (
-        saved_bytes(SIZES, batch(torch.bfloat16, compiled=flag), EVERYTHING)
-        for flag in (False, True)
-    )
-    assert compiled < eager
 
 
 def test_a_frozen_weight_needs_no_input() -> None:

@@ -28,8 +28,8 @@ def rows_of(count: int = 12) -> list[Row]:
 
 
 def config(**changes: Any) -> TuneConfig:
-    """Six steps of some three rows, everything on one thread and never compiled."""
-    settings: dict[str, Any] = {"batch_tokens": 160, "steps": 6, "compile": "off"}
+    """Six steps of some three rows, everything on one thread."""
+    settings: dict[str, Any] = {"batch_tokens": 160, "steps": 6}
     return TuneConfig(**{**settings, **changes})
 
 

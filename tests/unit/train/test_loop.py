@@ -42,7 +42,7 @@ def test_a_trajectory_equals_a_plain_loop_in_transformers() -> None:
     nothing. Rounding of float32 grows with the steps: 1e-4 after eight."""
     theirs, model, parameters = trainable(2, tie_word_embeddings=True)
     steps = [examples_of(prefix=9, count=5, seed=s) for s in range(8)]
-    found = run(model, parameters, steps, micro_batches=2, pad_to=150)
+    found = run(model, parameters, steps, micro_batches=2)
     weights = dict(theirs.named_parameters())
     optimizer = torch.optim.AdamW(weights.values(), lr=1.0, weight_decay=0.0)
     for step, rows in zip(found, steps, strict=True):

@@ -21,7 +21,7 @@ def run() -> Run:
 def predicted(run: Run) -> Prediction:
     return predict_run(
         run.weights, run.method.name, run.settings, run.config, run.steps, run.placement,
-        run.checkpoint.config, run.compiled, run.threads,
+        run.checkpoint.config, run.threads,
     )  # fmt: skip
 
 
