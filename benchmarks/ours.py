@@ -26,8 +26,7 @@ def train(
 ) -> Measurement:
     """Trained tokens a second of `tune` over its second epoch: all rows once, in their own order.
 
-    The first epoch is the warm-up and holds the compilation; what it took longer than the second
-    is reported as `compile_seconds`.
+    The first epoch is the warm-up.
     """
     import shutil
 
@@ -54,8 +53,6 @@ def train(
         {
             "seconds": seconds,
             "first_epoch_seconds": first,
-            "compile_seconds": max(first - seconds, 0.0) if run.compiled else 0.0,
-            "compiled": run.compiled,
             "updates": len(run.steps) - border,
             "trained_tokens": tokens,
             "loss": result["loss"],

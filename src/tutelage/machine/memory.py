@@ -64,6 +64,10 @@ class Peak:
             self.bytes += cuda.max_memory_allocated()
 
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""glibc, malloc.h"""
+
+
 def resident() -> int:
     """Bytes of this process in physical memory now (elsewhere than on Linux: its peak so far)."""
     return _status("VmRSS") or _highest()
@@ -75,6 +79,16 @@ def release() -> None:
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def keep_freed() -> None:
+    """Let this process reuse freed memory, whatever its size, until `release`: by default the C
+    library gives arrays above 32 MB back at once, and the system fills each new one with zeros,
+    which takes a tenth of a step that trains all weights."""
+    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
+            mallopt(parameter, 2**30)
 
 
 def highest() -> int:

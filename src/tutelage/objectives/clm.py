@@ -52,7 +52,7 @@ class _ChunkedLoss(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float32, device=x.device)
         dx = torch.empty_like(x)
         train_head = ctx.needs_input_grad[1]
-        dhead = torch.zeros_like(head, dtype=torch.float32) if train_head else None
+        dhead: Tensor | None = None
         for start in range(0, len(x), CHUNK):
             part = slice(start, start + CHUNK)
             scores = torch.nn.functional.linear(x[part], used)
@@ -62,13 +62,15 @@ class _ChunkedLoss(torch.autograd.Function):
             grads = logs.exp_().scatter_add_(1, at, torch.full_like(weight, -1.0))
             grads = grads.mul_(weight).to(x.dtype)
             dx[part] = grads @ used
-            if dhead is not None:
-                dhead += grads.t() @ x[part]
-        ctx.save_for_backward(dx, dhead if dhead is None else dhead.to(head.dtype))
+            if train_head:
+                more = grads.t() @ x[part]
+                dhead = more.to(head.dtype) if dhead is None else dhead.add_(more)
+        ctx.dx, ctx.dhead = dx, dhead
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        dx, dhead = ctx.saved_tensors
-        return dx * upstream.to(dx.dtype), None if dhead is None else dhead * upstream, None, None
+        # In place: a second array of the head's size would cost more than the multiplication.
+        dhead = None if ctx.dhead is None else ctx.dhead.mul_(upstream)
+        return ctx.dx * upstream.to(ctx.dx.dtype), dhead, None, None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 
@@ -78,3 +79,24 @@ def test_the_container_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_container_used", lambda: 1_000_000)
     assert total() == 3_000_000
     assert available() == 2_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="page faults are counted as Linux does")
+def test_freed_arrays_are_used_again_until_released() -> None:
+    """In a process of its own: the setting lasts."""
+    code = (
+        "import resource, numpy, tutelage.machine.memory as memory\n"
+        "def faults():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    numpy.ones(20_000_000)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "plain = [faults() for _ in range(3)][-1]\n"
+        "memory.keep_freed()\n"
+        "kept = [faults() for _ in range(3)][-1]\n"
+        "memory.release()\n"
+        "print(plain, kept, memory.resident())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    plain, kept, resident = map(int, done.stdout.split())
+    assert kept < plain / 10
+    assert resident < 160_000_000, "released at last"
