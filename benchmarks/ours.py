@@ -1,8 +1,7 @@
 """Our side of every benchmark, through the package's own entry points with their defaults.
 
 Each function runs in a fresh process (see `measure.py`); imports stand inside, so that the resident
-set after them can be told from what the work takes. PyTorch's compiler is imported while it
-compiles and so counts as our work.
+set after them can be told from what the work takes.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from tutelage.plan.activations import Batch
 from tutelage.plan.memory import Tuning, predict_training
 from tutelage.train.config import TuneConfig
 
-EFFICIENCY = 0.55
+EFFICIENCY = 0.65
 """Share of the measured matrix-product speed that a whole step reaches: attention, norms and the
 optimizer take the rest. From runs of SmolLM2 on two cores; each run's record holds predicted beside
 measured seconds."""
