@@ -230,14 +230,10 @@ def _batch(
 def _answering(
     described: Described, precision: str, shape: dict[str, int | None]
 ) -> list[Component]:
-    from tutelage.plan.memory import inference_components
+    from tutelage.plan.answering import Held, answering_components
 
-    return inference_components(
-        described.layout,
-        dtype=precision,
-        batch=shape["batch"] or 1,
-        context=_context(described, shape["context"]),
-    )
+    held = Held(shape["batch"] or 1, _context(described, shape["context"]))
+    return answering_components(described.layout, precision, held)
 
 
 def _context(described: Described, asked: int | None) -> int:

@@ -24,6 +24,10 @@ from tutelage.nn.packed import Layout
 
 READ_TOKENS = 2048
 """Prompt tokens read in one forward pass."""
+SLOTS = 64
+"""Rows decoded together, at most."""
+CACHE_BYTES = 600_000_000
+"""What their own keys and values may take together; one row is answered whatever it takes."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Engine:
     """
 
     def __init__(
-        self, model: Decoder, *, slots: int = 64, cache_bytes: int = 600_000_000,
+        self, model: Decoder, *, slots: int = SLOTS, cache_bytes: int = CACHE_BYTES,
         exact: bool = False,
     ) -> None:  # fmt: skip
         self.model = model
@@ -95,7 +99,7 @@ class Engine:
         layers = len(self.model.blocks)
         room = max(len(job.prompt) - prefix + job.max_new_tokens for job in jobs)
         each = Cache.bytes_per_slot(layers, room, shape, like.element_size())
-        slots = max(1, min(self.slots, len(jobs), self.cache_bytes // each))
+        slots = together(len(jobs), each, self.slots, self.cache_bytes)
         return Cache(layers, slots, room, shape, like)
 
     def _key_shape(self) -> tuple[int, int]:
@@ -224,6 +228,11 @@ class _Batch:
 
     def _tensor(self, values: Sequence[int] | object) -> Tensor:
         return torch.as_tensor(values, dtype=torch.long, device=self.model.embed.weight.device)
+
+
+def together(jobs: int, each: int, slots: int = SLOTS, cache_bytes: int = CACHE_BYTES) -> int:
+    """How many of so many jobs are decoded at once, where each takes `each` bytes of cache."""
+    return max(1, min(slots, jobs, cache_bytes // each))
 
 
 def _by_length(jobs: Sequence[Job]) -> list[int]:

@@ -1,11 +1,11 @@
-"""Memory of training and of answering, by component, before anything is built. Bytes; GB = 1e9.
+"""Memory of training by component, before anything is built. Bytes; GB = 1e9.
 
     predict_training(entries, Tuning("lora", rank=8, roles=(...)), Batch(...))  # {component: bytes}
-    predict_inference(entries, dtype="bf16", batch=1, context=2048)
     rule("course-24", parameters)                                               # rules of thumb
 
 Pure functions of shapes and settings. `calibration` multiplies the activations alone: what the
-C library's allocator holds beyond what autograd saves. All else follows from shapes.
+C library's allocator holds beyond what autograd saves. All else follows from shapes. Answering is
+in `answering.py`.
 """
 
 from __future__ import annotations
@@ -107,73 +107,6 @@ def predict_training(
     """Bytes by component; their sum is the predicted peak."""
     parts = training_components(
         entries, tuning, batch, runtime_bytes=runtime_bytes, calibration=calibration
-    )
-    return {part.name: part.bytes for part in parts}
-
-
-def inference_components(
-    entries: Sequence[Entry],
-    *,
-    dtype: str = "bf16",
-    batch: int = 1,
-    context: int = 2048,
-    prefill_tokens: int | None = None,
-    adapter_parameters: int = 0,
-    runtime_bytes: int = 0,
-) -> list[Component]:
-    """The parts of answering: `batch` sequences of `context` tokens, prompt and answer together.
-
-    `prefill_tokens` are computed at a time (all of the context if None).
-    """
-    sizes = dimensions(entries)
-    low = int(max(BYTES[dtype], 2))
-    cached = sizes.layers * (sizes.key + sizes.value)
-    at_once = prefill_tokens or batch * context
-    widest = 2 * sizes.width + 2 * sizes.query + sizes.key + sizes.value + 3 * sizes.hidden
-    parts = [
-        Component(
-            "weights",
-            round(BYTES[dtype] * sizes.parameters) + 4 * adapter_parameters,
-            f"{BYTES[dtype]:g} x {sizes.parameters}"
-            + (f" + 4 x {adapter_parameters} of the adapter" if adapter_parameters else ""),
-        ),
-        Component(
-            "kv_cache",
-            low * cached * batch * context,
-            f"{low} x {batch} sequences x {context} tokens x {sizes.layers} layers "
-            f"x ({sizes.key} + {sizes.value})",
-        ),
-        Component(
-            "activations", low * at_once * widest, f"{low} x {at_once} tokens x {widest} of a layer"
-        ),
-        Component(
-            "logits", 4 * batch * sizes.vocabulary, f"4 x {batch} x {sizes.vocabulary} tokens known"
-        ),
-    ]
-    if runtime_bytes:
-        parts.append(Component("runtime", runtime_bytes, "resident before the work"))
-    return parts
-
-
-def predict_inference(
-    entries: Sequence[Entry],
-    *,
-    dtype: str = "bf16",
-    batch: int = 1,
-    context: int = 2048,
-    prefill_tokens: int | None = None,
-    adapter_parameters: int = 0,
-    runtime_bytes: int = 0,
-) -> dict[str, int]:
-    """Bytes by component; their sum is the predicted peak."""
-    parts = inference_components(
-        entries,
-        dtype=dtype,
-        batch=batch,
-        context=context,
-        prefill_tokens=prefill_tokens,
-        adapter_parameters=adapter_parameters,
-        runtime_bytes=runtime_bytes,
     )
     return {part.name: part.bytes for part in parts}
 

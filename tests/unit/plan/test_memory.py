@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import torch
 
 from tutelage.errors import ConfigError, UnknownName
 from tutelage.models.spec import find_preset, layout
@@ -13,9 +12,7 @@ from tutelage.plan.activations import Batch, attention_workspace, saved_bytes
 from tutelage.plan.memory import (
     RETAINED,
     Tuning,
-    inference_components,
     per_device,
-    predict_inference,
     predict_training,
     rule,
     stored,
@@ -163,33 +160,12 @@ def test_checkpointing_saves_most_activations() -> None:
     assert sum(full.values()) < sum(predict_training(SMOLLM, Tuning("full"), BIN).values())
 
 
-def test_the_cache_is_as_large_as_the_tensors_it_holds() -> None:
-    layers, keys, head, batch, context = 30, 3, 64, 4, 300
-    tensors = [
-        torch.empty(batch, keys, context, head, dtype=torch.bfloat16) for _ in range(2 * layers)
-    ]
-    found = predict_inference(SMOLLM, dtype="bf16", batch=batch, context=context)
-    assert found["kv_cache"] == sum(t.nbytes for t in tensors)
-    assert found["weights"] == 2 * COUNT
-    assert found["logits"] == 4 * batch * 49152
-
-
 def test_what_runs_already_is_counted_if_given() -> None:
-    for found in (
-        predict_training(SMOLLM, Tuning("lora"), BIN, runtime_bytes=7),
-        predict_inference(SMOLLM, runtime_bytes=7),
-    ):
-        assert found["runtime"] == 7
-
-
-def test_quantized_weights_keep_a_half_precision_cache() -> None:
-    low = predict_inference(SMOLLM, dtype="int4")
-    assert low["weights"] == COUNT // 2
-    assert low["kv_cache"] == predict_inference(SMOLLM, dtype="bf16")["kv_cache"]
+    assert predict_training(SMOLLM, Tuning("lora"), BIN, runtime_bytes=7)["runtime"] == 7
 
 
 def test_every_component_says_how_it_was_computed() -> None:
-    parts = training_components(SMOLLM, Tuning(), BIN) + inference_components(SMOLLM)
+    parts = training_components(SMOLLM, Tuning(), BIN)
     assert all(any(c.isdigit() for c in part.formula) for part in parts)
 
 

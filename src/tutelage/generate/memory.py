@@ -1,0 +1,34 @@
+"""What answering will hold, before a model is opened: the engine's habits and `plan/`'s arithmetic.
+
+    predict(layout(config), "bf16", Asked(rows=200, tokens=340, shared=120))    # {component: bytes}
+
+Knows how many rows are decoded together and how much is read at a time; builds nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tutelage.generate.engine import READ_TOKENS, SLOTS, together
+from tutelage.machine.device import DTYPES
+from tutelage.nn.cache import STEP, Cache
+from tutelage.plan.answering import Asked, Held, answering_components
+from tutelage.plan.parameters import Entry, dimensions
+
+
+def predict(
+    entries: Sequence[Entry], dtype: str, asked: Asked, exact: bool = False
+) -> dict[str, int]:
+    """Bytes by component; their sum is what the process holds at most beyond what it held before.
+
+    Every row is taken to be as long as the longest: so much is set apart for it.
+    """
+    sizes = dimensions(entries)
+    shared = 0 if exact else asked.shared
+    tokens = math.ceil((asked.tokens + asked.shared - shared) / STEP) * STEP
+    each = Cache.bytes_per_slot(sizes.layers, tokens, (1, sizes.key), DTYPES[dtype].itemsize)
+    sequences = together(asked.rows, each, 1 if exact else SLOTS)
+    reading = max(shared, tokens, min(sequences * tokens, READ_TOKENS))
+    held = Held(sequences, tokens, shared, reading)
+    return {part.name: part.bytes for part in answering_components(entries, dtype, held)}

@@ -1,0 +1,106 @@
+"""What answering is predicted to hold, against what the process really came to hold."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tutelage.generate.engine import CACHE_BYTES, READ_TOKENS, SLOTS
+from tutelage.generate.memory import predict
+from tutelage.models.spec import layout
+from tutelage.plan.answering import Asked
+
+CONFIG: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 256,
+    "intermediate_size": 704,
+    "num_hidden_layers": 8,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "rms_norm_eps": 1e-5,
+    "vocab_size": 32000,
+    "max_position_embeddings": 4096,
+    "tie_word_embeddings": True,
+}
+EACH = 2 * 8 * 4 * 32 * 2
+"""Bytes of one token's keys and values in bfloat16."""
+
+WORK = """
+import torch
+from tests.unit.generate.test_memory import CONFIG
+from tutelage.generate.engine import Engine, Job
+from tutelage.machine.memory import Peak, release
+from tutelage.models.spec import spec_for
+
+def model(**changes):
+    spec = spec_for(CONFIG)
+    made = spec.build(spec.read(CONFIG | changes))
+    for weight in made.parameters():
+        weight.data = torch.randn(weight.shape).mul_(0.02).to(torch.{dtype})
+    made.compute = torch.{dtype}
+    return made
+
+def jobs(rows, tokens, shared):
+    own = [tuple(1 + (3 * row + at) % 90 for at in range(tokens)) for row in range(rows)]
+    return [Job((7,) * shared + ids, 3, frozenset()) for ids in own]
+
+torch.set_num_threads(1)
+small = model(num_hidden_layers=1, hidden_size=64, vocab_size=100)
+for rows in (3, 70):  # what the first answers load and set up is no part of these
+    list(Engine(small).run(jobs(rows, 40, 5)))
+release()
+with Peak() as peak:
+    large = model()
+    list(Engine(large).run(jobs({rows}, {tokens} - 3, {shared})))
+print(peak.above)
+"""
+
+
+@pytest.mark.parametrize(
+    ("dtype", "asked"),
+    [
+        ("fp32", Asked(rows=70, tokens=130)),
+        ("bf16", Asked(rows=20, tokens=200, shared=800)),
+        ("bf16", Asked(rows=3, tokens=1500)),
+    ],
+    ids=["many rows", "a long prefix", "long rows"],
+)
+def test_the_peak_is_what_was_predicted(root: Path, dtype: str, asked: Asked) -> None:
+    kind = {"fp32": "float32", "bf16": "bfloat16"}[dtype]
+    done = subprocess.run(
+        [sys.executable, "-c", WORK.format(dtype=kind, **vars(asked))],
+        cwd=root, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = sum(predict(layout(CONFIG), dtype, asked).values())
+    # Numbers on the way from one tensor to the next are not counted one by one.
+    assert 0.75 < found / int(done.stdout) < 1.1
+
+
+def test_rows_are_answered_together_as_far_as_their_cache_goes() -> None:
+    def kept(rows: int, tokens: int, **more: Any) -> int:
+        return predict(layout(CONFIG), "bf16", Asked(rows, tokens, **more))["kv_cache"]
+
+    assert kept(1, 320) == 320 * EACH
+    assert kept(5, 301) == 5 * 320 * EACH  # room is set apart in steps
+    assert kept(10 * SLOTS, 320) == SLOTS * 320 * EACH
+    assert kept(10 * SLOTS, 3200) <= CACHE_BYTES < kept(10 * SLOTS, 3200) + 3200 * EACH
+    assert kept(5, 320, shared=100) == (5 * 320 + 100) * EACH
+
+
+def test_exact_answers_stand_alone() -> None:
+    found = predict(layout(CONFIG), "fp32", Asked(50, 320, shared=64), exact=True)
+    assert found["kv_cache"] == 2 * EACH * (320 + 64)
+
+
+def test_prompts_are_read_in_parts() -> None:
+    entries = layout(CONFIG)
+    many = predict(entries, "bf16", Asked(50, 320))["activations"]
+    assert many == predict(entries, "bf16", Asked(500, 320))["activations"]
+    one_long = predict(entries, "bf16", Asked(1, 2 * READ_TOKENS))["activations"]
+    assert one_long == 2 * many
+    assert predict(entries, "bf16", Asked(50, 320, 2 * READ_TOKENS))["activations"] == one_long
