@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,12 +20,14 @@ import numpy as np
 from tutelage import store
 from tutelage.errors import DamagedError, RequestError, WorkError
 from tutelage.evaluate.statistics import Measured, measured
-from tutelage.lm import LM, Completion, Message, Prompt, Request, Sampling
+from tutelage.lm import LM, Completion, Message, Prompt, Request, Sampling, complete
 from tutelage.progress import Progress, silent
 from tutelage.score import METRICS
 
 Ending = Literal["stop", "length", "cancelled", "refused"]
 VERSION = 1
+WARM_TOKENS = 2
+"""One as a prompt is read, one as an answer goes on."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Evaluation:
     statistics: Mapping[str, np.ndarray]
     measured: Mapping[str, Measured]
     seconds: float
-    """Wall time of answering; scoring not included."""
+    """Wall time of answering, by a model that is open and has answered before; without scoring."""
     prompt_sha256: str
     """Over all ids and prompts in their order."""
 
@@ -159,9 +161,7 @@ def evaluate(
     _check(items)
     for metric in metrics:
         METRICS.get(metric, field="metric")
-    begun = time.perf_counter()
-    answers = _answer(lm, items, max_new_tokens, tuple(stop), sampling, progress)
-    seconds = time.perf_counter() - begun
+    answers, seconds = _answer(lm, items, max_new_tokens, tuple(stop), sampling, progress)
     return score(items, answers, metrics, seconds=seconds, seed=seed)
 
 
@@ -205,25 +205,44 @@ def _answer(
     stop: tuple[str, ...],
     sampling: Sampling,
     progress: Progress,
-) -> list[Answer]:
-    answers: dict[int, Answer] = {}
-    context = lm.capabilities().context
-    for place, item in enumerate(items):
-        tokens = lm.count_tokens(item.prompt) if context is not None else None
-        if context is not None and tokens is not None and tokens + max_new_tokens > context:
-            answers[place] = Answer(item.id, "", "refused", tokens, 0)
+) -> tuple[list[Answer], float]:
+    """An answer to every item, and the seconds the model took for them."""
+    answers = _refused(lm, items, max_new_tokens)
     asked = [place for place in range(len(items)) if place not in answers]
     requests = [Request(items[place].prompt, max_new_tokens, sampling, stop) for place in asked]
     progress("answers", len(answers), len(items))
+    _warm_up(lm, requests)
+    begun = time.perf_counter()
     for event in lm.generate(requests) if requests else ():
         if isinstance(event, Completion):
             place = asked[event.index]
             answers[place] = _from_completion(items[place].id, event)
             progress("answers", len(answers), len(items))
+    seconds = time.perf_counter() - begun
     if len(answers) != len(items):
         missing = next(item.id for place, item in enumerate(items) if place not in answers)
         raise WorkError("the model left an item without an answer", field="items", got=missing)
-    return [answers[place] for place in range(len(items))]
+    return [answers[place] for place in range(len(items))], seconds
+
+
+def _refused(lm: LM, items: Sequence[Item], max_new_tokens: int) -> dict[int, Answer]:
+    """By place, the items whose prompt leaves no room for the longest answer."""
+    context = lm.capabilities().context
+    if context is None:
+        return {}
+    found = {}
+    for place, item in enumerate(items):
+        tokens = lm.count_tokens(item.prompt)
+        if tokens is not None and tokens + max_new_tokens > context:
+            found[place] = Answer(item.id, "", "refused", tokens, 0)
+    return found
+
+
+def _warm_up(lm: LM, requests: Sequence[Request]) -> None:
+    """Begin an answer that nobody reads: what a model loads and sets up at its first one is no part
+    of what each answer takes."""
+    for first in requests[:1]:
+        complete(lm, [replace(first, max_new_tokens=WARM_TOKENS)])
 
 
 def _from_completion(id: str, completion: Completion) -> Answer:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from tutelage import store
 from tutelage.errors import DamagedError, RequestError, UnknownName, WorkError
 from tutelage.evaluate.run import Evaluation, Item, evaluate
 from tutelage.evaluate.statistics import measured
-from tutelage.lm import Message, Sampling
+from tutelage.lm import Event, Message, Prompt, Request, Sampling
 from tutelage.score import METRICS
 
 ITEMS = [
@@ -51,17 +52,39 @@ def test_values_are_those_of_the_stripped_answers() -> None:
 def test_requests_carry_what_was_asked_for() -> None:
     lm = WordLM()
     run(lm, stop=("\n",), sampling=Sampling(temperature=0.5, seed=3))
-    assert [request.prompt for request in lm.asked] == [item.prompt for item in ITEMS]
-    assert {r.max_new_tokens for r in lm.asked} == {8}
+    warming, *asked = lm.asked
+    assert warming.prompt == ITEMS[0].prompt and warming.max_new_tokens < 8
+    assert [request.prompt for request in asked] == [item.prompt for item in ITEMS]
+    assert {r.max_new_tokens for r in asked} == {8}
     assert {r.stop for r in lm.asked} == {("\n",)}
     assert {r.sampling for r in lm.asked} == {Sampling(temperature=0.5, seed=3)}
+
+
+def test_the_seconds_are_those_of_answering_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first call of all sets things up; counting tokens is none of the model's answers."""
+    now = [0.0]
+
+    class Slow(WordLM):
+        def generate(
+            self, requests: Sequence[Request], cancelled: object = None
+        ) -> Iterator[Event]:
+            now[0] += len(requests) if self.asked else 100.0
+            yield from super().generate(requests)
+
+        def count_tokens(self, prompt: Prompt) -> int:
+            now[0] += 0.0 if self.asked else 1000.0
+            return super().count_tokens(prompt)
+
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    assert run(Slow(context=100)).seconds == len(ITEMS)
+    assert now[0] == len(ITEMS) * (1 + 1000) + 100
 
 
 def test_a_prompt_that_does_not_fit_is_refused_and_counted() -> None:
     lm = WordLM(context=11)  # 3 prompt tokens and 8 new ones fit, 4 and 8 do not
     found = run(lm)
     assert [answer.finish_reason for answer in found.answers] == ["refused", "refused", "stop"]
-    assert [request.prompt for request in lm.asked] == ["say d"]
+    assert {request.prompt for request in lm.asked} == {"say d"}
     assert found.refused == 2 and found.truncated == 0 and not found.valid
     assert found.extraction_rate == pytest.approx(1 / 3)
     assert found.prompt_tokens_mean == 2

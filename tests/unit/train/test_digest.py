@@ -22,7 +22,7 @@ def test_work_of_other_code_is_not_gone_on_from(
     tuned(out, config(), deadline=deadline)
     tuned(out, config(), deadline=lambda: True)
     monkeypatch.setattr(module, "code_hash", lambda *modules: "a loss was mended")
-    with pytest.raises(RequestError, match="another request|something else"):
+    with pytest.raises(RequestError, match=r"another request|something else"):
         tuned(out, config())
 
 
