@@ -66,7 +66,7 @@ def show(result: dict[str, Any]) -> None:
     console = Console()
     console.print(_table(result))
     for one in result["candidates"]:
-        if one["status"] != "done":
+        if one["status"] != "done" or one["over_budget"]:
             print(f"- {one['name']}: {one['reason']}")
     print(f"\n{result['reason']}\n")
     print(f"report  {result['report']}\ncard    {result['card']}")
@@ -104,7 +104,9 @@ class _Settled:
         if one.development is None or not one.finished:
             return one.reason
         measured = interval(one.development, self._metric)
-        return f"{self._metric} {measured} in {duration(one.seconds)}"
+        seconds = one.seconds + one.measuring_seconds
+        over = "; over the memory limit" if one.over_budget else ""
+        return f"{self._metric} {measured} in {duration(seconds)}{over}"
 
 
 def _quiet(one: Contender, clock: Clock) -> None:
@@ -133,7 +135,8 @@ def _table(result: dict[str, Any]) -> Any:
     table.add_column("")
     for one in result["candidates"]:
         chosen = result["recommended"] and one["name"] == result["recommended"]["candidate"]
-        remark = "recommended" if chosen else ("" if one["status"] == "done" else one["status"])
+        remark = "" if one["status"] == "done" else one["status"]
+        remark = "recommended" if chosen else "over budget" if one["over_budget"] else remark
         per_thousand = one["seconds_per_1000_answers"]
         table.add_row(
             escape(one["name"]),

@@ -6,7 +6,7 @@ ladder to say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from tutelage.lifecycle.bench import Bench, Subject
 from tutelage.lifecycle.material import digest, within
 from tutelage.lifecycle.stages import Result, Stage
 from tutelage.machine.memory import Peak
+from tutelage.plan.answering import Asked
 from tutelage.progress import Progress
 from tutelage.prompts.few_shot import Example
 
@@ -54,9 +55,9 @@ def part_digest(bench: Bench, part: Part) -> str:
     return digest(getattr(bench.material, part))
 
 
-def fit_rows(bench: Bench) -> None:
-    """Set rows aside that are too long for any of the models."""
-    for model in bench.project.models.candidates:
+def fit_rows(bench: Bench, models: Iterable[str]) -> None:
+    """Set rows aside that are too long for any of these models."""
+    for model in models:
         found = lengths(bench, model)
         bench.material = within(bench.material, found["rows"], found["context"])
 
@@ -91,6 +92,27 @@ def answer_limit(bench: Bench, model: str) -> int:
 
 def examples(bench: Bench, model: str, k: int) -> tuple[Example, ...] | None:
     """k training rows to be shown to this model, None if they do not fit its context."""
+    ids = _examples(bench, model, k)["ids"]
+    if ids is None:
+        return None
+    rows = {row.id: row for row in bench.material.train}
+    return tuple(rows[one].example() for one in ids)
+
+
+def asked(bench: Bench, question: Question) -> Asked:
+    """How many rows a question asks, and how long they are. A row's tokens have its own answer
+    among them, so this is a little more than is read and written."""
+    model, shots = question.subject.model, len(question.examples)
+    parts = bench.material
+    counts = lengths(bench, model)["rows"][len(parts.train) :]
+    middle = len(parts.development)
+    rows = counts[:middle] if question.part == "development" else counts[middle:]
+    shared = int(_examples(bench, model, shots)["tokens"]) if shots else 0
+    return Asked(len(rows), max(rows) + answer_limit(bench, model), shared)
+
+
+def _examples(bench: Bench, model: str, k: int) -> Result:
+    """`{"ids": of k training rows or null, "tokens": what they take in the prompt}`."""
     train = bench.material.train
 
     def make() -> Result:
@@ -98,14 +120,13 @@ def examples(bench: Bench, model: str, k: int) -> tuple[Example, ...] | None:
         limit = answer_limit(bench, model)
         lm = bench.lm(Subject(model))
         chosen = prompting.examples_that_fit(lm, train, asked, k, limit, bench.seed)
-        return {"ids": None if chosen is None else [one.id for one in chosen]}
+        if chosen is None:
+            return {"ids": None, "tokens": None}
+        shown = prompting.tokens(lm, prompting.shown_turns(chosen))
+        return {"ids": [one.id for one in chosen], "tokens": shown}
 
     inputs = {**_reading(bench, model), "k": k, "seed": bench.seed}
-    ids = bench.stages.run(Stage(f"examples-{k}", inputs, make, CODE))["ids"]
-    if ids is None:
-        return None
-    rows = {row.id: row for row in train}
-    return tuple(rows[one].example() for one in ids)
+    return bench.stages.run(Stage(f"examples-{k}", inputs, make, CODE))
 
 
 def known(bench: Bench, question: Question) -> bool:

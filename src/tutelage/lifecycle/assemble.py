@@ -103,7 +103,6 @@ def _reason(contenders: Sequence[Contender], chosen: choose.Verdict) -> str:
 
 def _candidate(one: Contender, pairs: Sequence[comparisons.Pair]) -> Json:
     tuning, predicted = one.tuning or {}, one.predicted or {}
-    expected = predicted.get("predicted_memory")
     return {
         "name": one.name,
         "model": one.model,
@@ -114,9 +113,11 @@ def _candidate(one: Contender, pairs: Sequence[comparisons.Pair]) -> Json:
         "test": None if one.test is None else _measured(one.test),
         "comparisons": [each.as_json() for each in pairs if each.name == one.name],
         "seconds": one.seconds,
+        "measuring_seconds": one.measuring_seconds,
         "seconds_per_1000_answers": _per_thousand(one),
         "peak_bytes": one.peak_bytes,
-        "predicted_peak_bytes": sum(expected.values()) if expected else None,
+        "predicted_peak_bytes": one.predicted_peak_bytes,
+        "over_budget": one.over_budget,
         "trained_parameters": tuning.get(
             "trained_parameters", predicted.get("trained_parameters", 0)
         ),

@@ -6,7 +6,6 @@ which. At most one model is held at a time, so that memory is what the dearest s
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from tutelage.lifecycle.project import Project
 from tutelage.lifecycle.stages import Stages
 from tutelage.lifecycle.tools import Facts, Tools
 from tutelage.lm import LM
+from tutelage.machine.memory import release
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Bench:
         return self._held[1]
 
     def let_go(self) -> None:
-        """Free the memory of the model held."""
-        if self._held is not None:
-            self._held = None
-            gc.collect()
+        """Free the memory of the model held, and of what was tuned: the next one's peak is to be
+        its own."""
+        self._held = None
+        release()

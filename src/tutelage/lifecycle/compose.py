@@ -24,12 +24,17 @@ from tutelage.lifecycle.project import Project
 from tutelage.lifecycle.tools import Facts, Tools
 from tutelage.lm import LM
 from tutelage.machine import describe, memory
+from tutelage.models.spec import layout
+from tutelage.plan.answering import Asked
 from tutelage.progress import Progress, silent
 
 if TYPE_CHECKING:
     from tutelage.train.config import TuneConfig
 
 RETENTION_TEXTS = 48
+LIBRARIES = 110_000_000
+"""Bytes that stay once a model has answered and its answers were scored: the libraries' code and
+their buffers. Measured with preset:llama-tiny, torch 2.13 on Linux."""
 
 
 def real_tools(
@@ -70,11 +75,19 @@ def real_tools(
     def predict(source: str, rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, Any]:
         return _predict(source, rows, _config(settings), where)
 
+    def predict_answering(source: str, asked: Asked) -> dict[str, int]:
+        from tutelage.generate.memory import predict
+
+        entries = layout(open_checkpoint(source, seed=seed).config)
+        return predict(entries, placed["dtype"], asked, exact)
+
     return Tools(
         open_lm=open_model,
         describe=lambda source: _describe(source, seed),
         tune=tune,
         predict=predict,
+        resident=_resident,
+        predict_answering=predict_answering,
         load_rows=_load_rows,
         write_pages=_write_pages,
         machine=lambda: _machine(placed),
@@ -126,6 +139,11 @@ def _predict(
         "trained_parameters": run.method.count(run.weights, run.settings),
         "steps_total": len(run.steps),
     }
+
+
+def _resident() -> int:
+    memory.release()
+    return memory.resident() + LIBRARIES
 
 
 def _config(settings: Mapping[str, Any]) -> TuneConfig:

@@ -33,7 +33,9 @@ class Contender:
     status: CandidateStatus = "done"
     reason: str = ""
     limited: bool = False
-    """Whether the budget kept it from being tuned, measured, or scored on test rows."""
+    """Whether the budget kept it from being tuned, measured, scored on test rows, recommended."""
+    over_budget: bool = False
+    """Whether it took more memory than it may."""
     shots: int = 0
     examples: tuple[Example, ...] = ()
     development: Evaluation | None = None
@@ -45,7 +47,11 @@ class Contender:
     predicted: dict[str, Any] | None = None
     tried: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    """Making it: what tuning took."""
+    measuring_seconds: float = 0.0
+    """Asking it rows, with every number of examples tried, and measuring what it forgot."""
     peak_bytes: int | None = None
+    predicted_peak_bytes: int | None = None
     kept: dict[str, Any] = field(default_factory=dict)
     """Forgetting and divergence, as measured."""
 
@@ -53,10 +59,25 @@ class Contender:
     def finished(self) -> bool:
         return self.status == "done" and self.development is not None
 
+    @property
+    def eligible(self) -> bool:
+        """Whether choices may fall on it."""
+        return self.finished and not self.over_budget
+
     def saw_peak(self, peak: int | None) -> None:
-        """Remember the higher of the peaks of its stages."""
+        """Remember the highest of the peaks of its stages."""
         if peak is not None:
             self.peak_bytes = max(self.peak_bytes or 0, peak)
+
+    def expects_peak(self, peak: int | None) -> None:
+        """Remember the highest of the predictions of its stages."""
+        if peak is not None:
+            self.predicted_peak_bytes = max(self.predicted_peak_bytes or 0, peak)
+
+    def refused(self, reason: str) -> None:
+        """The budget has no room for its next step, or for the rest of one begun."""
+        self.status = "stopped" if reason.startswith("stopped") else "skipped"
+        self.reason, self.limited = reason, True
 
 
 def standing(one: Contender, metric: str, parameters: int | None, counted: bool) -> Standing:

@@ -17,6 +17,7 @@ from tutelage.lifecycle import answering, prompting
 from tutelage.lifecycle.bench import Bench, Subject
 from tutelage.lifecycle.stages import Result, Stage
 from tutelage.lm import LM, Message, Prompt
+from tutelage.machine.memory import Peak
 
 CODE = (__name__, "tutelage.backends.open")
 SAMPLES = 32
@@ -52,7 +53,8 @@ def base_scores(bench: Bench, model: str) -> Result:
 
 
 def measured(bench: Bench, tuned: Subject) -> Result:
-    """`{"forgetting": measured, "divergence": measured}` of a tuned model, in nats per token."""
+    """`{"forgetting": measured, "divergence": measured, "seconds", "peak_bytes"}` of a tuned model,
+    the first two in nats per token."""
     base = base_scores(bench, tuned.model)
     return bench.stages.run(_stage(bench, tuned, base))
 
@@ -65,21 +67,30 @@ def known(bench: Bench, tuned: Subject) -> bool:
 def _stage(bench: Bench, tuned: Subject, base: Result) -> Stage:
     def make() -> Result:
         begun = bench.tools.now()
-        lm = bench.lm(tuned)
-        samples = [(_prompt(prompt), text) for prompt, text in base["samples"]]
-        found: Result = {"forgetting": None, "divergence": None}
-        if base["texts"]:
-            on_texts = forgetting.text_scores(lm, _kept(bench, base["texts"]))
-            rise, _ = forgetting.rise(_array(base["text_scores"]), on_texts, bench.seed)
-            found["forgetting"] = dict(rise)
-        if samples:
-            on_samples = forgetting.text_scores(lm, samples)
-            distance, _ = forgetting.rise(_array(base["sample_scores"]), on_samples, bench.seed)
-            found["divergence"] = dict(distance)
-        return {**found, "seconds": bench.tools.now() - begun}
+        with Peak() as peak:
+            lm = bench.lm(tuned)
+            found = {
+                "forgetting": _rise(bench, lm, _kept(bench, base["texts"]), base["text_scores"]),
+                "divergence": _rise(bench, lm, _samples(base), base["sample_scores"]),
+            }
+        return {**found, "seconds": bench.tools.now() - begun, "peak_bytes": peak.bytes}
 
     name = f"forgetting-{tuned.method}"
     return Stage(name, _inputs(bench, tuned), make, CODE)
+
+
+def _rise(
+    bench: Bench, lm: LM, texts: list[forgetting.Pair], before: list[list[float]]
+) -> Result | None:
+    """How much more each token of the texts surprises than before; None where there is none."""
+    if not texts:
+        return None
+    after = forgetting.text_scores(lm, texts)
+    return dict(forgetting.rise(_array(before), after, bench.seed)[0])
+
+
+def _samples(base: Result) -> list[forgetting.Pair]:
+    return [(_prompt(prompt), text) for prompt, text in base["samples"]]
 
 
 def possible(bench: Bench, model: str) -> bool:

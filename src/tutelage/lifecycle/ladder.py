@@ -1,6 +1,7 @@
 """The climb: rung by rung from cheap to dear, within the budget, chosen on development rows.
 
-    zero-, one-, few-shot for every base model
+    base models that are too large to be opened are left out, with the numbers
+    zero-, one-, few-shot for every other
     base models that are dominated are dropped, with the numbers
     tuning, then the tuned models prompted again, each only if it is predicted to fit
     test rows once, for the candidates on the front and for zero-shot as the baseline
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tutelage.errors import GuardError, MemoryLimitError
-from tutelage.lifecycle import answering, choose, forgetting, rungs, tuning
+from tutelage.lifecycle import answering, choose, forgetting, memory, rungs, tuning
 from tutelage.lifecycle.answering import Answered, Question
 from tutelage.lifecycle.bench import Bench, Subject
 from tutelage.lifecycle.budget import OutOfTime
@@ -32,7 +33,8 @@ from tutelage.prompts.few_shot import Example
 
 @dataclass(frozen=True)
 class Climbed:
-    """Every candidate that was tried or skipped, and the front of the finished ones."""
+    """Every candidate that was tried or skipped, how the finished ones stand, and the front of
+    those that may be chosen."""
 
     contenders: list[Contender]
     standings: list[choose.Standing]
@@ -48,53 +50,75 @@ class Ladder:
         self._names = short_names(bench.project.models.candidates)
         self._tuned: dict[tuple[str, str], tuning.Tuned] = {}
         self._failed: dict[tuple[str, str], Contender] = {}
+        self._too_large: dict[str, str] = {}
+        self._dominated: dict[str, str] = {}
         self.contenders: list[Contender] = []
-        self.reserve = Reserve(bench, self.contenders, self.standings)
+        self.reserve = Reserve(bench, self.contenders, self._eligible)
 
     def climb(self) -> Climbed:
         """Try every rung, then score the front on test rows."""
         models = self.bench.project.models.candidates
         wanted = rungs.in_order(self.bench.project.search.rungs)
+        self._open(models)
         for rung in wanted:
             if rung.method is None:
                 for model in models:
                     self._settle(self._new(model, rung), self._prompted)
-        dropped = choose.dominated(self.standings(), self.bench.metric)
+        self._dominated = choose.dominated(self._eligible(), self.bench.metric)
         for rung in wanted:
             if rung.method is not None:
                 for model in models:
-                    contender = self._new(model, rung)
-                    if model in dropped:
-                        contender.status, contender.reason = "skipped", dropped[model]
-                        self._settle(contender, lambda one: None)
-                    else:
-                        self._settle(contender, self._tuned_and_prompted)
-        standings = self.standings()
-        front = choose.front(standings)
-        self._score_on_test(front)
+                    self._settle(self._new(model, rung), self._tuned_and_prompted)
+        self._score_on_test(choose.front(self._eligible()))
         self.bench.let_go()
-        return Climbed(self.contenders, standings, front)
+        finished = [one for one in self.contenders if one.finished]
+        return Climbed(self.contenders, self._standings(finished), choose.front(self._eligible()))
 
-    def standings(self) -> list[choose.Standing]:
-        """The finished candidates as choices see them."""
+    def _open(self, models: list[str]) -> None:
+        """Find out which models cannot be opened, and which rows are too long for the others."""
+        for model in models:
+            refusal = memory.refusal(self.bench, memory.to_open(self.bench, model))
+            if refusal is not None:
+                self._too_large[model] = refusal
+        answering.fit_rows(self.bench, [each for each in models if each not in self._too_large])
+
+    def _eligible(self) -> list[choose.Standing]:
+        """The candidates that choices may fall on, as choices see them."""
+        return self._standings([one for one in self.contenders if one.eligible])
+
+    def _standings(self, contenders: list[Contender]) -> list[choose.Standing]:
         facts = self.bench.facts
         counted = all(each.parameters is not None for each in facts.values())
         return [
             standing(one, self.bench.metric, facts[one.model].parameters, counted)
-            for one in self.contenders
-            if one.finished
+            for one in contenders
         ]
 
     def _new(self, model: str, rung: Rung) -> Contender:
         return Contender(f"{self._names[model]}-{rung.name}", model, rung)
 
     def _settle(self, contender: Contender, work: Callable[[Contender], None]) -> None:
-        try:
-            work(contender)
-        except (MemoryLimitError, GuardError) as error:
-            contender.status, contender.reason = "stopped", f"stopped: {error.message}"
+        model = contender.model
+        if model in self._too_large:
+            contender.expects_peak(memory.to_open(self.bench, model))
+            contender.refused(self._too_large[model])
+        elif contender.rung.method is not None and model in self._dominated:
+            contender.status, contender.reason = "skipped", self._dominated[model]
+        else:
+            try:
+                work(contender)
+            except (MemoryLimitError, GuardError) as error:
+                contender.status, contender.reason = "stopped", f"stopped: {error.message}"
+            self._weigh(contender)
         self.contenders.append(contender)
         self._told(contender)
+
+    def _weigh(self, one: Contender) -> None:
+        """Rule the candidate out if it took more memory than it may."""
+        excess = memory.excess(self.bench, one.peak_bytes)
+        if excess is not None and not one.over_budget:
+            one.over_budget = one.limited = True
+            one.reason = f"{one.reason}; {excess}"
 
     def _prompted(self, one: Contender) -> None:
         self._choose_shots(one, Subject(one.model))
@@ -107,6 +131,7 @@ class Ladder:
             return
         self.bench.let_go()  # what an open model holds is no part of what tuning will take
         one.predicted = tuning.predicted(self.bench, one.model, method)
+        one.expects_peak(sum(one.predicted["predicted_memory"].values()))
         done = self._tune(one, method)
         if done is None:
             return
@@ -140,7 +165,12 @@ class Ladder:
 
     def _tune_in_time(self, one: Contender, method: str, folder: Path) -> tuning.Tuned | None:
         begun = tuning.begun(self.bench, one.model, method, folder)
-        if self._refuse(one, method, lambda: self.reserve.refusal_to_tune(one, begun), begun):
+
+        def refusal() -> str | None:
+            too_large = memory.refusal(self.bench, one.predicted_peak_bytes)
+            return too_large or self.reserve.refusal_to_tune(one, begun)
+
+        if self._refuse(one, method, refusal, begun):
             return None
         keep = self.reserve.after_tuning(one)
         late = self.bench.clock.deadline(keep)
@@ -178,14 +208,12 @@ class Ladder:
                 break
             value = interval(found.evaluation, self.bench.metric).value
             one.tried.append({"shots": k, "value": value, "seconds": found.seconds})
-            one.seconds += found.seconds
             if best is None or value > interval(best.evaluation, self.bench.metric).value:
                 best, one.shots, one.examples = found, k, shown
         if best is None:
             return
         one.development = best.evaluation
-        one.status, one.reason = "done", _chosen(one, self.bench.metric)
-        one.limited = False
+        one.status, one.reason, one.limited = "done", _chosen(one, self.bench.metric), False
         if one.rung.shots == "few":
             one.name = f"{one.name}-{one.shots}"
 
@@ -196,12 +224,22 @@ class Ladder:
         """The answers, given now or before; None with status and reason set if there is no time."""
         shots = len(question.examples)
         step = f"{question.part} {shots}"
+        needed = memory.to_answer(self.bench, question)
         if answering.known(self.bench, question):
+            one.expects_peak(needed)
             return self._ask(one, question, 0.0)
         on_test = question.part == "test"
         keep = 0.0 if on_test else self.reserve.for_tests()
-        if self._refuse(one, step, lambda: self.reserve.refusal_to_ask(one, shots, on_test)):
+
+        def refusal() -> str | None:
+            too_large = memory.refusal(self.bench, needed)
+            return too_large or self.reserve.refusal_to_ask(one, shots, on_test)
+
+        if self._refuse(one, step, refusal):
+            if one.predicted_peak_bytes is None:
+                one.expects_peak(needed)
             return None
+        one.expects_peak(needed)
         try:
             return self._ask(one, question, keep)
         except OutOfTime:
@@ -215,6 +253,7 @@ class Ladder:
         progress = self._named(one, f"{question.part} rows")
         found = answering.answered(self.bench, question, self.bench.clock.watch(progress, keep))
         one.saw_peak(found.peak_bytes)
+        one.measuring_seconds += found.seconds
         self.reserve.learned(question, found.seconds)
         return found
 
@@ -227,6 +266,8 @@ class Ladder:
             one.reason += "; no time was left to measure forgetting"
             return
         one.kept = forgetting.measured(self.bench, subject)
+        one.saw_peak(one.kept["peak_bytes"])
+        one.measuring_seconds += one.kept["seconds"]
         self.reserve.learned_forgetting(one.model, one.kept["seconds"])
 
     def _score_on_test(self, front: list[choose.Standing]) -> None:
@@ -252,6 +293,7 @@ class Ladder:
         else:
             one.test = found.evaluation
         one.status, one.reason = status, reason
+        self._weigh(one)
 
     def _named(self, one: Contender, what: str) -> Progress:
         report = self.bench.tools.progress
@@ -268,7 +310,8 @@ class Ladder:
         budget = self.bench.project.budget
 
         def make() -> Result:
-            return {"reason": decide(), "seconds": one.seconds, "peak_bytes": one.peak_bytes}
+            spent = {"seconds": one.seconds, "measuring_seconds": one.measuring_seconds}
+            return {"reason": decide(), **spent, "peak_bytes": one.peak_bytes}
 
         inputs = {
             "candidate": [self.bench.facts[one.model].fingerprint, one.rung.name, step, begun],
@@ -281,9 +324,9 @@ class Ladder:
             return False
         if known is None:
             self.bench.stages.run(Stage("refused", inputs, lambda: found, (__name__,)))
-        one.status = "stopped" if found["reason"].startswith("stopped") else "skipped"
-        one.reason, one.limited = found["reason"], True
-        one.seconds, one.peak_bytes = found["seconds"], found["peak_bytes"]
+        one.refused(found["reason"])
+        one.seconds, one.measuring_seconds = found["seconds"], found["measuring_seconds"]
+        one.peak_bytes = found["peak_bytes"]
         return True
 
 

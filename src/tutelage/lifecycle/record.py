@@ -47,10 +47,18 @@ class Candidate(Frozen):
     test: dict[str, Measured] | None
     comparisons: list[Comparison]
     seconds: float
-    """Making cost: tuning, and choosing on development rows."""
+    """Making cost: tuning; 0 for a prompt."""
+    measuring_seconds: float
+    """What it took to know how good it is: asking it rows, with every number of examples tried, and
+    measuring what it forgot, each with opening the model."""
     seconds_per_1000_answers: float | None
+    """Answering alone: the model is open and has answered before."""
     peak_bytes: int | None
+    """The highest of its tuning and answering."""
     predicted_peak_bytes: int | None
+    """Likewise; null for a model that runs elsewhere."""
+    over_budget: bool
+    """Whether the measured peak is above the memory allowed: it is not recommended then."""
     trained_parameters: int
     bytes_on_disk: int
     """What this candidate adds on disk: adapter or model; 0 for prompts."""

@@ -1,4 +1,4 @@
-"""Whether the next step still fits: what it will take, and what must be kept for the end.
+"""Whether the next step still fits the minutes: what it will take, what must be kept for the end.
 
 Answers on test rows come last and must not be crowded out, so their time is kept back from the
 moment a candidate is measured. Estimates come from what the same model took before on this machine.
@@ -81,12 +81,9 @@ class Reserve:
         return "skipped: " + self._no_time(f"measuring it takes about {seconds_text(needed)}")
 
     def refusal_to_tune(self, one: Contender, begun: int = 0) -> str | None:
-        """Why tuning may not begin, with the numbers; None if it may. `begun` of its steps are
-        done already, in a checkpoint it goes on from."""
+        """Why there is no time to tune, with the numbers; None if there is. `begun` of its steps
+        are done already, in a checkpoint it goes on from."""
         assert one.predicted is not None
-        refusal = self._too_big(one)
-        if refusal is not None:
-            return refusal
         steps = one.predicted.get("steps_total") or 0
         share = min(begun / steps, 1.0) if steps else 0.0
         seconds = (one.predicted["predicted_seconds"] or 0.0) * (1 - share)
@@ -95,16 +92,6 @@ class Reserve:
         return "skipped: " + self._no_time(
             f"tuning takes about {seconds_text(seconds)} and measuring it "
             f"{seconds_text(self.after_tuning(one) - self.for_tests())}"
-        )
-
-    def _too_big(self, one: Contender) -> str | None:
-        limit = self._bench.project.budget.memory_gb
-        assert one.predicted is not None
-        needed = sum(one.predicted["predicted_memory"].values()) / 1e9
-        if limit is None or needed <= limit:
-            return None
-        return (
-            f"skipped: it is predicted to need {needed:.2f} GB of memory, the limit is {limit:g} GB"
         )
 
     def _no_time(self, needs: str) -> str:

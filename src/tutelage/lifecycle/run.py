@@ -17,7 +17,7 @@ from tutelage import store
 from tutelage.data.retention import Retention
 from tutelage.errors import DamagedError, DataError
 from tutelage.evaluate.file import as_file
-from tutelage.lifecycle import answering, assemble, project, publish
+from tutelage.lifecycle import assemble, project, publish
 from tutelage.lifecycle.bench import Bench
 from tutelage.lifecycle.budget import Clock
 from tutelage.lifecycle.choose import Verdict
@@ -68,7 +68,6 @@ def _run(plan: Project, folder: Path, tools: Tools, told: Told) -> dict[str, Any
     retention = _retention(tools)
     bench = Bench(plan, material, tools, stages, clock, facts, folder, retention)
     with clock:
-        answering.fit_rows(bench)
         ladder = Ladder(bench, lambda contender: told(contender, clock))
         climbed = ladder.climb()
         chosen = assemble.verdict(bench, climbed)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from tutelage.data.retention import Retention
 from tutelage.data.rows import Loaded, Row
 from tutelage.lm import LM
+from tutelage.plan.answering import Asked
 from tutelage.progress import Progress, silent
 
 
@@ -56,6 +57,10 @@ class Tools:
     predict: Callable[[str, Sequence[Row], Mapping[str, Any]], dict[str, Any]]
     """`{"predicted_seconds", "predicted_memory", "trained_parameters", "steps_total"}` of a
     tuning."""
+    resident: Callable[[], int]
+    """Bytes the process holds while no model is open, and goes on holding while one is."""
+    predict_answering: Callable[[str, Asked], dict[str, int]]
+    """Bytes by component that answering adds to these, for a model with weights."""
     load_rows: Callable[[str, str | None, str | None], Loaded]
     """A data source, with templates for prompt and completion."""
     write_pages: Callable[[dict[str, Any], Path], Sequence[Path]]

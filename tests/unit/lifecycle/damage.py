@@ -54,7 +54,7 @@ def without(record: dict[str, Any], path: Path) -> dict[str, Any]:
 def numbers(value: Any, path: Path = ()) -> Iterator[Path]:
     """The path of every number below `value`."""
     for key, below in _entries(value):
-        if isinstance(below, int | float):
+        if isinstance(below, int | float) and not isinstance(below, bool):
             yield (*path, key)
         yield from numbers(below, (*path, key))
 

@@ -16,8 +16,10 @@ from typing import Any
 from tutelage import store
 from tutelage.data.load import load
 from tutelage.data.retention import Retention
+from tutelage.evaluate.run import WARM_TOKENS
 from tutelage.lifecycle.tools import Facts, Tools
 from tutelage.lm import Capabilities, Completion, Message, Prompt, Request, Score
+from tutelage.plan.answering import Asked
 
 CHECKPOINT_STEPS = 2
 
@@ -40,6 +42,7 @@ class FakeModel:
     context: int | None = 2000
     seconds_a_row: float = 0.1
     parameters: int | None = 1000
+    weights: int = 50_000_000
 
 
 @dataclass
@@ -54,7 +57,8 @@ class FakeLM:
 
     def generate(self, requests: Sequence[Request], cancelled: Any = None) -> Any:
         for index, request in enumerate(requests):
-            self.clock.seconds += self.model.seconds_a_row
+            if request.max_new_tokens > WARM_TOKENS:
+                self.clock.seconds += self.model.seconds_a_row
             text = self.reply(request.prompt)
             yield Completion(
                 index, text, "stop", self.count_tokens(request.prompt), len(text.split())
@@ -94,6 +98,9 @@ class World:
     step_seconds: float = 1.0
     predicted_seconds: float = 10.0
     predicted_bytes: int = 1_000_000_000
+    resident: int = 100_000_000
+    bytes_a_token: int = 1000
+    peak_bytes: int = 5
     steps: int = 6
     notes: list[str] = field(default_factory=list)
     tunings: list[str] = field(default_factory=list)
@@ -105,6 +112,8 @@ class World:
             describe=lambda source: Facts(f"hash of {source}", self.models[source].parameters),
             tune=self.tune,
             predict=self.predict,
+            resident=lambda: self.resident,
+            predict_answering=self.predict_answering,
             load_rows=lambda source, prompt, completion: load(source),
             write_pages=write_pages,
             machine=machine,
@@ -128,6 +137,12 @@ class World:
             "predicted_memory": {"weights": self.predicted_bytes},
             "trained_parameters": 10 if settings["method"] == "lora" else 1000,
             "steps_total": self.steps,
+        }
+
+    def predict_answering(self, source: str, asked: Asked) -> dict[str, int]:
+        return {
+            "weights": self.models[source].weights,
+            "kv_cache": self.bytes_a_token * (asked.rows * asked.tokens + asked.shared),
         }
 
     def tune(
@@ -170,7 +185,7 @@ class World:
             "rows": {"used": len(rows), "set_aside": 0},
             "loss": {"first": 2.0, "last": 1.0},
             "seconds": done * self.step_seconds,
-            "peak_bytes": 5,
+            "peak_bytes": self.peak_bytes,
             "steps": done,
             "steps_total": self.steps,
             "curve": [{"step": 1, "seconds": 1.0, "loss": 2.0}],

@@ -62,7 +62,7 @@ def test_says_what_was_measured(tmp_path: Path) -> None:
     assert "+0.021 nats per token (+0.012 to +0.030, n = 64)" in text
     assert "| learning rate | 0.0008 |" in text
     assert "3.070 at step 1, " in text
-    assert "2 min 04 s to make, 1 min 11 s for 1,000 answers" in text
+    assert "1 min 49 s to make, 14.2 s to measure, 1 min 11 s for 1,000 answers" in text
     assert "tutelage generate runs/docstrings" in text
 
 

@@ -130,15 +130,6 @@ def test_the_minutes_hold_whatever_is_slow(tmp_path: Path) -> None:
         assert record["status"] == "budget spent"
 
 
-def test_too_much_memory_is_skipped_with_the_numbers(tmp_path: Path) -> None:
-    record = run(
-        plan(tmp_path, budget=Limits(memory_gb=0.5)), out=tmp_path / "r", tools=world().tools()
-    )
-    lora = by_rung(record)["lora"]
-    assert lora["status"] == "skipped" and lora["predicted_peak_bytes"] == 1_000_000_000
-    assert "1.00 GB of memory, the limit is 0.5 GB" in lora["reason"]
-
-
 @pytest.mark.parametrize("error", [MemoryLimitError("too big"), GuardError("loss is not finite")])
 def test_a_tuning_that_fails_its_guard_stops_that_candidate_alone(
     tmp_path: Path, error: Exception
@@ -283,3 +274,19 @@ def test_test_rows_are_only_asked_of_the_front_and_the_baseline(tmp_path: Path) 
     for one in record["candidates"]:
         on_front = one["name"] in record["detail"]["front"] or one["rung"] == "zero-shot"
         assert (one["test"] is not None) == on_front
+
+
+def test_making_and_measuring_are_told_apart(tmp_path: Path) -> None:
+    """A row takes 0.1 s, 20 development and 20 test rows; a tuning takes 6 steps of 1 s."""
+    made = world()
+    record = run(plan(tmp_path), out=tmp_path / "r", tools=made.tools())
+    found = by_rung(record)
+    assert found["zero-shot"]["seconds"] == 0 and found["few-shot"]["seconds"] == 0
+    assert found["zero-shot"]["measuring_seconds"] == pytest.approx(0.1 * (20 + 20))
+    tried = record["detail"]["candidates"][found["few-shot"]["name"]]["tried"]
+    asked = 20 * sum(each["value"] is not None for each in tried)
+    asked += 20 * (found["few-shot"]["test"] is not None)
+    assert found["few-shot"]["measuring_seconds"] == pytest.approx(0.1 * asked)
+    assert found["lora"]["seconds"] == pytest.approx(6.0)
+    assert found["lora+few-shot"]["seconds"] == pytest.approx(6.0)
+    assert record["seconds"] > found["lora"]["seconds"]

@@ -370,3 +370,14 @@ def test_what_a_run_leaves_can_be_shown(tmp_path: Path, monkeypatch: pytest.Monk
     for each in result["candidates"]:
         assert each["name"] in text
     assert result["reason"] in " ".join(text.split())
+
+
+def test_what_took_too_much_memory_is_said_to_have(small: dict[str, Any]) -> None:
+    assert "GB allowed</small>" not in table_of(render(checked(small)))
+    small["candidates"][2]["over_budget"] = True
+    assert "over the 6 GB allowed</small>" in table_of(render(checked(small)))
+
+
+def table_of(page: str) -> str:
+    """The section that lists the candidates."""
+    return page.partition('<section id="candidates">')[2].partition("</section>")[0]

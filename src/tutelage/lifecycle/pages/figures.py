@@ -35,11 +35,12 @@ class Point(NamedTuple):
     cost: float
     quality: Measured
     beaten: bool
-    """Not on the front: another is at least as good at no more cost of either kind."""
+    """Not on the front: another is at least as good at no more cost of either kind, or it took more
+    memory than it may."""
 
 
 def front_of_making(record: Record) -> dict[str, Any]:
-    """Quality on development rows against the seconds it took to make each candidate."""
+    """Quality on development rows against the seconds that tuning took; 0 for a prompt."""
     figure = _quality_against_cost(record, lambda each: each.seconds)
     figure.update_xaxes(title_text="time to make it")
     return _plain(figure)

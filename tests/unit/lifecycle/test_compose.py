@@ -1,0 +1,65 @@
+"""The real tools of a run, on a tiny model with random weights."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from tests.unit.lifecycle.fakes import write_rows
+from tutelage.lifecycle.compose import real_tools
+from tutelage.lifecycle.project import Limits, Models, Project, Rows, Search, Task
+from tutelage.lifecycle.record import Record
+from tutelage.lifecycle.run import run
+from tutelage.machine import memory
+from tutelage.plan.answering import Asked
+
+TINY = "preset:llama-tiny"
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Project:
+    rows = [(f"say {n}", f"number {n}") for n in range(40)]
+    return Project(
+        name="tiny",
+        task=Task(
+            data=write_rows(tmp_path / "rows.jsonl", rows),
+            metric="exact_match",
+            rows=Rows(train=20, development=4, test=4),
+        ),
+        models=Models(candidates=[TINY]),
+        search=Search(rungs=["zero-shot"]),
+    )
+
+
+def test_what_decides_results_is_part_of_the_environment(plan: Project) -> None:
+    found = real_tools(plan, dtype="fp32", threads=1).environment
+    for name in ("torch", "tokenizers", "jinja2", "gguf", "sacrebleu", "rouge-score"):
+        assert found[name] == version(name)
+
+
+def test_answering_is_predicted_in_the_number_format_of_the_run(plan: Project) -> None:
+    asked = Asked(rows=4, tokens=64)
+    wide, narrow = (
+        real_tools(plan, dtype=dtype, threads=1).predict_answering(TINY, asked)
+        for dtype in ("fp32", "bf16")
+    )
+    assert wide["weights"] == 2 * narrow["weights"] > 0
+    assert wide["kv_cache"] == 2 * narrow["kv_cache"] == 4 * 2 * 2 * 32 * 4 * 64
+
+
+def test_what_is_resident_is_measured(plan: Project) -> None:
+    assert real_tools(plan, threads=1).resident() >= memory.resident()
+
+
+def test_a_run_holds_its_memory_to_the_limit(plan: Project, tmp_path: Path) -> None:
+    tools = real_tools(plan, dtype="fp32", threads=1)
+    free = run(plan, out=tmp_path / "free", tools=tools)
+    Record.model_validate(free)
+    (one,) = free["candidates"]
+    assert one["status"] == "done" and not one["over_budget"]
+    assert 0.3 < one["predicted_peak_bytes"] / one["peak_bytes"] < 3
+    narrow = plan.model_copy(update={"budget": Limits(memory_gb=0.1)})
+    (one,) = run(narrow, out=tmp_path / "narrow", tools=tools)["candidates"]
+    assert one["status"] == "skipped" and "the limit is 0.1 GB" in one["reason"]
