@@ -42,6 +42,7 @@ def _options() -> argparse.Namespace:
     made.add_argument(
         "--longest", type=int, default=3000, help="characters of a row, else left out"
     )
+    made.add_argument("--batch-tokens", type=int, help="of an update; default: tune's")
     made.add_argument("--seed", type=int, default=0)
     return made.parse_args()
 
@@ -79,14 +80,18 @@ def held_out_loss(data: str, method: str, rate: float | None, options: argparse.
     random.Random(options.seed).shuffle(rows)
     apart, learned = rows[: options.held_out], rows[options.held_out :][: options.rows]
     with tempfile.TemporaryDirectory(prefix="rates-") as scratch:
-        source = options.model
+        tuned = Path(scratch) / "tuned"
         if rate is not None:
-            source = str(Path(scratch) / "tuned")
+            asked = {"batch_tokens": options.batch_tokens} if options.batch_tokens else {}
             config = TuneConfig(
-                method=method, learning_rate=rate, save_seconds=86_400, seed=options.seed
+                method=method, learning_rate=rate, save_seconds=86_400, seed=options.seed, **asked
             )
-            tune(options.model, learned, config, Path(source))
-        scores = LocalLM.open(source).score([(r.messages, r.completion or "") for r in apart])
+            tune(options.model, learned, config, tuned)
+        if (tuned / "adapter_config.json").exists():
+            lm = LocalLM.open(options.model, adapter=tuned)
+        else:
+            lm = LocalLM.open(str(tuned) if tuned.exists() else options.model)
+        scores = lm.score([(r.messages, r.completion or "") for r in apart])
     return -sum(s.log_probability for s in scores) / sum(s.tokens for s in scores)
 
 

@@ -1,5 +1,54 @@
-"""Tiny models are fastest on one thread."""
+"""Tiny models are fastest on one thread; runs that are killed are forked from a warm process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 from tests.parity.conftest import one_thread
 
 __all__ = ["one_thread"]
+
+KILLED = -signal.SIGKILL
+
+
+class Zygote:
+    """Runs forked from one process that has imported everything (`zygote.py`)."""
+
+    def __init__(self, root: Path, errors: Path) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self.errors = errors
+        with errors.open("w") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.zygote"],
+                cwd=root,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
+
+    def run(self, out: Path, work: str, kill_at: int = 0, kill_after: float = 0.0) -> int:
+        """The exit code of one run, KILLED if it was."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        print(out, work, kill_at, kill_after, file=self.process.stdin, flush=True)
+        code = int(self.process.stdout.readline())
+        assert code in (0, KILLED), self.errors.read_text()
+        return code
+
+
+@pytest.fixture(scope="module")
+def zygote(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    made = Zygote(root, tmp_path_factory.mktemp("zygote") / "stderr")
+    yield made
+    assert made.process.stdin is not None and made.process.stdout is not None
+    made.process.stdin.close()
+    made.process.wait(timeout=60)
+    made.process.stdout.close()

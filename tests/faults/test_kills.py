@@ -8,58 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.faults.conftest import KILLED, Zygote
 from tests.unit.train.rows import rows_of
 from tutelage import store
 
 METHODS = ("lora", "full")
-KILLED = -signal.SIGKILL
-
-
-class Zygote:
-    """Runs forked from one process that has imported everything (`zygote.py`)."""
-
-    def __init__(self, root: Path, errors: Path) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        self.errors = errors
-        with errors.open("w") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.zygote"],
-                cwd=root,
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-            )
-
-    def run(self, out: Path, method: str, kill_at: int = 0, kill_after: float = 0.0) -> int:
-        """The exit code of one run, KILLED if it was."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        print(out, method, kill_at, kill_after, file=self.process.stdin, flush=True)
-        code = int(self.process.stdout.readline())
-        assert code in (0, KILLED), self.errors.read_text()
-        return code
-
-
-@pytest.fixture(scope="module")
-def zygote(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    made = Zygote(root, tmp_path_factory.mktemp("zygote") / "stderr")
-    yield made
-    assert made.process.stdin is not None and made.process.stdout is not None
-    made.process.stdin.close()
-    made.process.wait(timeout=60)
-    made.process.stdout.close()
 
 
 class Undisturbed:

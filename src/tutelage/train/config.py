@@ -19,7 +19,7 @@ class TuneConfig(Frozen):
     epochs: float = Field(1.0, gt=0)
     steps: int | None = Field(None, ge=1)
     """Instead of epochs."""
-    batch_tokens: int = Field(2048, ge=16)
+    batch_tokens: int = Field(1024, ge=16)
     """Tokens of one update, a prefix that all rows share counted once."""
     micro_batches: int = Field(1, ge=1)
     """Cut each update into this many packs: less memory, the same mathematics."""

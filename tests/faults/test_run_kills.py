@@ -1,0 +1,120 @@
+"""SIGKILL at any moment of `tutelage run`, with real tuning: the same call ends the same.
+
+A ladder of three rungs on a tiny model that saves after every step of tuning; kills fall into
+stages, checkpoints, weights, the manifest, the record, the report and the card.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.conftest import KILLED, Zygote
+from tests.unit.lifecycle.test_run import timeless
+from tests.unit.train.rows import SOURCE, rows_of
+from tutelage import store
+
+PROJECT = f"""
+name = "backwards"
+[task]
+data = "rows.jsonl"
+prompt = "{{prompt}}"
+completion = "{{completion}}"
+metric = "exact_match"
+rows = {{ train = 24, development = 6, test = 6 }}
+[models]
+candidates = ["{SOURCE}"]
+[search]
+rungs = ["zero-shot", "lora", "full"]
+"""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What a run that came to its end has made, without what clocks and memory say."""
+
+    record: Any
+    weights: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    rows = [
+        {"prompt": f"{r.messages[0].content} {i}", "completion": r.completion}
+        for i, r in enumerate(rows_of(48))
+    ]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "project.toml").write_text(PROJECT)
+    return folder / "project.toml"
+
+
+@pytest.fixture(scope="module")
+def calm(
+    zygote: Zygote, project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Ending, float]:
+    """An undisturbed run, and how long it takes."""
+    out = tmp_path_factory.mktemp("calm") / "run"
+    begun = time.monotonic()
+    assert zygote.run(out, str(project)) == 0
+    return ending(out), time.monotonic() - begun
+
+
+def ending(out: Path) -> Ending:
+    record = (out / "record.json").read_text().replace(str(out), "RUN")
+    weights = {
+        str(file.relative_to(out)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(out.rglob("*.safetensors"))
+    }
+    assert weights and (out / "report.html").is_file() and (out / "CARD.md").is_file()
+    assert not list(out.rglob(".tmp-*")), "nothing is left behind"
+    for manifest in out.rglob(store.MANIFEST):
+        store.verify(manifest.parent)
+    return Ending(timeless(json.loads(record)), weights)
+
+
+def finished(out: Path) -> dict[str, int]:
+    """Finished stages and when each was made."""
+    manifests = (out / "stages").glob("[!.]*/" + store.MANIFEST)
+    return {file.parent.name: file.stat().st_mtime_ns for file in manifests}
+
+
+def kill_at_random_moments(
+    zygote: Zygote, project: Path, calm: tuple[Ending, float], folder: Path, count: int, seed: int
+) -> None:
+    """Up to three kills a run, then the same call to the end."""
+    expected, seconds = calm
+    drawn = random.Random(seed)
+    killed = number = 0
+    while killed < count:
+        out = folder / str(number) / "run"
+        for _ in range(drawn.randrange(1, 4)):
+            moment = drawn.uniform(0.001, seconds)
+            killed += zygote.run(out, str(project), kill_after=moment) == KILLED
+        before = finished(out)
+        assert zygote.run(out, str(project)) == 0
+        after = finished(out)
+        assert {name: after[name] for name in before} == before, "a finished stage is not redone"
+        assert ending(out) == expected
+        number += 1
+
+
+def test_a_run_killed_at_random_moments(
+    zygote: Zygote, project: Path, calm: tuple[Ending, float], tmp_path: Path
+) -> None:
+    kill_at_random_moments(zygote, project, calm, tmp_path, count=4, seed=1)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_a_run_killed_at_many_random_moments(
+    zygote: Zygote, project: Path, calm: tuple[Ending, float], tmp_path: Path
+) -> None:
+    kill_at_random_moments(zygote, project, calm, tmp_path, count=50, seed=2)
