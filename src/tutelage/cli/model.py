@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from tutelage.checkpoints.checkpoint import Checkpoint
     from tutelage.models.spec import Weight
 
-PRESET_BYTES = 4
-"""Random weights of a preset are float32."""
-
 
 @dataclass(frozen=True)
 class Described:
@@ -82,21 +79,10 @@ def pull(source: str, *, out: Path, shared: Shared | None = None) -> dict[str, A
 
 def describe(source: str) -> Described:
     """Configuration, weight list and size of a model source. Raises SourceError."""
-    from tutelage.checkpoints.source import parse
-    from tutelage.models.spec import find_preset, layout, spec_for
-
-    parsed = parse(source)
-    if parsed.kind == "preset":
-        # Presets of published shapes have no tokenizer, and some would fill this machine's memory.
-        config = find_preset(parsed.preset or "")
-        weights = layout(config)
-        size = PRESET_BYTES * sum(weight.count for weight in weights)
-        return Described(
-            source, config, weights, spec_for(config).family, "float32", size, licence=None
-        )
     from tutelage.checkpoints.open import open_checkpoint
+    from tutelage.models.spec import layout, spec_for
 
-    checkpoint = open_checkpoint(parsed)
+    checkpoint = open_checkpoint(source)
     return Described(
         source=checkpoint.source,
         config=checkpoint.config,

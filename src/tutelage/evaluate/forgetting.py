@@ -72,8 +72,8 @@ def rise(before: np.ndarray, after: np.ndarray, seed: int = 0) -> tuple[Measured
     """How much more each token surprises after than before, from two `text_scores` [n, 2].
 
     Returns the measured rise in nats per token and the statistics [n, 2] it comes from: the rise
-    summed over each text's tokens, and their number. Texts without tokens count nothing. Raises
-    RequestError if the two were not scored on the same tokens.
+    summed over each text's tokens, and their number. 0 is nothing forgotten, more is worse. Texts
+    without tokens count nothing. Raises RequestError if the two were not scored on the same tokens.
     """
     if before.shape != after.shape or (before[:, 1] != after[:, 1]).any():
         raise RequestError(
@@ -88,18 +88,14 @@ def rise(before: np.ndarray, after: np.ndarray, seed: int = 0) -> tuple[Measured
     return measured(statistics, mean, seed, limits=None), statistics
 
 
-def rise_of_loss(
-    before: LM, after: LM, texts: Sequence[str], seed: int = 0
-) -> tuple[Measured, np.ndarray]:
-    """Rise of loss on texts away from the task: 0 is nothing forgotten, more is worse."""
-    pairs = pairs_of(texts)
-    return rise(text_scores(before, pairs), text_scores(after, pairs), seed)
-
-
 def draw_samples(
     lm: LM, prompts: Sequence[Prompt], max_new_tokens: int = 64, seed: int = 0
 ) -> list[Pair]:
-    """What the model itself says to the prompts at temperature 1; blank answers are left out."""
+    """What the model itself says to the prompts at temperature 1; blank answers are left out.
+
+    On these the rise estimates the divergence from this model, without bias for the sum over
+    tokens; end tokens are no part of it. Single texts may be negative, the divergence is not.
+    """
     requests = [
         Request(prompt, max_new_tokens, Sampling(temperature=1.0, seed=seed + place))
         for place, prompt in enumerate(prompts)
@@ -107,15 +103,3 @@ def draw_samples(
     completions = complete(lm, requests)
     answers = zip(prompts, (completion.text for completion in completions), strict=True)
     return [(prompt, text) for prompt, text in answers if text.strip()]
-
-
-def divergence(
-    base: LM, after: LM, samples: Sequence[Pair], seed: int = 0
-) -> tuple[Measured, np.ndarray]:
-    """Kullback-Leibler divergence of `after` from `base`, nats per token.
-
-    An estimate without bias of the sum over tokens if `samples` were drawn from the base at
-    temperature 1 (`draw_samples`); the end tokens are not part of it. Single samples may be
-    negative, the divergence itself is not.
-    """
-    return rise(text_scores(base, samples), text_scores(after, samples), seed)

@@ -24,10 +24,6 @@ class Placement:
     device: str
     dtype: str
 
-    @property
-    def torch_dtype(self) -> torch.dtype:
-        return DTYPES[self.dtype]
-
 
 def resolve(device: str = "auto", dtype: str = "auto", exact: bool = False) -> Placement:
     """Settle `auto`: cuda, then mps, then cpu; bf16 where it has units, else fp32.

@@ -9,16 +9,21 @@ import scipy.stats
 from tests.unit.evaluate.fakes import WordLM
 from tutelage.errors import RequestError, WorkError
 from tutelage.evaluate.forgetting import (
-    divergence,
+    Pair,
     draw_samples,
+    pairs_of,
     rise,
-    rise_of_loss,
     split_text,
     text_scores,
 )
+from tutelage.evaluate.statistics import Measured
 from tutelage.lm import Sampling
 
 START = " ".join(f"c{index}" for index in range(20))
+
+
+def risen(before: WordLM, after: WordLM, pairs: list[Pair]) -> tuple[Measured, np.ndarray]:
+    return rise(text_scores(before, pairs), text_scores(after, pairs))
 
 
 def test_a_text_is_split_after_twenty_words_and_nothing_is_lost() -> None:
@@ -32,7 +37,8 @@ def test_a_text_is_split_after_twenty_words_and_nothing_is_lost() -> None:
 def test_rise_is_the_ratio_of_sums_not_the_mean_of_ratios() -> None:
     before = WordLM(probabilities={"a": 0.5, "b": 0.5})
     after = WordLM(probabilities={"a": 0.25, "b": 0.5})
-    found, statistics = rise_of_loss(before, after, [f"{START} a", f"{START} b b b", "too short"])
+    texts = [f"{START} a", f"{START} b b b", "too short"]
+    found, statistics = risen(before, after, pairs_of(texts))
     assert found["value"] == pytest.approx(math.log(2) / 4)
     assert statistics == pytest.approx(np.array([[math.log(2), 1], [0, 3]]))
     assert found["n"] == 2
@@ -40,7 +46,8 @@ def test_rise_is_the_ratio_of_sums_not_the_mean_of_ratios() -> None:
 
 def test_nothing_changed_is_nothing_forgotten() -> None:
     lm = WordLM()
-    found, _ = rise_of_loss(lm, lm, [f"{START} some words {'more ' * k}" for k in range(12)])
+    texts = [f"{START} some words {'more ' * k}" for k in range(12)]
+    found, _ = risen(lm, lm, pairs_of(texts))
     assert found["value"] == 0 == found["low"] == found["high"]
 
 
@@ -50,7 +57,7 @@ def test_stored_scores_serve_as_well_as_the_model() -> None:
     scores = text_scores(before, pairs)
     assert scores[:, 1].tolist() == [1 + k for k in range(15)]
     again = np.array(scores.tolist())
-    direct = rise_of_loss(before, after, [context + rest for context, rest in pairs])
+    direct = risen(before, after, pairs_of([f"{context}{rest}" for context, rest in pairs]))
     stored = rise(again, text_scores(after, pairs))
     assert stored[0] == direct[0] and np.array_equal(stored[1], direct[1])
     assert stored[0]["low"] < stored[0]["value"] < stored[0]["high"]
@@ -60,7 +67,7 @@ def test_other_tokens_cannot_be_compared() -> None:
     with pytest.raises(RequestError, match="same tokens"):
         rise(np.array([[-1.0, 3.0]]), np.array([[-1.0, 4.0]]))
     with pytest.raises(RequestError, match="long enough"):
-        rise_of_loss(WordLM(), WordLM(), ["short", ""])
+        pairs_of(["short", ""])
 
 
 def test_an_impossible_text_is_named() -> None:
@@ -84,10 +91,10 @@ def test_divergence_estimates_kullback_leibler() -> None:
     p, q = {"a": 0.7, "b": 0.2, "c": 0.1}, {"a": 0.4, "b": 0.4, "c": 0.2}
     expected = scipy.stats.entropy(list(p.values()), list(q.values()))
     generator = np.random.default_rng(0)
-    samples = [
+    samples: list[Pair] = [
         ("go", " " + " ".join(generator.choice(list(p), size, p=list(p.values()))))
         for size in generator.integers(5, 30, 300)
     ]
-    found, _ = divergence(WordLM(probabilities=p), WordLM(probabilities=q), samples)
+    found, _ = risen(WordLM(probabilities=p), WordLM(probabilities=q), samples)
     assert found["low"] < expected < found["high"]
     assert found["value"] == pytest.approx(expected, abs=0.02)
