@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from tutelage.cli.generate import open_model
 from tutelage.cli.shared import Shared, progress
 from tutelage.errors import ConfigError, DataError
+from tutelage.score import STANDARD
 
 if TYPE_CHECKING:
     from tutelage.data.rows import Row
     from tutelage.lm import LM
     from tutelage.prompts.few_shot import Example
 
-METRICS = ("rougeL", "rouge1", "rouge2", "bleu", "chrf", "exact_match")
 FEWEST_ROWS = 2
 
 
@@ -24,7 +25,7 @@ def eval(
     model: str,
     *,
     data: str,
-    metric: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = METRICS,
+    metric: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = STANDARD,
     shots: int = 0,
     examples: str | None = None,
     limit: int | None = None,
@@ -61,7 +62,6 @@ def eval(
         The key of an http:// source, in a file.
     """
     shared = shared or Shared()
-    from tutelage.backends.open import open_lm
     from tutelage.evaluate.file import as_file
     from tutelage.evaluate.run import evaluate
     from tutelage.evaluate.tasks import items_of, stop_texts
@@ -69,16 +69,7 @@ def eval(
 
     names = _check(metric, shots, limit, max_new_tokens)
     rows, pool, aside, notes = _load(data, examples)
-    lm = open_lm(
-        model,
-        adapter=adapter,
-        device=shared.device,
-        dtype=shared.dtype,
-        exact=shared.exact,
-        threads=shared.threads,
-        api_key_file=api_key_file,
-        seed=shared.seed or 0,
-    )
+    lm = open_model(model, adapter, api_key_file, shared)
     chosen = _examples(lm, pool, shots, shared.seed or 0, max_new_tokens)
     shown = {example.id for example in chosen} if examples is None else set()
     asked = [row for row in rows if row.id not in shown][:limit]
@@ -134,7 +125,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 def _check(metrics: Sequence[str], shots: int, limit: int | None, length: int) -> list[str]:
-    from tutelage.score import METRICS as REGISTRY
+    from tutelage.score import METRICS
 
     for flag, value, least in (
         ("--shots", shots, 0),
@@ -147,7 +138,7 @@ def _check(metrics: Sequence[str], shots: int, limit: int | None, length: int) -
             )
     names = list(dict.fromkeys(metrics))
     for name in names:
-        REGISTRY.get(name, field="--metric")
+        METRICS.get(name, field="--metric")
     return names
 
 

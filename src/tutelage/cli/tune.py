@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tutelage.data.rows import Loaded
     from tutelage.train.config import TuneConfig
 
-FORGETTING_TEXTS = 48
 SHOWN = 20
 """Rows set aside that are named on stderr; the answer holds them all."""
 Json = dict[str, Any]
@@ -186,7 +185,7 @@ def _plan(
     from tutelage.train.tune import predict, prepare
 
     run = prepare(model, loaded.rows, config, strict=strict, **_where(shared))
-    found = predict(model, loaded.rows, config, **_where(shared))
+    found = predict(run)
     return {
         "out": None if out is None else str(out),
         "method": run.method.name,
@@ -236,7 +235,7 @@ def _forgetting(model: str, out: Path, method: str, shared: Shared) -> Json | No
 
     where = {**_where(shared), "seed": shared.seed or 0}
     try:
-        pairs = pairs_of(retention(None, FORGETTING_TEXTS, 0).texts)
+        pairs = pairs_of(retention().texts)
     except DataError:
         return None
     before = text_scores(open_lm(model, **where), pairs)

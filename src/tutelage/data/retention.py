@@ -19,6 +19,7 @@ from tutelage.data.near_duplicates import first_likes, row_text
 from tutelage.errors import DataError
 
 DEFAULT = "builtin:stdlib-docs"
+TEXTS = 48
 FEWEST_WORDS, MOST_WORDS = 60, 120
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 _MARK_UP = re.compile(r"[*`_]{1,2}(?=\w)|(?<=\w)[*`_]{1,2}")
@@ -34,7 +35,7 @@ class Retention:
     texts: tuple[str, ...]
 
 
-def retention(source: str | None, n: int, seed: int) -> Retention:
+def retention(source: str | None = None, n: int = TEXTS, seed: int = 0) -> Retention:
     """`n` texts of 60 to 120 words from `source`, the same for the same seed.
 
     Sentences of one document are put together in their order; paragraphs that look like code or

@@ -21,10 +21,9 @@ from tutelage.machine.memory import Peak
 from tutelage.plan.answering import Asked
 from tutelage.progress import Progress
 from tutelage.prompts.few_shot import Example
+from tutelage.score import STANDARD
 
 Part = Literal["development", "test"]
-STANDARD = ("rouge1", "rouge2", "rougeL", "bleu", "chrf", "exact_match")
-"""Metrics every candidate is measured by, besides the project's own."""
 CODE = (__name__, "tutelage.backends.open")
 """What a count of tokens, and an answer, follow from: this file, and the model it is handed."""
 
@@ -48,6 +47,7 @@ class Answered:
 
 
 def metrics(bench: Bench) -> list[str]:
+    """The project's own first."""
     return list(dict.fromkeys([bench.metric, *STANDARD]))
 
 

@@ -18,7 +18,7 @@ from tutelage.backends.open import open_lm, refuse_placement
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.source import parse
 from tutelage.data.load import load
-from tutelage.data.retention import Retention, retention
+from tutelage.data.retention import retention
 from tutelage.data.rows import Loaded, Row
 from tutelage.lifecycle.project import Project
 from tutelage.lifecycle.tools import Facts, Tools
@@ -31,7 +31,6 @@ from tutelage.progress import Progress, silent
 if TYPE_CHECKING:
     from tutelage.train.config import TuneConfig
 
-RETENTION_TEXTS = 48
 LIBRARIES = 110_000_000
 """Bytes that stay once a model has answered and its answers were scored: the libraries' code and
 their buffers. Measured with preset:llama-tiny, torch 2.13 on Linux."""
@@ -94,7 +93,7 @@ def real_tools(
         now=time.monotonic,
         date=lambda: datetime.now(UTC).isoformat(timespec="seconds"),
         environment={**placed, "processor": describe.processor(), **_versions()},
-        retention=lambda: _retention(seed),
+        retention=lambda: retention(seed=seed),
         progress=progress,
         note=note,
     )
@@ -132,7 +131,7 @@ def _predict(
     from tutelage.train.tune import predict, prepare
 
     run = prepare(source, rows, config, **where)
-    found = predict(source, rows, config, **where)
+    found = predict(run)
     return {
         "predicted_seconds": found.seconds,
         "predicted_memory": found.memory,
@@ -162,10 +161,6 @@ def _write_pages(record: dict[str, Any], folder: Path) -> list[Path]:
     from tutelage.lifecycle.report import write_report
 
     return [write_report(record, folder), write_card(record, folder)]
-
-
-def _retention(seed: int) -> Retention:
-    return retention(None, RETENTION_TEXTS, seed)
 
 
 def _versions() -> dict[str, str | None]:

@@ -5,3 +5,5 @@ from __future__ import annotations
 from tutelage.registry import Registry
 
 METRICS = Registry("tutelage.score", "metric", "METRIC", hyphens=False)
+STANDARD = ("rougeL", "rouge1", "rouge2", "bleu", "chrf", "exact_match")
+"""What answers are measured by where nothing else is asked for."""

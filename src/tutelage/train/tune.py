@@ -132,9 +132,12 @@ def prepare(
     )  # fmt: skip
 
 
-def predict(source: str, rows: Sequence[Row], config: TuneConfig, **where: Any) -> Prediction:
-    """What a run would take, before anything is built."""
-    return _predict(prepare(source, rows, config, **where))
+def predict(run: Run) -> Prediction:
+    """What the run will take, before anything is built."""
+    return predict_run(
+        run.weights, run.method.name, run.settings, run.config, run.steps, run.placement,
+        run.checkpoint.config, run.threads,
+    )  # fmt: skip
 
 
 def tune(
@@ -176,7 +179,7 @@ def _made(
 ) -> dict[str, Any]:  # fmt: skip
     """Train, and write the result beside the checkpoints, where a killed writer's leftovers are
     swept, before it appears at `out`."""
-    prediction = _predict(run)
+    prediction = predict(run)
     room = fit.room(run.placement.device)
     keep_freed()
     with Peak() as peak:
@@ -284,17 +287,10 @@ def _finished(run: Run, out: Path) -> dict[str, Any] | None:
     )
 
 
-def _predict(run: Run) -> Prediction:
-    return predict_run(
-        run.weights, run.method.name, run.settings, run.config, run.steps, run.placement,
-        run.checkpoint.config, run.threads,
-    )  # fmt: skip
-
-
 def _needed(run: Run, config: TuneConfig) -> int:
     """Bytes the run would add with other settings, to what the process holds already."""
     changed = replace(run, config=config, steps=schedule(run.examples, config))
-    return sum(size for name, size in _predict(changed).memory.items() if name != "runtime")
+    return sum(size for name, size in predict(changed).memory.items() if name != "runtime")
 
 
 def _none_usable(count: int, set_aside: Sequence[dict[str, str]]) -> DataError:

@@ -103,3 +103,20 @@ def test_half_precision_without_loss_scaling_is_refused(
     )
     assert code == 2 and found["error"]["field"] == "--dtype"
     assert found["error"]["expected"] == "bf16 or fp32"
+
+
+def test_a_plan_reads_the_rows_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tutelage.train import tune as module
+
+    read: list[int] = []
+    examples_of = module.examples_of
+
+    def counted(given: Any, *more: Any, **named: Any) -> Any:
+        read.append(len(given))
+        return examples_of(given, *more, **named)
+
+    monkeypatch.setattr(module, "examples_of", counted)
+    assert called(capsys, "--data", rows(tmp_path, *GOOD), "--dry-run")[0] == 0
+    assert read == [len(GOOD)]

@@ -307,7 +307,7 @@ def test_memory_that_runs_out_names_a_setting_that_is_predicted_to_fit(
         raise error
 
     def needed(**changes: Any) -> int:
-        found = predict(SOURCE, rows_of(), config(**changes), **where)
+        found = predict(prepare(SOURCE, rows_of(), config(**changes), **where))
         return found.peak_bytes - found.memory["runtime"]
 
     where = {"device": "cpu", "dtype": "fp32", "threads": 1}
@@ -358,7 +358,7 @@ def test_predicting_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(module, "build", refuse)
     where = {"device": "cpu", "dtype": "fp32", "threads": 1}
-    small = predict(SOURCE, rows_of(), config(method="lora"), **where)
-    large = predict(SOURCE, rows_of(), config(method="full"), **where)
+    small = predict(prepare(SOURCE, rows_of(), config(method="lora"), **where))
+    large = predict(prepare(SOURCE, rows_of(), config(method="full"), **where))
     assert 0 < small.seconds < large.seconds
     assert 0 < small.peak_bytes < large.peak_bytes
