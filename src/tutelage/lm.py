@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from tutelage.errors import ConfigError
+
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "cancelled"]
 
@@ -29,22 +31,44 @@ Prompt = str | tuple[Message, ...]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen. `temperature` 0 is greedy and ignores the rest."""
+    """How the next token is chosen. `temperature` 0 is greedy and ignores the rest.
+
+    Raises ConfigError naming a field that cannot be what it is.
+    """
 
     temperature: float = 0.0
     top_k: int | None = None
     top_p: float | None = None
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        _hold("temperature", self.temperature, 0 <= self.temperature <= 2, "0 to 2")
+        _hold("top_k", self.top_k, self.top_k is None or self.top_k >= 1, "1 or more")
+        _hold("top_p", self.top_p, self.top_p is None or 0 < self.top_p <= 1, "above 0, at most 1")
+        _hold("seed", self.seed, 0 <= self.seed < 2**63, "0 to 2^63 - 1")
+
 
 @dataclass(frozen=True)
 class Request:
-    """One prompt to be continued. The answer ends at the model's end token or a `stop` text."""
+    """One prompt to be continued. The answer ends at the model's end token or a `stop` text.
+
+    Raises ConfigError naming a field that cannot be what it is.
+    """
 
     prompt: Prompt
     max_new_tokens: int = 128
     sampling: Sampling = field(default_factory=Sampling)
     stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _hold("max_new_tokens", self.max_new_tokens, self.max_new_tokens >= 1, "1 or more")
+        # An empty one would end every answer before it begins.
+        _hold("stop", self.stop, "" not in self.stop, "texts of at least one character")
+
+
+def _hold(name: str, got: object, right: bool, expected: str) -> None:
+    if not right:
+        raise ConfigError(f"{name} must be {expected}", field=name, got=got, expected=expected)
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,16 @@ import contextlib
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tutelage.cli.generate import check_limits, check_sampling, open_model, say
+from tutelage.cli.generate import open_model, request_of, say
 from tutelage.cli.shared import Shared
 from tutelage.errors import TutelageError, WorkError
 
 if TYPE_CHECKING:
-    from tutelage.lm import LM, Completion, Message, Sampling
+    from tutelage.lm import LM, Completion, Message, Request
 
 COMMANDS = "/reset forgets the conversation, /quit or Ctrl-D ends, Ctrl-C stops an answer"
 
@@ -56,11 +57,10 @@ def chat(
         File with the key of the server, for an http(s):// model.
     """
     shared = shared or Shared()
-    sampling = check_sampling(temperature, top_k, top_p, shared.seed)
-    check_limits(max_new_tokens, ())
+    asked = request_of((), max_new_tokens, temperature, top_k, top_p, shared.seed)
     lm = open_model(model, adapter, api_key_file, shared)
     out = sys.stderr if shared.json else sys.stdout
-    talk = Conversation(lm, sampling, max_new_tokens, system)
+    talk = Conversation(lm, asked, system)
     if sys.stdin.isatty():
         print(COMMANDS, file=out)
     for turn in _turns(prompting=sys.stdin.isatty() and not shared.json):
@@ -83,12 +83,10 @@ def show(result: dict[str, Any]) -> None:
 class Conversation:
     """The turns so far, and the model that answers the next one."""
 
-    def __init__(
-        self, lm: LM, sampling: Sampling, max_new_tokens: int, system: str | None = None
-    ) -> None:
+    def __init__(self, lm: LM, asked: Request, system: str | None = None) -> None:
+        """`asked` with each turn's messages for its prompt is what the model is asked."""
         self._lm = lm
-        self._sampling = sampling
-        self._limit = max_new_tokens
+        self._asked = asked
         self._system = system
         self.answers = 0
         self.messages: list[Message] = []
@@ -103,10 +101,10 @@ class Conversation:
     def answer(self, turn: str, out: TextIO) -> Completion:
         """Write the answer to `turn` as it comes. A turn that fails is not remembered; an answer
         that was stopped is, as far as it came."""
-        from tutelage.lm import Completion, Message, Request
+        from tutelage.lm import Completion, Message
 
         turns = (*self.messages, Message("user", turn))
-        request = Request(turns, self._limit, self._sampling)
+        request = replace(self._asked, prompt=turns)
         with _stoppable() as stopped:
             for event in self._lm.generate([request], lambda _: stopped[0]):
                 if isinstance(event, Completion):

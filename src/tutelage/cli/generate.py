@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 import time
@@ -15,7 +14,7 @@ from tutelage.cli.shared import Shared
 from tutelage.errors import ConfigError, WorkError
 
 if TYPE_CHECKING:
-    from tutelage.lm import LM, Completion, Prompt, Request, Sampling
+    from tutelage.lm import LM, Completion, Prompt, Request
 
 
 def generate(
@@ -61,14 +60,11 @@ def generate(
     api_key_file
         File with the key of the server, for an http(s):// model.
     """
-    from tutelage.lm import Request
-
     shared = shared or Shared()
-    sampling = check_sampling(temperature, top_k, top_p, shared.seed)
-    check_limits(max_new_tokens, stop)
+    given = as_prompt(prompt, raw)
+    asked = request_of(given, max_new_tokens, temperature, top_k, top_p, shared.seed, tuple(stop))
     lm = open_model(model, adapter, api_key_file, shared)
     begun = time.perf_counter()
-    asked = Request(as_prompt(prompt, raw), max_new_tokens, sampling, tuple(stop))
     completion = stream(lm, asked, show_pieces=not shared.json)
     return {
         "text": completion.text,
@@ -133,18 +129,18 @@ def say(text: str, out: TextIO) -> None:
     out.flush()
 
 
-def check_sampling(
-    temperature: float | None, top_k: int | None, top_p: float | None, seed: int | None
-) -> Sampling:
-    """The flags as a Sampling. Raises ConfigError naming one that is wrong or without effect."""
-    from tutelage.lm import Sampling
+def request_of(
+    prompt: Prompt,
+    max_new_tokens: int,
+    temperature: float | None,
+    top_k: int | None,
+    top_p: float | None,
+    seed: int | None,
+    stop: tuple[str, ...] = (),
+) -> Request:
+    """The flags as a request. Raises ConfigError naming one that is wrong or without effect."""
+    from tutelage.lm import Request, Sampling
 
-    if temperature is not None and not 0 <= temperature <= 2:
-        raise _out_of_range("--temperature", temperature, "0 .. 2")
-    if top_k is not None and top_k < 1:
-        raise _out_of_range("--top-k", top_k, "1 or more")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise _out_of_range("--top-p", top_p, "above 0, at most 1")
     for flag, value in (("--top-k", top_k), ("--top-p", top_p)):
         if value is not None and not temperature:
             raise ConfigError(
@@ -154,20 +150,12 @@ def check_sampling(
                 expected="a --temperature above 0 beside it",
                 hint=f"add --temperature 1, or leave {flag} out",
             )
-    return Sampling(temperature or 0.0, top_k, top_p, seed or 0)
-
-
-def check_limits(max_new_tokens: int, stop: tuple[str, ...]) -> None:
-    """Raises ConfigError for a limit or stop text that can never be right."""
-    if max_new_tokens < 1:
-        raise _out_of_range("--max-new-tokens", max_new_tokens, "1 or more")
-    if "" in stop:
-        raise ConfigError(
-            "an empty --stop would end every answer before it begins",
-            field="--stop",
-            got="''",
-            expected="at least one character",
-        )
+    try:
+        sampling = Sampling(temperature or 0.0, top_k, top_p, seed or 0)
+        return Request(prompt, max_new_tokens, sampling, stop)
+    except ConfigError as error:
+        error.field = "--" + str(error.field).replace("_", "-")
+        raise
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -175,10 +163,3 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 def _visible(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode()
-
-
-def _out_of_range(flag: str, got: float, expected: str) -> ConfigError:
-    shown = "NaN" if math.isnan(got) else got
-    return ConfigError(
-        f"{flag} must be {expected}, not {shown}", field=flag, got=shown, expected=expected
-    )

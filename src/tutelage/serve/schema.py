@@ -1,4 +1,5 @@
-"""What a client may ask: OpenAI's chat and completion requests, every number bounded.
+"""What a client may ask: OpenAI's chat and completion requests, every number bounded, here or where
+it is used (`lm.Sampling`).
 
 A field that would change the answer and is not supported here is refused unless it holds the value
 that means "off"; fields that cannot change the answer (`user`, `metadata` ...) are accepted by
@@ -9,7 +10,7 @@ as everywhere in Tutelage, unless `top_p` or `top_k` is given: then it is 1.
 from __future__ import annotations
 
 import secrets
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
@@ -39,10 +40,10 @@ class Shared(Strict):
 
     model: Short
     max_tokens: Tokens | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    top_k: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -51,6 +52,11 @@ class Shared(Strict):
     presence_penalty: Zero | None = None
     frequency_penalty: Zero | None = None
     logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
+
+    @model_validator(mode="after")
+    def _can_be_sampled(self) -> Self:
+        self.sampling()
+        return self
 
     def sampling(self) -> Sampling:
         """How tokens are chosen; a seed is drawn where none is given."""

@@ -17,7 +17,7 @@ from tutelage.backends.scripted import ScriptedLM
 from tutelage.cli.chat import Conversation, chat
 from tutelage.cli.shared import Shared
 from tutelage.errors import WorkError
-from tutelage.lm import Capabilities, Event, Request, Sampling
+from tutelage.lm import Capabilities, Event, Request
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_turn_that_fails_is_told_and_forgotten(script: Path) -> None:
     done = talk(script, "a bear", "second")
     assert done.stdout == "two\n" and "no rule" in done.stderr and done.returncode == 0
     lm = ScriptedLM.open(script)
-    found = Conversation(lm, Sampling(), 10)
+    found = Conversation(lm, Request((), 10))
     with pytest.raises(WorkError):
         found.answer("a bear", io.StringIO())
     assert found.messages == []
@@ -90,7 +90,7 @@ class Interrupting(ScriptedLM):
 
 def test_ctrl_c_stops_the_answer_and_keeps_what_was_said(script: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
-    found = Conversation(Interrupting(ScriptedLM.open(script)._rules), Sampling(), 10)
+    found = Conversation(Interrupting(ScriptedLM.open(script)._rules), Request((), 10))
     out = io.StringIO()
     completion = found.answer("long", out)
     assert (completion.finish_reason, completion.text, out.getvalue()) == (
