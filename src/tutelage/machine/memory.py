@@ -18,6 +18,7 @@ import os
 import resource
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -81,14 +82,26 @@ def release() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def keep_freed() -> None:
-    """Let this process reuse freed memory, whatever its size, until `release`: by default the C
-    library gives arrays above 32 MB back at once, and the system fills each new one with zeros,
-    which takes a tenth of a step that trains all weights."""
+@contextlib.contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Inside, this process reuses freed memory of any size; at the end all of it is given back.
+
+    By default the C library returns arrays above 32 MB at once, and the system fills each new one
+    with zeros, which takes a tenth of a step that trains all weights.
+    """
+    _keep_up_to(2**30)
+    try:
+        yield
+    finally:
+        _keep_up_to(2**25)  # where its own adaptation ends
+        release()
+
+
+def _keep_up_to(size: int) -> None:
     with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
         mallopt = ctypes.CDLL(None).mallopt
         for parameter in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
-            mallopt(parameter, 2**30)
+            mallopt(parameter, size)
 
 
 def highest() -> int:

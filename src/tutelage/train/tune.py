@@ -28,7 +28,7 @@ from tutelage.data.pack import Example
 from tutelage.data.rows import Row
 from tutelage.errors import ConfigError, DataError, RequestError
 from tutelage.machine.device import Placement, resolve, use_threads
-from tutelage.machine.memory import Peak, keep_freed
+from tutelage.machine.memory import Peak, freed_memory_kept
 from tutelage.models.decoder import Decoder
 from tutelage.models.spec import Weight, layout
 from tutelage.objectives import clm
@@ -181,8 +181,7 @@ def _made(
     swept, before it appears at `out`."""
     prediction = predict(run)
     room = fit.room(run.placement.device)
-    keep_freed()
-    with Peak() as peak:
+    with Peak() as peak, freed_memory_kept():
         try:
             outcome = _train(run, folder, progress, note, deadline)
         except (MemoryError, RuntimeError) as error:

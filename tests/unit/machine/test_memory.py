@@ -91,12 +91,12 @@ def test_freed_arrays_are_used_again_until_released() -> None:
         "    numpy.ones(20_000_000)\n"
         "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
         "plain = [faults() for _ in range(3)][-1]\n"
-        "memory.keep_freed()\n"
-        "kept = [faults() for _ in range(3)][-1]\n"
-        "memory.release()\n"
-        "print(plain, kept, memory.resident())\n"
+        "with memory.freed_memory_kept():\n"
+        "    kept = [faults() for _ in range(3)][-1]\n"
+        "print(plain, kept, [faults() for _ in range(3)][-1], memory.resident())\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    plain, kept, resident = map(int, done.stdout.split())
+    plain, kept, after, resident = map(int, done.stdout.split())
     assert kept < plain / 10
-    assert resident < 160_000_000, "released at last"
+    assert after > plain / 2, "not beyond its end"
+    assert resident < 160_000_000, "given back"
