@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +31,7 @@ def eval(
     examples: str | None = None,
     limit: int | None = None,
     max_new_tokens: int = 128,
+    strict: bool = False,
     adapter: Path | None = None,
     out: Path | None = None,
     api_key_file: Path | None = None,
@@ -54,6 +56,8 @@ def eval(
         Measure the first rows only.
     max_new_tokens
         Longest answer, in tokens.
+    strict
+        Stop at the first row that cannot be used instead of setting it aside.
     adapter
         An adapter folder put on the model.
     out
@@ -63,31 +67,19 @@ def eval(
     """
     shared = shared or Shared()
     from tutelage.evaluate.file import as_file
-    from tutelage.evaluate.run import evaluate
-    from tutelage.evaluate.tasks import items_of, stop_texts
+    from tutelage.evaluate.tasks import evaluate_rows
     from tutelage.store import write_json
 
-    names = _check(metric, shots, limit, max_new_tokens)
-    rows, pool, aside, notes = _load(data, examples)
+    names, seed = _check(metric, shots, limit, max_new_tokens), shared.seed or 0
+    material = _load(data, examples, strict)
     lm = open_model(model, adapter, api_key_file, shared)
-    chosen = _examples(lm, pool, shots, shared.seed or 0, max_new_tokens)
-    shown = {example.id for example in chosen} if examples is None else set()
-    asked = [row for row in rows if row.id not in shown][:limit]
-    _enough(asked, data, len(shown))
-    evaluation = evaluate(
-        lm,
-        items_of(asked, chosen),
-        names,
-        max_new_tokens=max_new_tokens,
-        stop=stop_texts(chat=lm.capabilities().chat),
-        progress=progress(shared),
-        seed=shared.seed or 0,
+    chosen = _examples(lm, material.pool, shots, seed, max_new_tokens)
+    rows = _asked(material, chosen, limit, data)
+    evaluation = evaluate_rows(
+        lm, rows, chosen, names, max_new_tokens=max_new_tokens, progress=progress(shared), seed=seed
     )
-    task = data if ":" in data else Path(data).name
-    result = as_file(evaluation, model, task, shots) | {
-        "set_aside": aside,
-        "notes": notes,
-    }
+    result = as_file(evaluation, model, data if ":" in data else Path(data).name, shots)
+    result |= {"set_aside": material.set_aside, "notes": material.notes}
     if out is not None:
         write_json(out, result)
         result["items"] = str(out)
@@ -142,20 +134,29 @@ def _check(metrics: Sequence[str], shots: int, limit: int | None, length: int) -
     return names
 
 
-def _load(
-    data: str, examples: str | None
-) -> tuple[list[Row], list[Row], dict[str, int], list[str]]:
-    """Rows to measure, rows to take examples from, what was set aside, what must be said."""
+@dataclass(frozen=True)
+class _Material:
+    """Rows to measure, rows to take examples from, which are the same where `own`."""
+
+    rows: list[Row]
+    pool: list[Row]
+    own: bool
+    set_aside: dict[str, int]
+    notes: list[str]
+
+
+def _load(data: str, examples: str | None, strict: bool) -> _Material:
     from tutelage.data.load import load
     from tutelage.evaluate.tasks import answerable
 
-    loaded = load(data)
-    rows = answerable(loaded.rows, data)
-    pool = rows if examples is None else answerable(load(examples).rows, examples)
+    loaded = load(data, strict=strict)
+    rows = pool = answerable(loaded.rows, data, strict=strict)
+    if examples is not None:
+        pool = answerable(load(examples, strict=strict).rows, examples, strict=strict)
     aside = loaded.reasons()
     if unanswerable := len(loaded.rows) - len(rows):
         aside["no-answer"] = unanswerable
-    return rows, pool, aside, list(loaded.notes)
+    return _Material(rows, pool, examples is None, aside, list(loaded.notes))
 
 
 def _examples(
@@ -172,12 +173,18 @@ def _examples(
     return choose_examples(candidates, shots, seed, each, lm.count_tokens)
 
 
-def _enough(rows: Sequence[Row], data: str, shown: int) -> None:
+def _asked(
+    material: _Material, chosen: Sequence[Example], limit: int | None, data: str
+) -> list[Row]:
+    """The rows to measure, without those shown as examples. Raises DataError for too few."""
+    shown = {example.id for example in chosen} if material.own else set()
+    rows = [row for row in material.rows if row.id not in shown][:limit]
     if len(rows) < FEWEST_ROWS:
-        used = f" after {shown} taken as examples" if shown else ""
+        used = f" after {len(shown)} taken as examples" if shown else ""
         raise DataError(
             f"too few rows to measure anything in {data}{used}",
             field=data,
             got=f"{len(rows)} rows",
             expected=f"{FEWEST_ROWS} or more",
         )
+    return rows

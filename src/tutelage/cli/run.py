@@ -21,6 +21,7 @@ def run(
     *,
     out: Path | None = None,
     fresh: bool = False,
+    strict: bool = False,
     shared: Shared | None = None,
 ) -> dict[str, Any]:
     """Try the ways of adapting a model that a project names, and recommend one by measurement.
@@ -35,6 +36,8 @@ def run(
         The run's folder; runs/NAME if not given.
     fresh
         Start anew in a folder beside it instead of going on.
+    strict
+        Stop at the first row that cannot be used instead of setting it aside.
     """
     shared = shared or Shared()
     from tutelage.lifecycle.compose import real_tools
@@ -48,6 +51,7 @@ def run(
         dtype=shared.dtype,
         exact=shared.exact,
         threads=shared.threads,
+        strict=strict,
         progress=progress(shared),
         note=_note,
     )

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from tutelage.data.builtin import BUILTIN
 from tutelage.data.files import data_files, read
-from tutelage.data.rows import REASONS, Loaded, Row, SetAside
+from tutelage.data.rows import Loaded, Row, SetAside, refused
 from tutelage.data.shapes import Record, Templates, row_from
 from tutelage.data.template import parse
 from tutelage.errors import DataError
@@ -48,7 +48,7 @@ def load(
             rows.append(outcome)
             continue
         if strict:
-            raise _refused(outcome)
+            raise refused(outcome)
         aside.append(outcome)
     if not rows:
         raise _none_usable(source, aside)
@@ -92,15 +92,6 @@ def _check_fields(templates: Templates, entries: list[Entry]) -> None:
         known = {str(key) for value in objects for key in value}
         for one in templates.used:
             one.check(known)
-
-
-def _refused(one: SetAside) -> DataError:
-    return DataError(
-        f"{one.where}: {REASONS[one.reason]} ({one.reason})",
-        field=one.where,
-        got=one.detail,
-        hint="without strict such rows are set aside and counted",
-    )
 
 
 def _none_usable(source: str, aside: list[SetAside]) -> DataError:

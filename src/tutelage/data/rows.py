@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from tutelage.errors import DataError
 from tutelage.lm import Message
 from tutelage.prompts.few_shot import Example
 
@@ -119,6 +120,16 @@ class Loaded:
     def reasons(self) -> dict[str, int]:
         """Reason -> how many rows were set aside for it, most frequent first."""
         return dict(Counter(one.reason for one in self.set_aside).most_common())
+
+
+def refused(one: SetAside) -> DataError:
+    """The error for a row that would be set aside where none may be."""
+    return DataError(
+        f"{one.where}: {REASONS[one.reason]} ({one.reason})",
+        field=one.where,
+        got=one.detail,
+        hint="without --strict such rows are set aside and counted",
+    )
 
 
 def set_aside_long(

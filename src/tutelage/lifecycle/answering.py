@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tutelage.data.rows import Row
-from tutelage.evaluate.run import Evaluation, evaluate
-from tutelage.evaluate.tasks import items_of, stop_texts
+from tutelage.data.rows import refused
+from tutelage.evaluate.run import Evaluation
+from tutelage.evaluate.tasks import evaluate_rows
 from tutelage.lifecycle import prompting
 from tutelage.lifecycle.bench import Bench, Subject
 from tutelage.lifecycle.material import digest, within
@@ -56,10 +56,14 @@ def part_digest(bench: Bench, part: Part) -> str:
 
 
 def fit_rows(bench: Bench, models: Iterable[str]) -> None:
-    """Set rows aside that are too long for any of these models."""
+    """Set rows aside that are too long for any of these models; strict tools refuse the first."""
     for model in models:
         found = lengths(bench, model)
+        before = len(bench.material.set_aside)
         bench.material = within(bench.material, found["rows"], found["context"])
+        for one in bench.material.set_aside[before:]:
+            if bench.tools.strict:
+                raise refused(one)
 
 
 def lengths(bench: Bench, model: str) -> Result:
@@ -149,7 +153,15 @@ def _stage(bench: Bench, question: Question, progress: Progress | None) -> Stage
         assert progress is not None
         begun = bench.tools.now()
         with Peak() as peak:
-            done = _evaluate(bench, question, rows, limit, progress)
+            done = evaluate_rows(
+                bench.lm(subject),
+                rows,
+                question.examples,
+                metrics(bench),
+                max_new_tokens=limit,
+                progress=progress,
+                seed=bench.seed,
+            )
         return {
             "evaluation": done.to_json(),
             "seconds": bench.tools.now() - begun,
@@ -167,21 +179,6 @@ def _stage(bench: Bench, question: Question, progress: Progress | None) -> Stage
     shots = len(question.examples)
     name = f"{question.part}-{subject.method or 'base'}-{shots}-shot"
     return Stage(name, inputs, make, CODE)
-
-
-def _evaluate(
-    bench: Bench, question: Question, rows: Sequence[Row], limit: int, progress: Progress
-) -> Evaluation:
-    lm = bench.lm(question.subject)
-    return evaluate(
-        lm,
-        items_of(rows, question.examples),
-        metrics(bench),
-        max_new_tokens=limit,
-        stop=stop_texts(chat=lm.capabilities().chat),
-        progress=progress,
-        seed=bench.seed,
-    )
 
 
 def digest_examples(shown: Sequence[Example]) -> list[Any]:

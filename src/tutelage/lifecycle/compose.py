@@ -19,7 +19,7 @@ from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.source import parse
 from tutelage.data.load import load
 from tutelage.data.retention import retention
-from tutelage.data.rows import Loaded, Row
+from tutelage.data.rows import Row
 from tutelage.lifecycle.project import Project
 from tutelage.lifecycle.tools import Facts, Tools
 from tutelage.lm import LM
@@ -43,6 +43,7 @@ def real_tools(
     dtype: str = "auto",
     exact: bool = False,
     threads: int | None = None,
+    strict: bool = False,
     progress: Progress = silent,
     note: Callable[[str], None] = lambda text: None,
 ) -> Tools:
@@ -66,13 +67,13 @@ def real_tools(
     ) -> dict[str, Any]:
         from tutelage.train.tune import tune
 
-        config = _config(settings)
         return tune(
-            source, rows, config, out, progress=progress, note=note, deadline=deadline, **where
-        )
+            source, rows, _config(settings), out, progress=progress, note=note, deadline=deadline,
+            strict=strict, **where,
+        )  # fmt: skip
 
     def predict(source: str, rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, Any]:
-        return _predict(source, rows, _config(settings), where)
+        return _predict(source, rows, _config(settings), {**where, "strict": strict})
 
     def predict_answering(source: str, asked: Asked) -> dict[str, int]:
         from tutelage.generate.memory import predict
@@ -87,7 +88,9 @@ def real_tools(
         predict=predict,
         resident=_resident,
         predict_answering=predict_answering,
-        load_rows=_load_rows,
+        load_rows=lambda source, prompt, completion: load(
+            source, prompt=prompt, completion=completion, strict=strict
+        ),
         write_pages=_write_pages,
         machine=lambda: _machine(placed),
         now=time.monotonic,
@@ -96,6 +99,7 @@ def real_tools(
         retention=lambda: retention(seed=seed),
         progress=progress,
         note=note,
+        strict=strict,
     )
 
 
@@ -150,10 +154,6 @@ def _config(settings: Mapping[str, Any]) -> TuneConfig:
     from tutelage.train.config import TuneConfig
 
     return validate(TuneConfig, settings)
-
-
-def _load_rows(source: str, prompt: str | None, completion: str | None) -> Loaded:
-    return load(source, prompt=prompt, completion=completion)
 
 
 def _write_pages(record: dict[str, Any], folder: Path) -> list[Path]:

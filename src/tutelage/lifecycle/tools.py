@@ -79,3 +79,5 @@ class Tools:
     note: Callable[[str], None] = lambda text: None
     """Told what the user should know while the run runs."""
     beat_seconds: float | None = 2.0
+    strict: bool = False
+    """Whether a row that cannot be used stops the run instead of being set aside."""

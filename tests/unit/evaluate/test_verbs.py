@@ -162,3 +162,22 @@ def test_people_get_a_page(files: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "exact_match" in page and "0.500" in page and "30 rows" in page
     assert run_command(["compare", out, out]) == 0
     assert "cannot tell A from B" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "bad", [{"prompt": 5, "completion": "five"}, {"text": "nothing to answer"}], ids=["bad", "text"]
+)
+@pytest.mark.parametrize("which", ["--data", "--examples"])
+def test_strict_stops_at_a_row_that_would_be_set_aside(
+    files: Path, tutelage: Command, bad: dict[str, Any], which: str
+) -> None:
+    rows = [json.loads(line) for line in (files / "data.jsonl").read_text().splitlines()]
+    write(files / "mixed.jsonl", [*rows[:9], bad, *rows[9:]])
+    data = {"--data": files / "data.jsonl", "--examples": files / "data.jsonl"}
+    data[which] = files / "mixed.jsonl"
+    asked = ["eval", f"scripted:{files}/bad.jsonl", "--shots", 1]
+    asked += [part for pair in data.items() for part in pair]
+    assert tutelage(*asked)[0] == 0
+    code, found = tutelage(*asked, "--strict")
+    assert code == 2
+    assert found["error"]["kind"] == "data" and found["error"]["field"].endswith("mixed.jsonl:10")

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.unit.lifecycle.fakes import write_rows
+from tutelage.data.rows import Row
+from tutelage.errors import DataError
 from tutelage.lifecycle.compose import real_tools
 from tutelage.lifecycle.project import Limits, Models, Project, Rows, Search, Task
 from tutelage.lifecycle.record import Record
 from tutelage.lifecycle.run import run
+from tutelage.lm import Message
 from tutelage.machine import memory
 from tutelage.plan.answering import Asked
 
@@ -63,3 +66,16 @@ def test_a_run_holds_its_memory_to_the_limit(plan: Project, tmp_path: Path) -> N
     narrow = plan.model_copy(update={"budget": Limits(memory_gb=0.1)})
     (one,) = run(narrow, out=tmp_path / "narrow", tools=tools)["candidates"]
     assert one["status"] == "skipped" and "the limit is 0.1 GB" in one["reason"]
+
+
+def test_strict_reaches_rows_and_tuning(plan: Project, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "a"}\n')
+    assert real_tools(plan, threads=1).load_rows(str(bad), None, None).total == 2
+    tools = real_tools(plan, threads=1, strict=True)
+    assert tools.strict
+    with pytest.raises(DataError, match=r"bad.jsonl:2"):
+        tools.load_rows(str(bad), None, None)
+    long = [Row("r", "rows:1", (Message("user", "x"),), "y " * 400)]
+    with pytest.raises(DataError, match=r"rows:1"):
+        tools.predict(TINY, long, {"method": "lora"})

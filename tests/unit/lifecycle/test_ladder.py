@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from tests.contract_run import planted
 from tests.unit.lifecycle.fakes import FakeModel, World, write_rows
 from tutelage import store
-from tutelage.errors import GuardError, MemoryLimitError
+from tutelage.errors import DataError, GuardError, MemoryLimitError
 from tutelage.evaluate.statistics import holm
 from tutelage.lifecycle import comparisons
 from tutelage.lifecycle.project import Limits, Models, Project, Rows, Search
@@ -174,8 +175,6 @@ def test_models_of_one_name_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_a_model_without_weights_is_not_tuned(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     from tutelage.lifecycle.tools import Facts
 
     tools = replace(world().tools(), describe=lambda source: Facts("x", tunable=False))
@@ -290,3 +289,18 @@ def test_making_and_measuring_are_told_apart(tmp_path: Path) -> None:
     assert found["lora"]["seconds"] == pytest.approx(6.0)
     assert found["lora+few-shot"]["seconds"] == pytest.approx(6.0)
     assert record["seconds"] > found["lora"]["seconds"]
+
+
+def test_a_strict_run_refuses_a_row_longer_than_the_context(tmp_path: Path) -> None:
+    wanted = plan(tmp_path, ["zero-shot"])
+    rows, _ = planted.label_map(40)
+    long = [(" ".join(["word"] * 500) + f" k{n}", "label") for n in range(30)]
+    write_rows(Path(str(wanted.task.data)), rows[:200] + long)
+    strict = replace(world().tools(), strict=True)
+    with pytest.raises(DataError, match="too-long") as raised:
+        run(wanted, out=tmp_path / "r", tools=strict)
+    assert "rows.jsonl:2" in str(raised.value.field) and "the context holds 400" in str(
+        raised.value
+    )
+    write_rows(Path(str(wanted.task.data)), rows[:200])
+    assert run(wanted, out=tmp_path / "r", tools=strict)["status"]

@@ -130,3 +130,14 @@ def test_help_imports_nothing_heavy(verb: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
+
+
+def test_run_strictly_stops_at_a_row_that_would_be_set_aside(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data.write_text(data.read_text() + '\n{"prompt": "what is 1?", "completion": ""}\n')
+    called(capsys, "init", "mine", "--data", "rows.jsonl", "--model", "scripted:script.jsonl")
+    code, found = called(capsys, "run", "mine", "--quiet", "--strict")
+    assert code == 2 and "empty-completion" in found["error"]["message"]
+    assert found["error"]["field"].endswith("rows.jsonl:65")
+    assert called(capsys, "run", "mine", "--quiet")[0] == 0
