@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tutelage.cli.generate import open_model, request_of, say
+from tutelage.cli.generate import Choosing, open_model, request_of, say
 from tutelage.cli.shared import Shared
 from tutelage.errors import TutelageError, WorkError
 
@@ -26,10 +26,8 @@ def chat(
     system: str | None = None,
     adapter: Path | None = None,
     max_new_tokens: int = 512,
-    temperature: float | None = None,
-    top_k: int | None = None,
-    top_p: float | None = None,
     api_key_file: Path | None = None,
+    choosing: Choosing | None = None,
     shared: Shared | None = None,
 ) -> dict[str, Any]:
     """Talk with a model. Each answer sees all turns before it.
@@ -47,17 +45,11 @@ def chat(
         Folder of an adapter to attach.
     max_new_tokens
         The longest answer, in tokens.
-    temperature
-        0 or absent is greedy; higher is more varied, up to 2.
-    top_k
-        Choose among the K likeliest tokens; needs a temperature.
-    top_p
-        Choose among the likeliest tokens that together have this probability; needs a temperature.
     api_key_file
         File with the key of the server, for an http(s):// model.
     """
     shared = shared or Shared()
-    asked = request_of((), max_new_tokens, temperature, top_k, top_p, shared.seed)
+    asked = request_of((), max_new_tokens, choosing, shared.seed)
     lm = open_model(model, adapter, api_key_file, shared)
     out = sys.stderr if shared.json else sys.stdout
     talk = Conversation(lm, asked, system)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -17,6 +18,19 @@ if TYPE_CHECKING:
     from tutelage.lm import LM, Completion, Prompt, Request
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Choosing:
+    """How the next token is chosen: the options of every verb that talks."""
+
+    temperature: float | None = None
+    """0 or absent is greedy; higher is more varied, up to 2."""
+    top_k: int | None = None
+    """Choose among the K likeliest tokens; needs a temperature."""
+    top_p: float | None = None
+    """Choose among the likeliest tokens that make up this probability; needs a temperature."""
+
+
 def generate(
     model: str,
     prompt: str,
@@ -24,11 +38,9 @@ def generate(
     raw: bool = False,
     adapter: Path | None = None,
     max_new_tokens: int = 128,
-    temperature: float | None = None,
-    top_k: int | None = None,
-    top_p: float | None = None,
     stop: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
     api_key_file: Path | None = None,
+    choosing: Choosing | None = None,
     shared: Shared | None = None,
 ) -> dict[str, Any]:
     """Answer a prompt. Without --temperature the likeliest token is taken each time.
@@ -49,12 +61,6 @@ def generate(
         Folder of an adapter to attach.
     max_new_tokens
         The longest answer, in tokens.
-    temperature
-        0 or absent is greedy; higher is more varied, up to 2.
-    top_k
-        Choose among the K likeliest tokens; needs a temperature.
-    top_p
-        Choose among the likeliest tokens that together have this probability; needs a temperature.
     stop
         End the answer before this text; may be given several times.
     api_key_file
@@ -62,7 +68,7 @@ def generate(
     """
     shared = shared or Shared()
     given = as_prompt(prompt, raw)
-    asked = request_of(given, max_new_tokens, temperature, top_k, top_p, shared.seed, tuple(stop))
+    asked = request_of(given, max_new_tokens, choosing, shared.seed, tuple(stop))
     lm = open_model(model, adapter, api_key_file, shared)
     begun = time.perf_counter()
     completion = stream(lm, asked, show_pieces=not shared.json)
@@ -132,17 +138,16 @@ def say(text: str, out: TextIO) -> None:
 def request_of(
     prompt: Prompt,
     max_new_tokens: int,
-    temperature: float | None,
-    top_k: int | None,
-    top_p: float | None,
+    choosing: Choosing | None,
     seed: int | None,
     stop: tuple[str, ...] = (),
 ) -> Request:
     """The flags as a request. Raises ConfigError naming one that is wrong or without effect."""
     from tutelage.lm import Request, Sampling
 
-    for flag, value in (("--top-k", top_k), ("--top-p", top_p)):
-        if value is not None and not temperature:
+    chosen = choosing or Choosing()
+    for flag, value in (("--top-k", chosen.top_k), ("--top-p", chosen.top_p)):
+        if value is not None and not chosen.temperature:
             raise ConfigError(
                 f"{flag} has no effect on greedy answers",
                 field=flag,
@@ -151,7 +156,7 @@ def request_of(
                 hint=f"add --temperature 1, or leave {flag} out",
             )
     try:
-        sampling = Sampling(temperature or 0.0, top_k, top_p, seed or 0)
+        sampling = Sampling(chosen.temperature or 0.0, chosen.top_k, chosen.top_p, seed or 0)
         return Request(prompt, max_new_tokens, sampling, stop)
     except ConfigError as error:
         error.field = "--" + str(error.field).replace("_", "-")

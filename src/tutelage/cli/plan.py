@@ -70,9 +70,6 @@ def memory(
     rule
         A rule of thumb for training instead: course-24 or mixed-16.
     """
-    from tutelage.plan.memory import per_device, training_components
-    from tutelage.plan.memory import rule as by_rule
-
     _check_positive(batch=batch, context=context, rank=rank)
     count, described = _subject(params, model)
     tuned = {"method": method, "rank": rank, "role": role, "checkpointing": checkpointing}
@@ -80,25 +77,15 @@ def memory(
     if rule is not None or described is None:
         _check_unused("without the shape of a --model", **tuned, **shape)
         _check_unused("beside a --rule", precision=precision if rule else None)
-        name = rule or _default_rule(train, precision)
-        parts = by_rule(name, count) if name else _stored(count, precision or "fp32")
-        name = name or "stored"
+        name, parts = _by_rule(rule, count, train, precision)
     elif train:
-        _check_unused("with --method full", rank=rank if method != "lora" else None)
-        _check_unused("with --method full", role=role if method != "lora" else ())
-        name, packed = "components", _batch(described, precision or "mixed", shape, checkpointing)
-        parts = training_components(described.layout, _tuning(method, rank, role), packed)
+        tuning = _tuning(method, rank, role)
+        batched = _batch(described, precision or "mixed", shape, checkpointing)
+        name, parts = "components", _training(described, tuning, batched)
     else:
         _check_unused("without --train", **tuned)
         name, parts = "components", _answering(described, precision or "bf16", shape)
-    components = {part.name: part.bytes for part in parts}
-    return {
-        "components": components,
-        "total_bytes": sum(components.values()),
-        "per_device_bytes": per_device(components, zero, devices),
-        "rule": name,
-        "formula": " + ".join(f"{part.name}: {part.formula}" for part in parts),
-    }
+    return _summed(name, parts, zero, devices)
 
 
 def parameters(*, model: str, shared: Shared | None = None) -> dict[str, Any]:
@@ -181,6 +168,31 @@ def _subject(params: float | None, model: str | None) -> tuple[int, Described | 
     return round(params), None
 
 
+def _summed(name: str, parts: Sequence[Component], zero: int, devices: int) -> dict[str, Any]:
+    from tutelage.plan.memory import per_device
+
+    components = {part.name: part.bytes for part in parts}
+    return {
+        "components": components,
+        "total_bytes": sum(components.values()),
+        "per_device_bytes": per_device(components, zero, devices),
+        "rule": name,
+        "formula": " + ".join(f"{part.name}: {part.formula}" for part in parts),
+    }
+
+
+def _by_rule(
+    asked: str | None, count: int, train: bool, precision: str | None
+) -> tuple[str, list[Component]]:
+    """The name of the rule and its parts; the weights alone where nothing is trained."""
+    from tutelage.plan.memory import rule, stored
+
+    name = asked or _default_rule(train, precision)
+    if name is None:
+        return "stored", stored(count, precision or "fp32")
+    return name, rule(name, count)
+
+
 def _default_rule(train: bool, precision: str | None) -> str | None:
     """Without a model's shape training is estimated by the rule of its precision."""
     if not train:
@@ -192,17 +204,13 @@ def _default_rule(train: bool, precision: str | None) -> str | None:
     raise _cannot_train(precision)
 
 
-def _stored(count: int, precision: str) -> list[Component]:
-    from tutelage.plan.memory import stored
-
-    return stored(count, precision)
-
-
 def _tuning(method: str | None, rank: int | None, roles: Sequence[str]) -> Tuning:
     from tutelage.errors import UnknownName
     from tutelage.plan.memory import Tuning
     from tutelage.plan.parameters import LINEAR_ROLES
 
+    if method != "lora":
+        _check_unused("with --method full", rank=rank, role=roles)
     for role in roles:
         if role not in LINEAR_ROLES:
             raise UnknownName("role", role, LINEAR_ROLES, field="--role")
@@ -225,6 +233,12 @@ def _batch(
         compute_bytes=4 if precision == "fp32" else 2,
         checkpointing=checkpointing,
     )
+
+
+def _training(described: Described, tuning: Tuning, batch: Batch) -> list[Component]:
+    from tutelage.plan.memory import training_components
+
+    return training_components(described.layout, tuning, batch)
 
 
 def _answering(

@@ -87,33 +87,25 @@ def tune(
     shared = shared or Shared()
     from tutelage.data.load import load
 
+    _check_length(steps, epochs)
+    config = _config(
+        method=method,
+        roles=role or None,
+        rank=rank,
+        alpha=alpha,
+        steps=steps,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_tokens=batch_tokens,
+        micro_batches=micro_batches,
+        checkpointing=checkpointing,
+        seed=shared.seed,
+    )
     if out is None and not dry_run:
         raise ConfigError("--out is missing", field="--out", expected="a folder to write")
-    if steps is not None and epochs is not None:
-        raise ConfigError(
-            "--steps and --epochs contradict each other",
-            field="--steps, --epochs",
-            got=f"--steps {steps} --epochs {epochs:g}",
-            expected="one of them",
-        )
-    asked = {
-        "method": method,
-        "roles": role or None,
-        "rank": rank,
-        "alpha": alpha,
-        "steps": steps,
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "batch_tokens": batch_tokens,
-        "micro_batches": micro_batches,
-        "checkpointing": checkpointing,
-        "seed": shared.seed or 0,
-    }
-    config = _config(asked)
     loaded = load(data, prompt=prompt, completion=completion, strict=strict)
-    if dry_run:
+    if out is None or dry_run:
         return _plan(model, loaded, config, out, shared, strict)
-    assert out is not None
     result = _tuned(model, loaded, config, out, shared, strict)
     if not skip_forgetting:
         result["forgetting"] = _forgetting(model, out, method, shared)
@@ -145,7 +137,18 @@ def show(result: Json) -> None:
     print(f"written to {result['out']}")
 
 
-def _config(asked: Json) -> TuneConfig:
+def _check_length(steps: int | None, epochs: float | None) -> None:
+    if steps is not None and epochs is not None:
+        raise ConfigError(
+            "--steps and --epochs contradict each other",
+            field="--steps, --epochs",
+            got=f"--steps {steps} --epochs {epochs:g}",
+            expected="one of them",
+        )
+
+
+def _config(**asked: Any) -> TuneConfig:
+    """The flags that were given; all else is the method's default."""
     from tutelage.config import validate
     from tutelage.train.config import TuneConfig
 
