@@ -5,6 +5,7 @@ The one place where the lifecycle meets torch, and only for projects whose model
 
 from __future__ import annotations
 
+import functools
 import math
 import platform
 import time
@@ -24,7 +25,7 @@ from tutelage.lifecycle.project import Project
 from tutelage.lifecycle.tools import Facts, Tools
 from tutelage.lm import LM
 from tutelage.machine import describe, memory
-from tutelage.models.spec import layout
+from tutelage.models.spec import Weight, layout
 from tutelage.plan.answering import Asked
 from tutelage.progress import Progress, silent
 
@@ -75,11 +76,14 @@ def real_tools(
     def predict(source: str, rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, Any]:
         return _predict(source, rows, _config(settings), {**where, "strict": strict})
 
+    @functools.cache  # every rung asks, and opening takes a while
+    def entries(source: str) -> list[Weight]:
+        return layout(open_checkpoint(source, seed=seed).config)
+
     def predict_answering(source: str, asked: Asked) -> dict[str, int]:
         from tutelage.generate.memory import predict
 
-        entries = layout(open_checkpoint(source, seed=seed).config)
-        return predict(entries, placed["dtype"], asked, exact)
+        return predict(entries(source), placed["dtype"], asked, exact)
 
     return Tools(
         open_lm=open_model,

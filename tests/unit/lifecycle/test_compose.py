@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.lifecycle.fakes import write_rows
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.checkpoints.open import open_checkpoint
 from tutelage.data.rows import Row
 from tutelage.errors import DataError
 from tutelage.lifecycle.compose import real_tools
@@ -79,3 +81,18 @@ def test_strict_reaches_rows_and_tuning(plan: Project, tmp_path: Path) -> None:
     long = [Row("r", "rows:1", (Message("user", "x"),), "y " * 400)]
     with pytest.raises(DataError, match=r"rows:1"):
         tools.predict(TINY, long, {"method": "lora"})
+
+
+def test_a_model_is_opened_once_for_all_its_predictions(
+    plan: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def watched(source: str, **more: object) -> Checkpoint:
+        opened.append(source)
+        return open_checkpoint(source)
+
+    monkeypatch.setattr("tutelage.lifecycle.compose.open_checkpoint", watched)
+    tools = real_tools(plan, threads=1)
+    few, many = (tools.predict_answering(TINY, Asked(rows, 64)) for rows in (1, 9))
+    assert sum(few.values()) < sum(many.values()) and opened == [TINY]
