@@ -231,17 +231,21 @@ def _note(text: str) -> None:
 
 
 def _forgetting(model: str, out: Path, method: str, shared: Shared) -> Json | None:
-    """Rise of loss on other text; None where this machine has none to measure on."""
+    """Rise of loss on other text; None where there is none, or none the model has room for."""
     from tutelage.backends.open import open_lm
     from tutelage.data.retention import retention
-    from tutelage.evaluate.forgetting import pairs_of, rise, text_scores
+    from tutelage.evaluate.forgetting import fits, pairs_of, rise, text_scores
 
     where = {**_where(shared), "seed": shared.seed or 0}
     try:
         pairs = pairs_of(retention().texts)
     except DataError:
         return None
-    before = text_scores(open_lm(model, **where), pairs)
+    base = open_lm(model, **where)
+    pairs = [pair for pair in pairs if fits(base, pair)]
+    if not pairs:
+        return None  # no text is short enough for the model's context
+    before = text_scores(base, pairs)
     whole = method == "full"
     tuned = open_lm(str(out) if whole else model, adapter=None if whole else out, **where)
     measured, _ = rise(before, text_scores(tuned, pairs), shared.seed or 0)

@@ -50,6 +50,15 @@ def pairs_of(texts: Sequence[str]) -> list[Pair]:
     return pairs
 
 
+def fits(lm: LM, pair: Pair) -> bool:
+    """Whether the model's context holds both parts."""
+    context = lm.capabilities().context
+    if context is None:
+        return True
+    parts = [lm.count_tokens(part) or 0 for part in pair]
+    return sum(parts) + 2 <= context
+
+
 def text_scores(lm: LM, pairs: Sequence[Pair]) -> np.ndarray:
     """[n, 2]: log-probability of each continuation, in nats, and its number of tokens.
 
