@@ -120,3 +120,14 @@ def test_a_plan_reads_the_rows_once(
     monkeypatch.setattr(module, "examples_of", counted)
     assert called(capsys, "--data", rows(tmp_path, *GOOD), "--dry-run")[0] == 0
     assert read == [len(GOOD)]
+
+
+def test_forgetting_is_measured_on_what_the_context_holds(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The smallest preset has room for some of the retention texts and not for others."""
+    data = rows(tmp_path, {"prompt": "a", "completion": "b"}, {"prompt": "c", "completion": "d"})
+    out = str(tmp_path / "out")
+    code, found, errors = called(capsys, "--data", data, "--steps", "1", "--out", out)
+    assert code == 0, errors
+    assert found["forgetting"] is None or found["forgetting"]["n"] > 0
