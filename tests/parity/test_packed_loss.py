@@ -50,7 +50,7 @@ def test_loss_and_gradients(prefix: int, tied: bool) -> None:
 def test_without_the_library_pytorch_computes_the_same(
     prefix: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packed.kernel, "available", lambda q: False)
+    monkeypatch.setattr(packed, "computes", lambda q: False)
     theirs, ours = pair(6)
     ours.requires_grad_(True)
     examples = examples_of(prefix)

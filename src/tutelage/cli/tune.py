@@ -234,7 +234,7 @@ def _forgetting(model: str, out: Path, method: str, shared: Shared) -> Json | No
     """Rise of loss on other text; None where there is none, or none the model has room for."""
     from tutelage.backends.open import open_lm
     from tutelage.data.retention import retention
-    from tutelage.evaluate.forgetting import fits, pairs_of, rise, text_scores
+    from tutelage.evaluate.forgetting import pairs_of, rise, short_enough, text_scores
 
     where = {**_where(shared), "seed": shared.seed or 0}
     try:
@@ -242,7 +242,7 @@ def _forgetting(model: str, out: Path, method: str, shared: Shared) -> Json | No
     except DataError:
         return None
     base = open_lm(model, **where)
-    pairs = [pair for pair in pairs if fits(base, pair)]
+    pairs = [pairs[place] for place in short_enough(base, pairs)]
     if not pairs:
         return None  # no text is short enough for the model's context
     before = text_scores(base, pairs)

@@ -50,13 +50,19 @@ def pairs_of(texts: Sequence[str]) -> list[Pair]:
     return pairs
 
 
-def fits(lm: LM, pair: Pair) -> bool:
-    """Whether the model's context holds both parts."""
-    context = lm.capabilities().context
-    if context is None:
-        return True
-    parts = [lm.count_tokens(part) or 0 for part in pair]
-    return sum(parts) + 2 <= context
+def fits(lm: LM, prompt: Prompt, more: int) -> bool:
+    """Whether the context holds a prompt and so many tokens more, as far as the model says."""
+    context, tokens = lm.capabilities().context, lm.count_tokens(prompt)
+    return context is None or tokens is None or tokens + more <= context
+
+
+def short_enough(lm: LM, pairs: Sequence[Pair]) -> list[int]:
+    """The places of the pairs that the context holds, with a token at each seam."""
+    return [
+        place
+        for place, (context, text) in enumerate(pairs)
+        if fits(lm, context, (lm.count_tokens(text) or 0) + 2)
+    ]
 
 
 def text_scores(lm: LM, pairs: Sequence[Pair]) -> np.ndarray:

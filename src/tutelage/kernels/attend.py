@@ -8,16 +8,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tutelage.kernels.library import MOST_GROUP, MOST_WIDTH, OwnStruct, library, pointer
+from tutelage.kernels.library import MOST_GROUP, MOST_WIDTH, OwnStruct, computes, library, pointer
 
 
 def available(q: Float[Tensor, "B H D"], keys: Float[Tensor, "B K S D"]) -> bool:
     """Whether the library was built and can compute these shapes and types."""
     return (
-        library() is not None
-        and q.device.type == "cpu"
+        computes(q)
         and q.dtype == keys.dtype
-        and q.dtype in (torch.bfloat16, torch.float32)
         and q.shape[1] // keys.shape[1] <= MOST_GROUP
         and q.shape[2] <= MOST_WIDTH
     )

@@ -11,6 +11,7 @@ import ctypes
 import functools
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 int64, void_p = ctypes.c_int64, ctypes.c_void_p
@@ -121,6 +122,15 @@ def _typed(loaded: ctypes.CDLL) -> ctypes.CDLL:
     for name in ("norm", "norm_backward", "rotate", "gate", "gate_backward"):
         getattr(loaded, f"tutelage_{name}").restype = None
     return loaded
+
+
+def computes(x: Tensor) -> bool:
+    """Whether the library was built and computes on this device and in this type."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype in (torch.bfloat16, torch.float32)
+        and library() is not None
+    )
 
 
 def pointer(tensor: Tensor | None) -> int | None:

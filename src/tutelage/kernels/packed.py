@@ -59,15 +59,6 @@ def _pieces(runs: list[tuple[int, int, int, int]], prefix: int) -> Pieces:
     return Pieces(columns[0], columns[1], columns[2], columns[3], prefix)
 
 
-def available(q: Tensor) -> bool:
-    """Whether the library was built and computes on this device and in this type."""
-    return (
-        q.device.type == "cpu"
-        and q.dtype in (torch.bfloat16, torch.float32)
-        and library() is not None
-    )
-
-
 def forward(
     q: Float[Tensor, "N H D"],
     k: Float[Tensor, "N K D"],

@@ -12,15 +12,6 @@ from torch.autograd.function import once_differentiable
 from tutelage.kernels.library import library, pointer
 
 
-def available(x: Tensor) -> bool:
-    """Whether the library was built and computes on this device and in this type."""
-    return (
-        x.device.type == "cpu"
-        and x.dtype in (torch.bfloat16, torch.float32)
-        and library() is not None
-    )
-
-
 def rms_norm(
     x: Float[Tensor, "... C"], gain: Float[Tensor, "C"], eps: float
 ) -> Float[Tensor, "... C"]:

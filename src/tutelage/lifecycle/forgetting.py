@@ -13,10 +13,10 @@ import numpy as np
 from tutelage import store
 from tutelage.evaluate import forgetting
 from tutelage.evaluate.tasks import items_of
-from tutelage.lifecycle import answering, prompting
+from tutelage.lifecycle import answering
 from tutelage.lifecycle.bench import Bench, Subject
 from tutelage.lifecycle.stages import Result, Stage
-from tutelage.lm import LM, Message, Prompt
+from tutelage.lm import LM, Message
 from tutelage.machine.memory import Peak
 
 CODE = (__name__, "tutelage.backends.open")
@@ -34,13 +34,9 @@ def base_scores(bench: Bench, model: str) -> Result:
         lm = bench.lm(base)
         rows = bench.material.development[:SAMPLES]
         items = items_of(rows)
-        prompts = [item.prompt for item in items if _fits(lm, item.prompt, SAMPLE_TOKENS)]
+        prompts = [item.prompt for item in items if forgetting.fits(lm, item.prompt, SAMPLE_TOKENS)]
         samples = forgetting.draw_samples(lm, prompts, SAMPLE_TOKENS, bench.seed)
-        texts = [
-            place
-            for place, (context, text) in enumerate(_pairs(bench))
-            if _fits(lm, context, prompting.tokens(lm, text) + 2)
-        ]
+        texts = forgetting.short_enough(lm, _pairs(bench))
         return {
             "samples": [[_plain(prompt), text] for prompt, text in samples],
             "texts": texts,
@@ -107,11 +103,6 @@ def _kept(bench: Bench, places: list[int]) -> list[forgetting.Pair]:
     """The texts that fit the model's context."""
     pairs = _pairs(bench)
     return [pairs[place] for place in places]
-
-
-def _fits(lm: LM, prompt: Prompt, more: int) -> bool:
-    context = lm.capabilities().context
-    return context is None or prompting.tokens(lm, prompt) + more <= context
 
 
 def _inputs(bench: Bench, subject: Subject) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from tutelage.kernels import packed as kernel
 from tutelage.kernels.attend import attend_own, available
+from tutelage.kernels.library import computes
 from tutelage.kernels.packed import CHUNK, Pieces
 from tutelage.nn.attend import join, rectangle
 from tutelage.nn.packed import Layout
@@ -67,7 +68,7 @@ class FillPrefix:
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         self.cache.prefix.append((k, v))
-        if kernel.available(q):
+        if computes(q):
             return kernel.forward(q, k, v, Pieces.of([(0, len(q))], 0, CHUNK))[0]
         return rectangle(q[None], k[None], v[None], causal=True)[0][0]
 
@@ -87,7 +88,7 @@ class ReadPrompts:
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         self.cache.keys[layer][self.slot, :, self.place] = k
         self.cache.values[layer][self.slot, :, self.place] = v
-        if kernel.available(q):
+        if computes(q):
             prefix = self.cache.prefix[layer] if self.cache.prefix else None
             return kernel.forward(q, k, v, self.runs, prefix)[0]
         return _with_prefix(self.cache, layer, q, self._own(q, k, v))

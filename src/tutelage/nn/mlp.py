@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tutelage.kernels import tokenwise as kernel
+from tutelage.kernels.library import computes
 from tutelage.nn.linear import Linear
 
 
@@ -27,6 +28,6 @@ class GatedMLP(nn.Module):
 
 def gated(gate: Float[Tensor, "... F"], up: Float[Tensor, "... F"]) -> Float[Tensor, "... F"]:
     """silu(gate) * up"""
-    if kernel.available(gate):
+    if computes(gate):
         return kernel.gated(gate, up)
     return nn.functional.silu(gate) * up

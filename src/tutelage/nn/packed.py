@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from tutelage.kernels import packed as kernel
+from tutelage.kernels.library import computes
 from tutelage.kernels.packed import CHUNK, Pieces
 
 
@@ -62,7 +63,7 @@ class PackedAttention:
         self.layout = layout
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        if kernel.available(q):
+        if computes(q):
             mixed: Tensor = _Kernel.apply(q, k, v, self.layout)
             return mixed
         return in_buckets(q, k, v, self.layout)

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tutelage.kernels import tokenwise as kernel
+from tutelage.kernels.library import computes
 
 Scaling = Literal["default", "linear", "dynamic", "yarn", "llama3"]
 
@@ -108,7 +109,7 @@ def rotate(
     x: Float[Tensor, "N heads D"], cosine: Float[Tensor, "N 1 D"], sine: Float[Tensor, "N 1 D"]
 ) -> Float[Tensor, "N heads D"]:
     """Turn each head's vector by its position's angles, in float32, back in the type of x."""
-    if kernel.available(x):
+    if computes(x):
         return kernel.rotate(x, cosine, sine)
     wide = x.float()
     first, second = wide.chunk(2, dim=-1)

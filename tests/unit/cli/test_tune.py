@@ -10,7 +10,9 @@ import pytest
 
 from tutelage.cli import tune as verb
 from tutelage.cli.main import run_command
+from tutelage.data.retention import retention
 from tutelage.data.rows import Loaded
+from tutelage.errors import DataError
 
 GOOD = [{"prompt": f"say {n}", "completion": f"{n}"} for n in range(6)]
 LONG = {"prompt": "say", "completion": "long " * 3000}
@@ -130,4 +132,8 @@ def test_forgetting_is_measured_on_what_the_context_holds(
     out = str(tmp_path / "out")
     code, found, errors = called(capsys, "--data", data, "--steps", "1", "--out", out)
     assert code == 0, errors
-    assert found["forgetting"] is None or found["forgetting"]["n"] > 0
+    try:
+        texts = len(retention().texts)
+    except DataError:
+        pytest.skip("no text to measure forgetting on")
+    assert 0 < found["forgetting"]["n"] < texts
