@@ -132,14 +132,6 @@ def kill_at_random_moments(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
-def test_a_run_killed_at_random_moments(
-    zygote: Zygote, project: Path, calm: tuple[Ending, float], tmp_path: Path
-) -> None:
-    kill_at_random_moments(zygote, project, calm, tmp_path, count=4, seed=1)
-
-
-@pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_a_run_killed_at_many_random_moments(
     zygote: Zygote, project: Path, calm: tuple[Ending, float], tmp_path: Path
