@@ -46,7 +46,7 @@ def _options() -> argparse.Namespace:
 
 def _prompt(material: Material, length: int) -> tuple[int, ...]:
     """Real rows one after the other, cut at `length` tokens."""
-    ids = [token for one in material.examples for token in (*one.prompt, *one.completion)]
+    ids = [token for one in material.examples for token in one.ids]
     if len(ids) < length:
         raise SystemExit(f"--prompt: {length} tokens asked, the rows have {len(ids)}")
     return tuple(ids[:length])

@@ -44,7 +44,7 @@ def train(
     shutil.rmtree(out)
     first = result["curve"][border - 1]["seconds"]
     seconds = result["seconds"] - first
-    tokens = sum(len(row.completion) for step in run.steps[border:] for row in step)
+    tokens = sum(row.trained for step in run.steps[border:] for row in step)
     return Measurement(
         tokens / seconds,
         peak - before,

@@ -52,7 +52,7 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             losses.append(float(loss.detach()))
         seconds = time.perf_counter() - begun
-    tokens = sum(len(example.completion) for example in examples)
+    tokens = sum(example.trained for example in examples)
     detail = {
         "setting": str(setting),
         "seconds": seconds,
@@ -80,13 +80,13 @@ def _padded(batch: Sequence[Example]) -> dict[str, Any]:
     """Padded on the right; only the completion has labels."""
     import torch
 
-    width = max(len(example.prompt) + len(example.completion) for example in batch)
+    width = max(example.inputs for example in batch) + 1
     ids = torch.zeros(len(batch), width, dtype=torch.long)
     mask = torch.zeros_like(ids)
     labels = torch.full_like(ids, -100)
     for row, example in enumerate(batch):
-        whole = torch.tensor(example.prompt + example.completion)
+        whole = torch.tensor((*example.ids, example.labels[-1]))
         ids[row, : len(whole)] = whole
         mask[row, : len(whole)] = 1
-        labels[row, len(example.prompt) : len(whole)] = whole[len(example.prompt) :]
+        labels[row, torch.tensor(example.at) + 1] = torch.tensor(example.labels)
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}

@@ -95,7 +95,7 @@ def _work(method: str, material: Material) -> Work:
     padding and sharing of a prefix are left out on both sides."""
     size = material.size
     read = sum(example.inputs for example in material.examples)
-    trained = sum(len(example.completion) for example in material.examples)
+    trained = sum(example.trained for example in material.examples)
     operations = 2 * PASSES[method] * (size.body * read + size.head * trained)
 
     def per_unit(_: Measurement) -> float:
@@ -110,7 +110,7 @@ def _notes(material: Material, tried: list[Tried], found: Json) -> Json:
     first = statistics.median(run["first_epoch_seconds"] for run in runs)
     seconds = statistics.median(run["seconds"] for run in theirs["runs"])
     read = sum(example.inputs for example in material.examples)
-    trained = sum(len(example.completion) for example in material.examples)
+    trained = sum(example.trained for example in material.examples)
     least = min(one.measured.peak_bytes for one in tried if one.measured)
     return {
         "rows": f"{len(material.examples)}: {read} tokens read, {trained} trained",

@@ -12,7 +12,7 @@ from tests.parity.witness import VOCABULARY, pair
 from tutelage.data.pack import Example
 from tutelage.generate.engine import Engine, Job
 from tutelage.generate.score import score
-from tutelage.models.decoder import Decoder
+from tutelage.models.transformer import Transformer
 
 VARIANTS = {
     "plain": {},
@@ -116,10 +116,10 @@ def test_the_same_prompt_many_times() -> None:
 def log_probabilities(
     theirs: transformers.PreTrainedModel, example: Example
 ) -> tuple[list[float], list[bool]]:
-    ids = torch.tensor([example.prompt + example.completion])
+    ids = torch.tensor([example.ids])
     with torch.inference_mode():
-        logits = theirs(ids).logits[0, len(example.prompt) - 1 : -1].double()
-    wanted = torch.tensor(example.completion)
+        logits = theirs(ids).logits[0, list(example.at)].double()
+    wanted = torch.tensor(example.labels)
     values = torch.log_softmax(logits, -1).gather(1, wanted[:, None])[:, 0]
     return values.tolist(), (logits.argmax(-1) == wanted).tolist()
 
@@ -130,8 +130,8 @@ def test_scores_equal_transformers(prefix: int, exact: bool) -> None:
     theirs, ours = pair(4)
     prompts = prompts_of([1, 2, 30, 7, 7, 12, 3], prefix)
     endings = prompts_of([1, 20, 4, 9, 1, 2, 13], seed=5)
-    examples = [Example(p, e) for p, e in zip(prompts, endings, strict=True)]
-    examples.append(Example(prompts[3], greedy_continuation(ours, prompts[3])))
+    examples = [Example.answer(p, e) for p, e in zip(prompts, endings, strict=True)]
+    examples.append(Example.answer(prompts[3], greedy_continuation(ours, prompts[3])))
     for example, found in zip(examples, score(ours, examples, exact), strict=True):
         values, greedy = log_probabilities(theirs, example)
         assert found.log_probabilities == pytest.approx(values, abs=1e-4)
@@ -139,14 +139,14 @@ def test_scores_equal_transformers(prefix: int, exact: bool) -> None:
     assert all(score(ours, examples[-1:])[0].greedy)
 
 
-def greedy_continuation(ours: Decoder, prompt: tuple[int, ...]) -> tuple[int, ...]:
+def greedy_continuation(ours: Transformer, prompt: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(answers(Engine(ours), [Job(prompt, 6, frozenset())])[0][0])
 
 
 def test_exact_scores_do_not_depend_on_company() -> None:
     _, ours = pair(4)
     examples = [
-        Example(p, e)
+        Example.answer(p, e)
         for p, e in zip(prompts_of([9, 1, 30], 10), prompts_of([5, 2, 8]), strict=True)
     ]
     together = score(ours, examples, exact=True)

@@ -8,6 +8,7 @@ import torch
 from tests.parity.witness import pair
 from tutelage.data.pack import Example, pack
 from tutelage.models.spec import layout
+from tutelage.nn.embedding import Tokens
 from tutelage.nn.packed import Layout, PackedAttention
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
@@ -38,7 +39,7 @@ VARIANTS = {
 def layout_of(lengths: list[int], prefix: int = 0) -> tuple[Layout, int]:
     """Rows of so many tokens behind `prefix` tokens that all share, and the number of tokens."""
     shared = tuple(range(prefix))
-    rows = [Example((*shared, 900 + i, *range(n - 1)), (0,)) for i, n in enumerate(lengths)]
+    rows = [Example.answer((*shared, 900 + i, *range(n - 1)), (0,)) for i, n in enumerate(lengths)]
     found = pack(rows)
     assert found.prefix == prefix
     return Layout.of(found), len(found.ids)
@@ -52,7 +53,7 @@ def test_logits_equal_transformers(name: str, seed: int) -> None:
     plan, total = layout_of([len(ids)])
     with torch.inference_mode():
         expected = theirs(ids[None]).logits[0]
-        got = ours.logits(ours.hidden(ids, torch.arange(total), PackedAttention(plan)))
+        got = ours.logits(ours.hidden(Tokens(ids, torch.arange(total)), PackedAttention(plan)))
     assert (got - expected).abs().max() < 1e-4
 
 
@@ -65,7 +66,7 @@ def test_packed_rows_equal_rows_alone(prefix: int) -> None:
     positions = torch.cat([torch.arange(prefix), *(prefix + torch.arange(len(r)) for r in rows)])
     ids = torch.cat([start, *rows])
     with torch.inference_mode():
-        got = ours.logits(ours.hidden(ids, positions, PackedAttention(plan)))
+        got = ours.logits(ours.hidden(Tokens(ids, positions), PackedAttention(plan)))
         at = prefix
         for row in rows:
             alone = theirs(torch.cat([start, row])[None]).logits[0, prefix:]
@@ -90,7 +91,7 @@ def test_gradients_equal_transformers(prefix: int, checkpointing: bool) -> None:
         labels += row[1:].tolist()
         at += len(row)
     hidden = ours.hidden(
-        torch.cat([start, *rows]), positions, PackedAttention(plan), torch.tensor(select)
+        Tokens(torch.cat([start, *rows]), positions), PackedAttention(plan), torch.tensor(select)
     )
     loss = torch.nn.functional.cross_entropy(
         ours.logits(hidden), torch.tensor(labels), reduction="sum"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ def examples_of(prefix: int, count: int = 7, seed: int = 0) -> list[Example]:
 
     start = tokens(prefix)
     return [
-        Example(
+        Example.answer(
             start + tokens(drawn.randrange(1, 15)),
             tokens(drawn.randrange(1, 12)),
             drawn.choice([1.0, 0.25, 3.0]),
@@ -40,7 +41,7 @@ def test_loss_and_gradients(prefix: int, tied: bool) -> None:
     found = our_loss(ours, examples)
     expected = their_loss(theirs, examples)
     assert found.total.item() == pytest.approx(expected.item(), rel=1e-5)
-    assert found.count == sum(len(e.completion) * e.weight for e in examples)
+    assert found.count == sum(e.trained * e.weight for e in examples)
     (found.total / found.count).backward()
     (expected / found.count).backward()
     assert max(gradients_differ(ours, theirs).values()) < 1e-5
@@ -83,12 +84,9 @@ def test_rows_do_not_see_each_other() -> None:
     """A row's loss stays bitwise when another row of the same length changes."""
     _, ours = pair(9)
     examples = examples_of(0, count=3)
-    changed = Example(
-        tuple((token + 1) % VOCABULARY for token in examples[1].prompt), examples[1].completion
-    )
-    weights = [
-        Example(e.prompt, e.completion, 1.0 if i != 1 else 0.0) for i, e in enumerate(examples)
-    ]
-    other = [weights[0], Example(changed.prompt, changed.completion, 0.0), weights[2]]
+    prompt = examples[1].ids[: examples[1].at[0] + 1]
+    changed = Example.answer([(token + 1) % VOCABULARY for token in prompt], examples[1].labels)
+    weights = [replace(e, weight=1.0 if i != 1 else 0.0) for i, e in enumerate(examples)]
+    other = [weights[0], replace(changed, weight=0.0), weights[2]]
     with torch.no_grad():
         assert float(our_loss(ours, weights).total) == float(our_loss(ours, other).total)

@@ -16,8 +16,9 @@ from tests.parity.witness import checkpoint_of, their_llama
 from tutelage.checkpoints.build import build
 from tutelage.data.pack import Example, pack
 from tutelage.errors import SourceError
-from tutelage.models.decoder import Decoder
+from tutelage.models.forward import tokens_of
 from tutelage.models.spec import layout
+from tutelage.models.transformer import Transformer
 from tutelage.nn.packed import Layout, PackedAttention
 from tutelage.peft import lora
 from tutelage.peft._method import Settings
@@ -42,16 +43,16 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
-def our_logits(model: Decoder, ids: list[int]) -> torch.Tensor:
-    example = Example(tuple(ids[:1]), (*ids[1:], 0))
+def our_logits(model: Transformer, ids: list[int]) -> torch.Tensor:
+    example = Example.answer(tuple(ids[:1]), (*ids[1:], 0))
     return logits_of(model, example)
 
 
-def logits_of(model: Decoder, example: Example) -> torch.Tensor:
+def logits_of(model: Transformer, example: Example) -> torch.Tensor:
     found = pack([example])
-    ids, positions = torch.from_numpy(found.ids), torch.from_numpy(found.positions)
+    tokens = tokens_of(found, model.device)
     with torch.inference_mode():
-        return model.logits(model.hidden(ids, positions, PackedAttention(Layout.of(found))))
+        return model.logits(model.hidden(tokens, PackedAttention(Layout.of(found))))
 
 
 def their_logits(model: Any, ids: list[int]) -> torch.Tensor:
@@ -89,7 +90,7 @@ def test_we_open_theirs(name: str, biases: bool, tmp_path: Path) -> None:
     assert (our_logits(ours, IDS) - expected).abs().max() < 1e-4
 
 
-def ours_tuned(checkpoint: Any, **settings: Any) -> tuple[Decoder, Settings]:
+def ours_tuned(checkpoint: Any, **settings: Any) -> tuple[Transformer, Settings]:
     resolved = lora.resolve(Settings(**settings), layout(checkpoint.config))
     model = build(checkpoint)
     lora.attach(model, resolved, seed=3)

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from tutelage.checkpoints.build import build
-from tutelage.models.decoder import Decoder
+from tutelage.models.transformer import Transformer
 
 VOCABULARY = 97
 
@@ -57,6 +57,6 @@ def checkpoint_of(theirs: transformers.PreTrainedModel) -> Any:
     return SimpleNamespace(source="test", config=theirs.config.to_dict(), weights=state)
 
 
-def pair(seed: int = 0, **changes: object) -> tuple[transformers.PreTrainedModel, Decoder]:
+def pair(seed: int = 0, **changes: object) -> tuple[transformers.PreTrainedModel, Transformer]:
     theirs = their_llama(seed, **changes)
     return theirs, build(checkpoint_of(theirs))

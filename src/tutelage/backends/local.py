@@ -30,7 +30,7 @@ from tutelage.lm import (
     Score,
 )
 from tutelage.machine.device import resolve, use_threads
-from tutelage.models.decoder import Decoder
+from tutelage.models.forward import Model
 from tutelage.peft import lora
 from tutelage.text.render import Renderer
 
@@ -46,7 +46,7 @@ class LocalLM:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        model: Decoder,
+        model: Model,
         *,
         exact: bool = False,
         before: tuple[Message, ...] = (),
@@ -137,7 +137,7 @@ class LocalLM:
                     "nothing to score", field=f"pair {index}", got=repr(continuation[:40])
                 )
             self._room(index, len(ids) + len(more) - 1, 1)
-            examples.append(Example(tuple(ids), tuple(more)))
+            examples.append(Example.answer(ids, more))
         return [
             Score(sum(found.log_probabilities), len(found.greedy), all(found.greedy))
             for found in score(self.model, examples, self.exact)

@@ -1,58 +1,51 @@
-"""From a checkpoint to a model: shapes checked before anything is allocated, then weights set."""
+"""From a checkpoint to a model: names and shapes checked before anything is allocated."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 
 from tutelage.checkpoints.checkpoint import Checkpoint
-from tutelage.errors import SourceError
+from tutelage.checkpoints.matched import matched
 from tutelage.machine.device import DTYPES
-from tutelage.models.decoder import Decoder
-from tutelage.models.spec import Weight, spec_for
+from tutelage.models.spec import spec_for
 
 
-def build(checkpoint: Checkpoint, dtype: str = "fp32", device: str = "cpu") -> Decoder:
+def build(checkpoint: Checkpoint, dtype: str = "fp32", device: str = "cpu") -> Any:
     """The checkpoint's model with weights and activations in `dtype` on `device`.
 
-    Raises SourceError naming the first weight that is missing or has another shape.
+    Raises SourceError naming the first weight that is missing, has another shape, or has no place
+    in the architecture.
     """
     spec = spec_for(checkpoint.config)
     config = spec.read(checkpoint.config)
     weights = list(spec.layout(config))
-    check_shapes(checkpoint, weights)
+    readers = matched(checkpoint, spec, weights)
     with torch.device("meta"):
-        model: Decoder = spec.build(config)
+        model = spec.build(config)
     kind = DTYPES[dtype]
-    state = {
-        weight.path: checkpoint.weights[weight.hf_name].load().to(device=device, dtype=kind)
-        for weight in weights
-    }
-    model.load_state_dict(state, assign=True)
+    state = {}
+    for weight in weights:
+        value = readers[weight.path].load().to(device=device, dtype=kind)
+        state[weight.path] = value.t().contiguous() if weight.transposed else value
+    _set(model, state)
     model.compute = kind
     return model.requires_grad_(False).eval()
 
 
-def check_shapes(checkpoint: Checkpoint, weights: list[Weight]) -> None:
-    """Hold what the file has against what the configuration promises."""
-    for weight in weights:
-        found = checkpoint.weights.get(weight.hf_name)
-        if found is None:
-            raise SourceError(
-                f"{checkpoint.source} lacks a weight its configuration needs",
-                field=weight.hf_name,
-                expected=f"shape {list(weight.shape)}",
-            )
-        if tuple(found.shape) != weight.shape:
-            raise SourceError(
-                f"{checkpoint.source} has a weight of another shape than its configuration says",
-                field=weight.hf_name,
-                got=list(found.shape),
-                expected=list(weight.shape),
-            )
-
-
-def hf_state(model: Decoder, checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
-    """The model's weights under Hugging Face's names."""
+def hf_state(model: torch.nn.Module, checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """The model's weights as files have them, under Hugging Face's names."""
     spec = spec_for(checkpoint.config)
     own = model.state_dict()
-    return {w.hf_name: own[w.path] for w in spec.layout(spec.read(checkpoint.config))}
+    weights = spec.layout(spec.read(checkpoint.config))
+    return {w.hf_name: own[w.path].t() if w.transposed else own[w.path] for w in weights}
+
+
+def _set(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Put the values in. A module that stands in two places is named once in the state."""
+    model.load_state_dict(state, assign=True, strict=False)
+    unset = [name for name, value in model.named_parameters() if value.is_meta]
+    placed = {name for name, _ in model.named_parameters()}
+    assert not unset, f"the layout lacks {unset[0]}"
+    assert placed >= set(state), f"the module lacks {sorted(set(state) - placed)[0]}"

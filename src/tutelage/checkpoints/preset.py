@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tutelage.checkpoints.checkpoint import Checkpoint, WeightReader
 from tutelage.errors import SourceError
-from tutelage.models.spec import find_preset, layout
+from tutelage.models.spec import Start, Weight, find_preset, layout
 from tutelage.text import byte_level
 
 if TYPE_CHECKING:
@@ -23,24 +23,32 @@ BYTES_PER_WEIGHT = 4
 
 @dataclass(frozen=True)
 class RandomWeight:
-    """Normal(0, `deviation`) for matrices; ones for norms, zeros for biases."""
+    """Normal(0, `start`), or a constant."""
 
     name: str
     shape: tuple[int, ...]
-    deviation: float
+    start: Start
     seed: int
     dtype: str = "float32"
 
     def load(self) -> torch.Tensor:
         import torch
 
-        if self.name.endswith(".bias"):
-            return torch.zeros(self.shape)
-        if len(self.shape) == 1:
-            return torch.ones(self.shape)
+        if isinstance(self.start, str):
+            return getattr(torch, self.start)(self.shape)
         key = hashlib.sha256(f"{self.seed}:{self.name}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little", signed=True))
-        return torch.randn(self.shape, generator=generator) * self.deviation
+        return torch.randn(self.shape, generator=generator) * self.start
+
+
+def start_of(weight: Weight, deviation: float) -> Start:
+    """How a weight begins: as its architecture says, else ones for gains, zeros for biases and
+    Normal(0, `deviation`) for matrices."""
+    if weight.start is not None:
+        return weight.start
+    if weight.path.endswith(".bias"):
+        return "zeros"
+    return "ones" if len(weight.shape) == 1 else deviation
 
 
 def preset_checkpoint(name: str, seed: int = 0) -> Checkpoint:
@@ -61,7 +69,9 @@ def preset_checkpoint(name: str, seed: int = 0) -> Checkpoint:
     config |= {"bos_token_id": None, **ids}
     deviation = float(config.get("initializer_range", 0.02))
     weights: dict[str, WeightReader] = {
-        weight.hf_name: RandomWeight(weight.hf_name, weight.shape, deviation, seed)
+        weight.hf_name: RandomWeight(
+            weight.hf_name, weight.stored_shape, start_of(weight, deviation), seed
+        )
         for weight in layout(config)
     }
     return Checkpoint(

@@ -6,16 +6,20 @@ shards above 5 GB), tokenizer with its chat template, generation settings with t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tutelage import store
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.folder import INDEX
+from tutelage.checkpoints.matched import matched
 from tutelage.checkpoints.safetensors_file import write_tensors
 from tutelage.errors import RequestError, WorkError
+from tutelage.models.spec import spec_for
 
 if TYPE_CHECKING:
     import torch
@@ -66,12 +70,12 @@ def write_model(
     """The files of `save_folder` into a folder that the caller makes durable."""
     named = checkpoint.config.get("torch_dtype") or checkpoint.config.get("dtype")
     dtype = dtype or str(named or "float32")
-    names = _names(state, checkpoint)
+    stored = _stored(state, checkpoint)
     store.write_json(folder / "config.json", config_to_save(checkpoint.config, dtype))
     store.write_json(folder / "generation_config.json", _generation(checkpoint))
     checkpoint.tokenizer.to_files(folder)
     store.write_text(folder / "README.md", _card(checkpoint))
-    _write_weights(state, checkpoint, names, dtype, folder, shard_bytes)
+    _write_weights(stored, dtype, folder, shard_bytes)
 
 
 def config_to_save(config: Mapping[str, Any], dtype: str) -> dict[str, Any]:
@@ -80,79 +84,79 @@ def config_to_save(config: Mapping[str, Any], dtype: str) -> dict[str, Any]:
     return {**kept, "torch_dtype": dtype}
 
 
-def _names(state: Mapping[str, torch.Tensor] | None, checkpoint: Checkpoint) -> list[str]:
-    """The weights to store, in the checkpoint's order; a tied head is stored once."""
-    names = list(checkpoint.weights)
-    if checkpoint.config.get("tie_word_embeddings"):
-        names = [name for name in names if name != "lm_head.weight"]
+@dataclass(frozen=True)
+class _Stored:
+    """One weight to write, as files have it."""
+
+    name: str
+    shape: tuple[int, ...]
+    load: Callable[[], torch.Tensor]
+
+    def bytes(self, itemsize: int) -> int:
+        return math.prod(self.shape) * itemsize
+
+
+def _stored(state: Mapping[str, torch.Tensor] | None, checkpoint: Checkpoint) -> list[_Stored]:
+    """The weights in the order of the forward pass; a tied head is stored once. A `state` must have
+    their names and shapes."""
+    spec = spec_for(checkpoint.config)
+    weights = list(spec.layout(spec.read(checkpoint.config)))
     if state is None:
-        return names
-    for name in names:
+        found = matched(checkpoint, spec, weights)
+        return [_Stored(w.hf_name, w.stored_shape, found[w.path].load) for w in weights]
+    for weight in weights:
+        name = weight.hf_name
         if name not in state:
             raise WorkError(f"the model to save lacks the weight {name}", field=name)
-        if tuple(state[name].shape) != tuple(checkpoint.weights[name].shape):
+        if tuple(state[name].shape) != weight.stored_shape:
             raise WorkError(
                 f"the weight {name} has another shape than the configuration says",
                 field=name,
                 got=tuple(state[name].shape),
-                expected=tuple(checkpoint.weights[name].shape),
+                expected=weight.stored_shape,
             )
-    surplus = sorted(set(state) - set(names) - {"lm_head.weight"})
-    if surplus:
-        raise WorkError(f"the model to save has an unknown weight {surplus[0]}", field=surplus[0])
-    return names
+    surplus = sorted(set(state) - {weight.hf_name for weight in weights})
+    unknown = [name for name in surplus if not spec.ignores(name)]
+    if unknown:
+        raise WorkError(f"the model to save has an unknown weight {unknown[0]}", field=unknown[0])
+    return [
+        _Stored(w.hf_name, w.stored_shape, partial(state.__getitem__, w.hf_name)) for w in weights
+    ]
 
 
-def _write_weights(
-    state: Mapping[str, torch.Tensor] | None,
-    checkpoint: Checkpoint,
-    names: list[str],
-    dtype: str,
-    folder: Path,
-    shard_bytes: int,
-) -> None:
+def _write_weights(stored: list[_Stored], dtype: str, folder: Path, shard_bytes: int) -> None:
     """One shard in memory at a time."""
     import torch
 
     kind = getattr(torch, dtype)
-    shards = list(_shards(checkpoint, names, kind.itemsize, shard_bytes))
+    shards = list(_shards(stored, kind.itemsize, shard_bytes))
     weight_map = {}
     for number, shard in enumerate(shards, start=1):
         file = "model.safetensors"
         if len(shards) > 1:
             file = f"model-{number:05}-of-{len(shards):05}.safetensors"
         tensors = {}
-        for name in shard:
-            tensor = checkpoint.weights[name].load() if state is None else state[name]
-            tensors[name] = tensor.detach().to("cpu", kind).contiguous()
-            weight_map[name] = file
+        for weight in shard:
+            tensors[weight.name] = weight.load().detach().to("cpu", kind).contiguous()
+            weight_map[weight.name] = file
         write_tensors(_unshared(tensors), folder / file)
     if len(shards) > 1:
-        total = sum(_bytes(checkpoint, name, kind.itemsize) for name in names)
+        total = sum(weight.bytes(kind.itemsize) for weight in stored)
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
         store.write_json(folder / INDEX, index)
 
 
-def _shards(
-    checkpoint: Checkpoint, names: list[str], itemsize: int, shard_bytes: int
-) -> Iterator[list[str]]:
-    shard: list[str] = []
+def _shards(stored: list[_Stored], itemsize: int, shard_bytes: int) -> Iterator[list[_Stored]]:
+    shard: list[_Stored] = []
     size = 0
-    for name in names:
-        more = _bytes(checkpoint, name, itemsize)
+    for weight in stored:
+        more = weight.bytes(itemsize)
         if shard and size + more > shard_bytes:
             yield shard
             shard, size = [], 0
-        shard.append(name)
+        shard.append(weight)
         size += more
     yield shard
-
-
-def _bytes(checkpoint: Checkpoint, name: str, itemsize: int) -> int:
-    total = itemsize
-    for extent in checkpoint.weights[name].shape:
-        total *= extent
-    return total
 
 
 def _unshared(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

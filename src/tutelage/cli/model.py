@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tutelage.checkpoints.checkpoint import Checkpoint
-    from tutelage.models.spec import Weight
+    from tutelage.models.spec import Shape, Weight
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Described:
     source: str
     config: Mapping[str, Any]
     layout: list[Weight]
+    shape: Shape
     family: str
     dtype: str
     bytes: int
@@ -37,22 +38,21 @@ def show(source: str, *, shared: Shared | None = None) -> dict[str, Any]:
     source
         A model source: folder, FILE.gguf, pypi:, hf:, preset:.
     """
-    from tutelage.plan.parameters import dimensions
+    from tutelage.plan.parameters import total
 
     found = describe(source)
-    sizes = dimensions(found.layout)
-    heads = found.config.get("num_attention_heads")
+    shape = found.shape
     return {
         "source": found.source,
         "architecture": (found.config.get("architectures") or [None])[0],
         "family": found.family,
-        "parameters": sizes.parameters,
-        "layers": sizes.layers,
-        "width": sizes.width,
-        "heads": heads,
-        "kv_heads": found.config.get("num_key_value_heads") or heads,
-        "vocabulary": sizes.vocabulary,
-        "context": found.config.get("max_position_embeddings"),
+        "parameters": total(found.layout),
+        "layers": shape.layers + shape.encoder_layers,
+        "width": shape.width,
+        "heads": shape.heads,
+        "kv_heads": shape.kv_heads,
+        "vocabulary": shape.vocabulary,
+        "context": shape.context,
         "dtype": found.dtype,
         "bytes": found.bytes,
         "licence": found.licence,
@@ -80,13 +80,14 @@ def pull(source: str, *, out: Path, shared: Shared | None = None) -> dict[str, A
 def describe(source: str) -> Described:
     """Configuration, weight list and size of a model source. Raises SourceError."""
     from tutelage.checkpoints.open import open_checkpoint
-    from tutelage.models.spec import layout, spec_for
+    from tutelage.models.spec import layout, shape, spec_for
 
     checkpoint = open_checkpoint(source)
     return Described(
         source=checkpoint.source,
         config=checkpoint.config,
         layout=layout(checkpoint.config),
+        shape=shape(checkpoint.config),
         family=spec_for(checkpoint.config).family,
         dtype=_dtype(checkpoint),
         bytes=checkpoint.bytes,

@@ -229,7 +229,7 @@ def _batch(
         tokens=(shape["batch"] or 1) * context,
         labels=(shape["batch"] or 1) * context,
         row_tokens=context,
-        heads=int(described.config["num_attention_heads"]),
+        heads=described.shape.heads,
         compute_bytes=4 if precision == "fp32" else 2,
         checkpointing=checkpointing,
     )
@@ -252,7 +252,7 @@ def _answering(
 
 def _context(described: Described, asked: int | None) -> int:
     """Tokens of a sequence, at most what the model was made for."""
-    longest = described.config.get("max_position_embeddings")
+    longest = described.shape.context
     if asked is None:
         return min(DEFAULT_CONTEXT, longest or DEFAULT_CONTEXT)
     if longest is not None and asked > longest:

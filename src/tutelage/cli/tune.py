@@ -193,7 +193,7 @@ def _plan(
         "out": None if out is None else str(out),
         "method": run.method.name,
         "trained_parameters": run.method.count(run.weights, run.settings),
-        "trained_tokens": sum(len(row.completion) for step in run.steps for row in step),
+        "trained_tokens": sum(row.trained for step in run.steps for row in step),
         "rows": _rows(loaded, len(run.examples)),
         "set_aside": _set_aside(loaded, run.set_aside),
         "loss": None,

@@ -33,31 +33,66 @@ BUCKET_COST = 180_000
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt and what follows it; only `completion` is trained or scored, all of it."""
+    """One row: the tokens a model reads, and what is trained or scored of it.
 
-    prompt: tuple[int, ...]
-    completion: tuple[int, ...]
+    The vector of token `at[i]` is to give `labels[i]`. `memory` are the tokens an encoder reads for
+    a decoder to attend to; the first `lead` tokens of the row are seen by all of it, later ones
+    causally; `types` tell parts of the row apart. `weight` multiplies the row's loss.
+    """
+
+    ids: tuple[int, ...]
+    at: tuple[int, ...]
+    labels: tuple[int, ...]
     weight: float = 1.0
     name: str = ""
+    memory: tuple[int, ...] = ()
+    types: tuple[int, ...] = ()
+    lead: int = 0
+
+    @staticmethod
+    def answer(
+        prompt: Sequence[int], completion: Sequence[int], weight: float = 1.0, name: str = ""
+    ) -> Example:
+        """A prompt and what follows it, all of which is trained or scored and nothing else. The
+        last token is only ever a label and is not read."""
+        whole = (*prompt, *completion)
+        at = range(len(prompt) - 1, len(whole) - 1)
+        return Example(whole[:-1], tuple(at), tuple(completion), weight, name)
+
+    @staticmethod
+    def read(ids: Sequence[int]) -> Example:
+        """Tokens of which the last vector alone is wanted."""
+        return Example(tuple(ids), (len(ids) - 1,), (0,))
 
     @property
     def inputs(self) -> int:
-        """Tokens the model must read: the last one is only ever a label."""
-        return len(self.prompt) + len(self.completion) - 1
+        """Tokens the model must read."""
+        return len(self.ids)
+
+    @property
+    def trained(self) -> int:
+        """Tokens that are trained or scored."""
+        return len(self.labels)
 
 
 @dataclass(frozen=True)
 class BucketPlan:
+    """Rows of one rectangle [rows, length]: `index` finds their tokens in the pack, `members` are
+    the rows' numbers, `lengths` how many tokens each has before padding repeats its last."""
+
     index: Integers
     rows: int
     length: int
+    members: tuple[int, ...]
+    lengths: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Pack:
     """One axis of N tokens (see the drawing above). `owner[i]` is the place, among the examples
     given, of the row that label i belongs to; `spans` are start and length of each row's own
-    tokens. `back` finds each token's own slot in the buckets."""
+    tokens; `back` finds each token's own slot in the buckets. `leads` is each row's `lead`, `types`
+    None where no row tells parts apart."""
 
     ids: Integers
     positions: Integers
@@ -69,6 +104,8 @@ class Pack:
     buckets: tuple[BucketPlan, ...]
     back: Integers
     prefix: int
+    leads: tuple[int, ...] = ()
+    types: Integers | None = None
 
 
 def common_prefix(prompts: Sequence[tuple[int, ...]]) -> int:
@@ -85,12 +122,20 @@ def common_prefix(prompts: Sequence[tuple[int, ...]]) -> int:
     return shared if shared >= SHARED_FROM and len(prompts) > 1 else 0
 
 
+def shared_prefix(examples: Sequence[Example]) -> int:
+    """Length of what all rows begin with, before anything that is trained or scored; 0 where rows
+    are not read causally alone."""
+    if any(example.lead or example.memory or example.types for example in examples):
+        return 0
+    return common_prefix([example.ids[: example.at[0] + 1] for example in examples if example.at])
+
+
 def batch(
     examples: Sequence[Example], order: Sequence[int], capacity: int, window: int = 6
 ) -> list[list[int]]:
     """Fill steps of at most `capacity` tokens with rows in `order`, looking back over `window`
     open steps for one with room. A row longer than `capacity` gets a step of its own."""
-    shared = common_prefix([example.prompt for example in examples])
+    shared = shared_prefix(examples)
     steps: list[list[int]] = []
     open_steps: list[tuple[list[int], int]] = []
     for row in order:
@@ -109,8 +154,8 @@ def batch(
 
 def pack(examples: Sequence[Example], share: bool = True) -> Pack:
     """Put the rows of one step on one axis. `share` False stores every row whole."""
-    prefix = common_prefix([example.prompt for example in examples]) if share else 0
-    ids: list[int] = list(examples[0].prompt[:prefix])
+    prefix = shared_prefix(examples) if share else 0
+    ids: list[int] = list(examples[0].ids[:prefix])
     positions: list[int] = list(range(prefix))
     select: list[int] = []
     labels: list[int] = []
@@ -119,15 +164,13 @@ def pack(examples: Sequence[Example], share: bool = True) -> Pack:
     spans: list[tuple[int, int]] = []
     for number, example in enumerate(examples):
         start = len(ids)
-        whole = example.prompt + example.completion
-        ids += whole[prefix:-1]
+        ids += example.ids[prefix:]
         length = len(ids) - start
         positions += range(prefix, prefix + length)
-        trained = len(example.completion)
-        select += range(start + length - trained, start + length)
-        labels += example.completion
-        owner += [number] * trained
-        weights += [example.weight] * trained
+        select += [start + place - prefix for place in example.at]
+        labels += example.labels
+        owner += [number] * example.trained
+        weights += [example.weight] * example.trained
         spans.append((start, length))
     buckets, back = _buckets(spans, prefix, len(ids))
     return Pack(
@@ -141,13 +184,27 @@ def pack(examples: Sequence[Example], share: bool = True) -> Pack:
         buckets=tuple(buckets),
         back=back,
         prefix=prefix,
+        leads=tuple(example.lead for example in examples),
+        types=_types(examples),
     )
+
+
+def memory_of(examples: Sequence[Example]) -> Pack:
+    """The tokens that encoders read for these rows, packed in the same order."""
+    return pack([Example(example.memory, (), ()) for example in examples], share=False)
+
+
+def _types(examples: Sequence[Example]) -> Integers | None:
+    if not any(example.types for example in examples):
+        return None
+    return _integers([kind for one in examples for kind in one.types or (0,) * len(one.ids)])
 
 
 def _buckets(
     spans: list[tuple[int, int]], prefix: int, tokens: int
 ) -> tuple[list[BucketPlan], Integers]:
-    spans = sorted(spans, key=lambda span: span[1])
+    order = sorted(range(len(spans)), key=lambda row: spans[row][1])
+    spans = [spans[row] for row in order]
     back = np.zeros(tokens, dtype=np.int64)
     buckets: list[BucketPlan] = []
     offset = 0
@@ -161,7 +218,8 @@ def _buckets(
             back[start : start + length] = offset + row * width + prefix + np.arange(length)
         if not buckets and prefix:
             back[:prefix] = np.arange(prefix)
-        buckets.append(BucketPlan(index.reshape(-1), rows, width))
+        members, lengths = order[first:end], [prefix + length for _, length in spans[first:end]]
+        buckets.append(BucketPlan(index.reshape(-1), rows, width, tuple(members), tuple(lengths)))
         offset += rows * width
     return buckets, back
 

@@ -18,8 +18,9 @@ from tutelage.data.pack import Example, common_prefix, pack
 from tutelage.generate.sample import choose
 from tutelage.generate.step import MOST_ROWS, Stepper
 from tutelage.lm import FinishReason, Sampling
-from tutelage.models.decoder import Decoder
+from tutelage.models.forward import Model
 from tutelage.nn.cache import Cache, DecodeStep, FillPrefix, ReadPrompts
+from tutelage.nn.embedding import Tokens
 from tutelage.nn.packed import Layout
 
 READ_TOKENS = 2048
@@ -67,7 +68,7 @@ class Engine:
     """
 
     def __init__(
-        self, model: Decoder, *, slots: int = SLOTS, cache_bytes: int = CACHE_BYTES,
+        self, model: Model, *, slots: int = SLOTS, cache_bytes: int = CACHE_BYTES,
         exact: bool = False,
     ) -> None:  # fmt: skip
         self.model = model
@@ -93,18 +94,14 @@ class Engine:
         yield from batch.run()
 
     def _cache(self, jobs: Sequence[Job], prefix: int) -> Cache:
-        weight = self.model.embed.weight
-        like = torch.empty(0, dtype=self.model.compute, device=weight.device)
-        shape = self._key_shape()
-        layers = len(self.model.blocks)
+        model = self.model
+        like = torch.empty(0, dtype=model.compute, device=model.device)
+        shape = (model.heads.key_value, model.heads.width)
+        layers = model.layers
         room = max(len(job.prompt) - prefix + job.max_new_tokens for job in jobs)
         each = Cache.bytes_per_slot(layers, room, shape, like.element_size())
         slots = together(len(jobs), each, self.slots, self.cache_bytes)
         return Cache(layers, slots, room, shape, like)
-
-    def _key_shape(self) -> tuple[int, int]:
-        heads = self.model.blocks[0].attn.heads
-        return heads.key_value, heads.width
 
 
 class _Batch:
@@ -126,7 +123,7 @@ class _Batch:
         tokens = self._tensor(ids)
         last = self._tensor([len(ids) - 1])
         positions = torch.arange(len(ids), device=tokens.device)
-        self.model.hidden(tokens, positions, FillPrefix(self._cache), last)
+        self.model.hidden(Tokens(tokens, positions), FillPrefix(self._cache), last)
 
     def run(self) -> Iterator[Token]:
         while self._waiting or any(self._rows):
@@ -164,14 +161,15 @@ class _Batch:
     def _read(self, group: list[tuple[int, int, Job]]) -> Tensor:
         """Logits after each prompt of the group, whose keys are now in their slots."""
         cache, prefix = self._cache, self._cache.prefix_length
-        plan = pack([Example(job.prompt[prefix:], (0,)) for _, _, job in group], share=False)
+        plan = pack([Example.read(job.prompt[prefix:]) for _, _, job in group], share=False)
         ids = self._tensor(plan.ids)
         places = self._tensor(plan.positions)
         lengths = [len(job.prompt) - prefix for _, _, job in group]
         slots = self._tensor([slot for slot, _, _ in group])
         of_token = torch.repeat_interleave(slots, self._tensor(lengths))
         attend = ReadPrompts(cache, Layout.of(plan, str(ids.device)), of_token, places)
-        hidden = self.model.hidden(ids, places + prefix, attend, self._tensor(plan.select))
+        tokens = Tokens(ids, places + prefix)
+        hidden = self.model.hidden(tokens, attend, self._tensor(plan.select))
         cache.lengths[slots] = self._tensor(lengths)
         return self.model.logits(hidden)
 
@@ -187,7 +185,7 @@ class _Batch:
         else:
             ids = self._tensor([row.token if row else 0 for row in self._rows])
             positions = cache.lengths + cache.prefix_length
-            hidden = self.model.hidden(ids, positions, DecodeStep(cache))
+            hidden = self.model.hidden(Tokens(ids, positions), DecodeStep(cache))
             slots = self._tensor([slot for slot, _ in alive])
             logits = self.model.logits(hidden.index_select(0, slots))
             cache.lengths[slots] += 1
@@ -227,7 +225,7 @@ class _Batch:
         self._rows = [self._rows[slot] for slot in alive]
 
     def _tensor(self, values: Sequence[int] | object) -> Tensor:
-        return torch.as_tensor(values, dtype=torch.long, device=self.model.embed.weight.device)
+        return torch.as_tensor(values, dtype=torch.long, device=self.model.device)
 
 
 def together(jobs: int, each: int, slots: int = SLOTS, cache_bytes: int = CACHE_BYTES) -> int:

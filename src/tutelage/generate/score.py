@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from tutelage.data.pack import Example, batch, pack
-from tutelage.models.decoder import Decoder
-from tutelage.nn.packed import Layout, PackedAttention
+from tutelage.data.pack import Example, batch, memory_of, pack
+from tutelage.models.forward import Model, forward
 
 PACK_TOKENS = 2048
 CHUNK = 256
@@ -24,7 +23,7 @@ class TokenScores:
     greedy: tuple[bool, ...]
 
 
-def score(model: Decoder, examples: Sequence[Example], exact: bool = False) -> list[TokenScores]:
+def score(model: Model, examples: Sequence[Example], exact: bool = False) -> list[TokenScores]:
     """Score every example's completion after its prompt, in nats.
 
     `exact` reads each example alone, so that nothing depends on what shares the pack.
@@ -39,14 +38,11 @@ def score(model: Decoder, examples: Sequence[Example], exact: bool = False) -> l
     return [scores for scores in results if scores is not None]
 
 
-def _score(examples: list[Example], model: Decoder) -> list[TokenScores]:
-    device = str(model.embed.weight.device)
+def _score(examples: list[Example], model: Model) -> list[TokenScores]:
     plan = pack(examples)
-    ids, positions, select, labels = (
-        torch.from_numpy(x).to(device) for x in (plan.ids, plan.positions, plan.select, plan.labels)
-    )
-    attend = PackedAttention(Layout.of(plan, device))
-    hidden = model.hidden(ids, positions, attend, select)
+    memory = memory_of(examples) if any(one.memory for one in examples) else None
+    labels = torch.from_numpy(plan.labels).to(model.device)
+    hidden = forward(model, plan, memory)
     values: list[float] = []
     likeliest: list[bool] = []
     for part, wanted in zip(hidden.split(CHUNK), labels.split(CHUNK), strict=True):
@@ -57,7 +53,7 @@ def _score(examples: list[Example], model: Decoder) -> list[TokenScores]:
     scores: list[TokenScores] = []
     start = 0
     for example in examples:
-        end = start + len(example.completion)
+        end = start + example.trained
         scores.append(TokenScores(tuple(values[start:end]), tuple(likeliest[start:end])))
         start = end
     return scores

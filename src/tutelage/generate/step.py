@@ -7,6 +7,7 @@ a few rows it is bound by reading the weights once, where PyTorch is bound by it
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -21,10 +22,13 @@ from tutelage.kernels.library import (
     library,
     pointer,
 )
-from tutelage.models.decoder import Decoder
-from tutelage.nn.block import Attention, Block
+from tutelage.models.forward import Model
+from tutelage.models.transformer import Transformer
+from tutelage.nn.attention import Attention
+from tutelage.nn.block import PreNorm
 from tutelage.nn.cache import Cache
-from tutelage.nn.embedding import Embedding
+from tutelage.nn.embedding import Embed, Embedding
+from tutelage.nn.head import Head
 from tutelage.nn.linear import Linear
 from tutelage.nn.mlp import GatedMLP
 from tutelage.nn.norm import RMSNorm
@@ -32,17 +36,20 @@ from tutelage.nn.rope import Rope
 
 MOST_ROWS = 6
 """With more rows PyTorch's matrix products overtake: they compute, where the kernel reads."""
-PARTS = (Decoder, nn.ModuleList, Embedding, Block, Attention, GatedMLP, RMSNorm, Linear)
+PARTS = (
+    Transformer, nn.ModuleList, Embed, Embedding, PreNorm, Attention, GatedMLP, RMSNorm, Linear,
+    Head,
+)  # fmt: skip
 """What the kernel knows how to compute."""
 
 
 class Stepper:
     """The kernel bound to one model. Holds pointers into its weights, which must not move."""
 
-    def __init__(self, model: Decoder) -> None:
+    def __init__(self, model: Any) -> None:
         self.model = model
         self._layers = (LayerStruct * len(model.blocks))(*(_layer(b) for b in model.blocks))
-        heads = model.blocks[0].attn.heads
+        heads = model.heads
         self._head = model.head_weight
         self._struct = ModelStruct(
             half=int(model.compute == torch.bfloat16),
@@ -58,9 +65,11 @@ class Stepper:
         )
 
     @staticmethod
-    def of(model: Decoder) -> Stepper | None:
+    def of(model: Model) -> Stepper | None:
         """A stepper if the library was built and can compute this model, else None."""
-        fits = _is_known(model) and _is_uniform(model) and _is_readable(model)
+        if not isinstance(model, Transformer) or not _is_known(model):
+            return None
+        fits = _is_uniform(model) and _is_readable(model)
         return Stepper(model) if fits and library() is not None else None
 
     def step(
@@ -70,7 +79,7 @@ class Stepper:
         loaded = library()
         assert loaded is not None
         lengths = cache.lengths[slots]
-        x = self.model.embed(ids).float().contiguous()
+        x = self.model.embed.tokens(ids).float().contiguous()
         cosine, sine = self.model.rope.angles(lengths + cache.prefix_length)
         cosine, sine = cosine[:, 0].contiguous(), sine[:, 0].contiguous()
         logits = torch.empty(len(ids), self._head.shape[0])
@@ -95,12 +104,33 @@ class Stepper:
         return logits
 
 
-def _is_known(model: Decoder) -> bool:
+def _is_known(model: Transformer) -> bool:
     """Whether every part is exactly what the kernel computes. A subclass may compute anything."""
-    return type(model.rope) is Rope and all(type(module) in PARTS for module in model.modules())
+    return (
+        type(model.rope) is Rope
+        and model.bias is None
+        and model.embed.scale == 1
+        and model.head is not None
+        and model.head.scale == 1
+        and model.head_bias is None
+        and all(type(module) in PARTS and _is_plain(module) for module in model.modules())
+    )
 
 
-def _is_uniform(model: Decoder) -> bool:
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a part does nothing beyond what the kernel does in its place."""
+    if isinstance(module, Attention):
+        return module.rule.plain and module.q_norm is None
+    if isinstance(module, PreNorm):
+        return module.cross is None
+    if isinstance(module, GatedMLP):
+        return module.activation in ("silu", "swish")
+    if isinstance(module, RMSNorm):
+        return module.offset == 0
+    return True
+
+
+def _is_uniform(model: Any) -> bool:
     """Whether all layers have the shapes of the first, and all norms one eps: the kernel is told
     them once."""
     shapes = {(b.attn.heads, b.attn.q.shape, b.attn.o.shape, b.mlp.up.shape) for b in model.blocks}
@@ -108,7 +138,7 @@ def _is_uniform(model: Decoder) -> bool:
     return len(shapes) == len(eps) == 1
 
 
-def _is_readable(model: Decoder) -> bool:
+def _is_readable(model: Any) -> bool:
     """Whether the weights are of the type computed in, which the kernel has, and in its memory; it
     reads bfloat16 weights two by two, so what the products sum over must be even."""
     types = {parameter.dtype for parameter in model.parameters()}
@@ -125,7 +155,7 @@ def _linear(module: Linear) -> LinearStruct:
     return LinearStruct(pointer(module.weight), pointer(module.bias), *module.shape)
 
 
-def _layer(block: Block) -> LayerStruct:
+def _layer(block: Any) -> LayerStruct:
     attn, mlp = block.attn, block.mlp
     return LayerStruct(
         norm_attn=pointer(block.norm_attn.weight),

@@ -5,6 +5,8 @@ Knows no tensors: counting and planning work from a SPEC without importing torch
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,24 +15,50 @@ from tutelage.errors import SourceError, UnknownName
 from tutelage.registry import Registry
 
 Family = Literal["encoder", "decoder", "encoder-decoder"]
+Start = float | Literal["zeros", "ones"]
 
 
 @dataclass(frozen=True)
 class Weight:
-    """One weight: our module path, Hugging Face's name, shape, role, and layer if it has one."""
+    """One weight: our module path, Hugging Face's name, shape, role, and layer if it has one.
+
+    `shape` is ours, [out, in] for linear maps; `transposed` where files hold [in, out]. `others`
+    are names it also goes by. `start` is how it begins before pretraining: a normal distribution's
+    deviation, or a constant; None leaves it to the preset (norms 1, biases 0, matrices its own).
+    """
 
     path: str
     hf_name: str
     shape: tuple[int, ...]
     role: str
     layer: int | None = None
+    transposed: bool = False
+    others: tuple[str, ...] = ()
+    start: Start | None = None
 
     @property
     def count(self) -> int:
-        total = 1
-        for size in self.shape:
-            total *= size
-        return total
+        return math.prod(self.shape)
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """As files have it."""
+        return self.shape[::-1] if self.transposed else self.shape
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes other parts of the package ask a model for. `context` None has no limit of its own;
+    `encoder_layers` are those of an encoder beside `layers` of a decoder."""
+
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    head_width: int
+    vocabulary: int
+    context: int | None
+    encoder_layers: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,15 +68,35 @@ class Spec:
     `read` turns Hugging Face's config.json into the architecture's own frozen configuration and
     raises ConfigError for what it cannot honour; `layout` lists every stored weight once (a tied
     head is not listed); `build` makes the module, uninitialized, importing torch only then.
+    `prefix` is the name under which Hugging Face's models with a head keep the model itself, which
+    files may leave out or add; names that match `ignored` hold nothing that is learned.
     """
 
     name: str
     family: Family
     hf_architectures: tuple[str, ...]
     read: Callable[[Mapping[str, Any]], Any]
+    shape: Callable[[Any], Shape]
     layout: Callable[[Any], Iterator[Weight]]
     build: Callable[[Any], Any]
     presets: Mapping[str, Mapping[str, Any]]
+    prefix: str = ""
+    ignored: tuple[str, ...] = ()
+
+    def names(self, weight: Weight) -> Iterator[str]:
+        """Every name a file may keep the weight under, the usual one first."""
+        for name in (weight.hf_name, *weight.others):
+            yield name
+            if self.prefix and name.startswith(f"{self.prefix}."):
+                yield name.removeprefix(f"{self.prefix}.")
+
+    def ignores(self, name: str) -> bool:
+        return any(re.search(pattern, name) for pattern in self.ignored)
+
+
+def is_linear(weight: Weight) -> bool:
+    """Whether it is the matrix of a linear map inside the blocks, beside which adapters can be."""
+    return len(weight.shape) == 2 and weight.role.startswith(("attn.", "cross.", "mlp."))
 
 
 ARCHITECTURES = Registry("tutelage.models.architectures", kind="architecture", attribute="SPEC")
@@ -74,6 +122,12 @@ def layout(config: Mapping[str, Any]) -> list[Weight]:
     """Every weight of the model a config.json describes."""
     spec = spec_for(config)
     return list(spec.layout(spec.read(config)))
+
+
+def shape(config: Mapping[str, Any]) -> Shape:
+    """The sizes of the model a config.json describes."""
+    spec = spec_for(config)
+    return spec.shape(spec.read(config))
 
 
 def find_preset(name: str) -> Mapping[str, Any]:

@@ -1,75 +1,91 @@
-"""The pre-norm transformer block, cut where attention happens.
+"""Transformer blocks: in which order norm, attention and feed-forward network stand.
 
-    q, k, v = before(x)              per token: norm, projections, rotation
-    y       = attend(q, k, v)        between tokens: the Attend object's business
-    x       = after(x, y)            per token: output projection, feed-forward
+    PreNorm     x + f(norm(x))             GPT-2, LLaMA, T5
+    PostNorm    norm(x + f(x))             the Transformer of 2017, BERT, BART
+    Parallel    x + f(norm(x)) + g(norm(x))    PaLM
 
-The cut is what lets one block serve training on packed rows, prefill and decoding: the
-token-wise halves know nothing of rows, masks or caches.
+A block knows nothing of rows, masks or caches: tokens stand on one axis, and the Pass it is handed
+mixes them. That lets one block serve training on packed rows, reading prompts and decoding.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tutelage.nn.linear import Linear
-from tutelage.nn.mlp import GatedMLP
-from tutelage.nn.norm import RMSNorm
-from tutelage.nn.rope import rotate
+from tutelage.nn.attention import Attention, CrossAttention, Pass
 
 
-@dataclass(frozen=True)
-class Heads:
-    """H query heads share K key-value heads, H / K each; every head is D wide."""
+class PreNorm(nn.Module):
+    """Each part reads a normalized copy and adds to the stream.
 
-    query: int
-    key_value: int
-    width: int
+    Source: Xiong et al. 2020, arXiv:2002.04745, figure 1b."""
 
-
-class Attention(nn.Module):
-    """The four projections of self-attention with grouped heads.
-
-    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.2; grouped heads: Ainslie et al.
-    2023, arXiv:2305.13245.
-    """
-
-    def __init__(self, width: int, heads: Heads, bias: bool = False, bias_out: bool = False):
-        super().__init__()
-        self.heads = heads
-        self.q = Linear(width, heads.query * heads.width, "attn.q", bias)
-        self.k = Linear(width, heads.key_value * heads.width, "attn.k", bias)
-        self.v = Linear(width, heads.key_value * heads.width, "attn.v", bias)
-        self.o = Linear(heads.query * heads.width, width, "attn.o", bias_out)
-
-
-class Block(nn.Module):
-    """x + o(attend(...norm(x)...)), then x + mlp(norm(x)): pre-norm with RMSNorm."""
-
-    def __init__(self, attn: Attention, mlp: GatedMLP, norm_attn: RMSNorm, norm_mlp: RMSNorm):
+    def __init__(
+        self, attn: Attention, mlp: nn.Module, norm_attn: nn.Module, norm_mlp: nn.Module,
+        cross: CrossAttention | None = None, norm_cross: nn.Module | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.norm_attn = norm_attn
         self.attn = attn
+        self.norm_cross = norm_cross
+        self.cross = cross
         self.norm_mlp = norm_mlp
         self.mlp = mlp
 
-    def before(
-        self, x: Float[Tensor, "N C"], cosine: Tensor, sine: Tensor
-    ) -> tuple[Float[Tensor, "N H D"], Float[Tensor, "N K D"], Float[Tensor, "N K D"]]:
-        """Queries, keys (both rotated) and values of each token."""
-        tokens, width = x.shape[0], self.attn.heads.width
-        normed = self.norm_attn(x)
-        q = self.attn.q(normed).view(tokens, self.attn.heads.query, width)
-        k = self.attn.k(normed).view(tokens, self.attn.heads.key_value, width)
-        v = self.attn.v(normed).view(tokens, self.attn.heads.key_value, width)
-        return rotate(q, cosine, sine), rotate(k, cosine, sine), v
-
-    def after(
-        self, x: Float[Tensor, "N C"], attended: Float[Tensor, "N H D"]
-    ) -> Float[Tensor, "N C"]:
-        """Add what attention brought, then what the feed-forward network makes of it."""
-        x = x + self.attn.o(attended.reshape(x.shape[0], -1))
+    def forward(self, x: Float[Tensor, "N C"], at: Pass) -> Float[Tensor, "M C"]:
+        y = self.attn.mix(self.norm_attn(x), at)
+        if self.cross is not None and self.norm_cross is not None:
+            x = x + self.attn.o(y)
+            y = self.cross.mix(self.norm_cross(x), at)
+        x, y = at.narrow(x, y)
+        x = x + (self.attn.o(y) if self.cross is None else self.cross.o(y))
         return x + self.mlp(self.norm_mlp(x))
+
+
+class PostNorm(nn.Module):
+    """Each part adds to the stream, which is normalized afterwards.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.1."""
+
+    def __init__(
+        self, attn: Attention, mlp: nn.Module, norm_attn: nn.Module, norm_mlp: nn.Module,
+        cross: CrossAttention | None = None, norm_cross: nn.Module | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.attn = attn
+        self.norm_attn = norm_attn
+        self.cross = cross
+        self.norm_cross = norm_cross
+        self.mlp = mlp
+        self.norm_mlp = norm_mlp
+
+    def forward(self, x: Float[Tensor, "N C"], at: Pass) -> Float[Tensor, "M C"]:
+        y = self.attn.mix(x, at)
+        if self.cross is not None and self.norm_cross is not None:
+            x = self.norm_attn(x + self.attn.o(y))
+            y = self.cross.mix(x, at)
+            x, y = at.narrow(x, y)
+            x = self.norm_cross(x + self.cross.o(y))
+        else:
+            x, y = at.narrow(x, y)
+            x = self.norm_attn(x + self.attn.o(y))
+        return self.norm_mlp(x + self.mlp(x))
+
+
+class Parallel(nn.Module):
+    """Attention and feed-forward network read the same normalized vectors.
+
+    Source: Chowdhery et al. 2022, arXiv:2204.02311, section 2 (parallel layers)."""
+
+    def __init__(self, attn: Attention, mlp: nn.Module, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+        self.attn = attn
+        self.mlp = mlp
+
+    def forward(self, x: Float[Tensor, "N C"], at: Pass) -> Float[Tensor, "M C"]:
+        normed = self.norm(x)
+        y = self.attn.mix(normed, at)
+        x, y, normed = at.narrow(x, y, normed)
+        return x + self.attn.o(y) + self.mlp(normed)

@@ -10,6 +10,7 @@ and the three here fill the prefix, read prompts, and decode one token a row.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
@@ -19,8 +20,11 @@ from tutelage.kernels import packed as kernel
 from tutelage.kernels.attend import attend_own, available
 from tutelage.kernels.library import computes
 from tutelage.kernels.packed import CHUNK, Pieces
-from tutelage.nn.attend import join, rectangle
-from tutelage.nn.packed import Layout
+from tutelage.nn.attend import Rule, join, mask_of, rectangle
+from tutelage.nn.packed import Layout, PackedAttention
+
+Memory = Callable[[], tuple[Tensor, Tensor]]
+"""Gives the keys and values of the encoder's tokens."""
 
 STEP = 32
 """Keys are read in multiples of this many slots: each new matrix shape costs a set-up."""
@@ -39,6 +43,10 @@ class Cache:
         self.values = torch.zeros(shape, dtype=like.dtype, device=like.device)
         self.lengths = torch.zeros(slots, dtype=torch.long, device=like.device)
         self.prefix: list[tuple[Tensor, Tensor]] = []
+        self.memory: dict[int, tuple[Tensor, Tensor]] = {}
+        """Layer by layer the encoder's keys and values of each slot, [slots S K D]."""
+        self.sources = torch.zeros(slots, dtype=torch.long, device=like.device)
+        """How many tokens the encoder read for each slot."""
 
     @property
     def slots(self) -> int:
@@ -57,6 +65,33 @@ class Cache:
         self.keys = self.keys.index_select(1, slots)
         self.values = self.values.index_select(1, slots)
         self.lengths = self.lengths.index_select(0, slots)
+        self.sources = self.sources.index_select(0, slots)
+        self.memory = {
+            layer: (keys.index_select(0, slots), values.index_select(0, slots))
+            for layer, (keys, values) in self.memory.items()
+        }
+
+    def remember(
+        self,
+        layer: int,
+        k: Float[Tensor, "M K D"],
+        v: Float[Tensor, "M K D"],
+        slots: Int[Tensor, "B"],
+        sources: Int[Tensor, "B"],
+    ) -> None:
+        """Keep the encoder's keys and values of packed rows, each in its slot."""
+        longest = int(sources.max())
+        held = self.memory.get(layer)
+        if held is None or held[0].shape[1] < longest:
+            grown = [k.new_zeros(self.slots, longest, *k.shape[1:]) for _ in range(2)]
+            for new, old in zip(grown, held or (), strict=False):
+                new[:, : old.shape[1]] = old
+            self.memory[layer] = held = (grown[0], grown[1])
+        slot = torch.repeat_interleave(slots, sources)
+        starts = torch.cumsum(sources, 0) - sources
+        place = torch.arange(len(k), device=k.device) - torch.repeat_interleave(starts, sources)
+        held[0][slot, place], held[1][slot, place] = k, v
+        self.sources[slots] = sources
 
 
 class FillPrefix:
@@ -66,39 +101,54 @@ class FillPrefix:
         self.cache = cache
         cache.prefix = []
 
-    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, rule: Rule) -> Tensor:
         self.cache.prefix.append((k, v))
-        if computes(q):
+        if rule.plain and computes(q):
             return kernel.forward(q, k, v, Pieces.of([(0, len(q))], 0, CHUNK))[0]
-        return rectangle(q[None], k[None], v[None], causal=True)[0][0]
+        places = torch.arange(len(q), device=q.device)
+        return _rectangle(q[None], k[None], v[None], rule, places[None], places)[0][0]
+
+    def cross(self, layer: int, q: Tensor, memory: Memory, rule: Rule) -> Tensor:
+        raise AssertionError("rows with an encoder's tokens share no prefix")
 
 
 class ReadPrompts:
     """Attend for packed prompts (without their shared prefix), each row written to its slot.
 
-    `slot` and `place` say where each packed token goes.
+    `slot` and `place` say where each packed token goes; `slots` are the rows' slots, `sources` the
+    lengths of the encoder's tokens for each, where there is an encoder.
     """
 
     def __init__(
-        self, cache: Cache, layout: Layout, slot: Int[Tensor, "N"], place: Int[Tensor, "N"]
-    ) -> None:
+        self, cache: Cache, layout: Layout, slot: Int[Tensor, "N"], place: Int[Tensor, "N"],
+        slots: Int[Tensor, "B"] | None = None, sources: Int[Tensor, "B"] | None = None,
+    ) -> None:  # fmt: skip
         self.cache, self.layout, self.slot, self.place = cache, layout, slot, place
+        self.slots, self.sources = slots, sources
         self.runs = layout.runs.seeing(cache.prefix_length)
 
-    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, rule: Rule) -> Tensor:
         self.cache.keys[layer][self.slot, :, self.place] = k
         self.cache.values[layer][self.slot, :, self.place] = v
-        if computes(q):
+        if rule.plain and computes(q):
             prefix = self.cache.prefix[layer] if self.cache.prefix else None
             return kernel.forward(q, k, v, self.runs, prefix)[0]
-        return _with_prefix(self.cache, layer, q, self._own(q, k, v))
+        places = self.place + self.cache.prefix_length
+        return _with_prefix(self.cache, layer, q, self._own(q, k, v, rule), rule, places)
 
-    def _own(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def cross(self, layer: int, q: Tensor, memory: Memory, rule: Rule) -> Tensor:
+        assert self.slots is not None and self.sources is not None
+        k, v = memory()
+        self.cache.remember(layer, k, v, self.slots, self.sources)
+        return PackedAttention(self.layout).cross(layer, q, lambda: (k, v), rule)
+
+    def _own(self, q: Tensor, k: Tensor, v: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
         mixed, sums = [], []
         for bucket in self.layout.buckets:
             shape = (bucket.rows, bucket.length)
             rows = [x.index_select(0, bucket.index).view(*shape, *x.shape[1:]) for x in (q, k, v)]
-            y, lse = rectangle(rows[0], rows[1], rows[2], causal=True)
+            places = torch.arange(bucket.length, device=q.device) + self.cache.prefix_length
+            y, lse = _rectangle(rows[0], rows[1], rows[2], rule, places[None], places)
             mixed.append(y.reshape(-1, *q.shape[1:]))
             sums.append(lse.transpose(1, 2).reshape(-1, q.shape[1]))
         back = self.layout.back
@@ -115,14 +165,28 @@ class DecodeStep:
         longest = int(self.seen.max())
         self.span = min(math.ceil(longest / STEP) * STEP, cache.room)
 
-    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, rule: Rule) -> Tensor:
         cache = self.cache
         keys, values = cache.keys[layer], cache.values[layer]
         keys[self.rows, :, cache.lengths] = k
         values[self.rows, :, cache.lengths] = v
-        read = attend_own if available(q, keys) else self._own
-        own = read(q, keys, values, self.seen)
-        return _with_prefix(cache, layer, q, own)
+        if not rule.plain:
+            own = self._ruled(q, keys, values, rule)
+        elif available(q, keys):
+            own = attend_own(q, keys, values, self.seen)
+        else:
+            own = self._own(q, keys, values, self.seen)
+        return _with_prefix(cache, layer, q, own, rule, cache.lengths + cache.prefix_length)
+
+    def cross(self, layer: int, q: Tensor, memory: Memory, rule: Rule) -> Tensor:
+        cache = self.cache
+        keys, values = cache.memory[layer]
+        longest = int(cache.sources.max())
+        places = torch.arange(longest, device=q.device)
+        mask = mask_of(rule, places.new_zeros(1, 1), places, q.dtype, cache.sources)
+        return rectangle(
+            q[:, None], keys[:, :longest], values[:, :longest], False, mask, rule.scale
+        )[0][:, 0]
 
     def _own(
         self, q: Tensor, keys: Tensor, values: Tensor, seen: Tensor
@@ -140,13 +204,52 @@ class DecodeStep:
         mixed = torch.bmm(weights.view(rows * shared, -1, span), values)
         return mixed.view(rows, heads, width), lse
 
+    def _ruled(
+        self, q: Tensor, keys: Tensor, values: Tensor, rule: Rule
+    ) -> tuple[Float[Tensor, "B H D"], Float[Tensor, "B H"]]:
+        """Under any causal rule: what lies beyond a row's length is later than its query."""
+        before = self.cache.prefix_length
+        places = torch.arange(self.span, device=q.device) + before
+        k, v = (x[:, :, : self.span].transpose(1, 2) for x in (keys, values))
+        at = (self.cache.lengths + before)[:, None]
+        mixed, lse = _rectangle(q[:, None], k, v, rule, at, places, square=False)
+        return mixed[:, 0], lse[:, :, 0]
+
+
+def _rectangle(
+    q: Float[Tensor, "B T H D"],
+    k: Float[Tensor, "B S K D"],
+    v: Float[Tensor, "B S K D"],
+    rule: Rule,
+    queries: Int[Tensor, "B T"],
+    keys: Int[Tensor, "S"],
+    square: bool = True,
+) -> tuple[Float[Tensor, "B T H D"], Float[Tensor, "B H T"]]:
+    """Attention under a causal rule; `square` where queries and keys are the same tokens."""
+    if square and rule.sees is None and rule.bias is None:
+        return rectangle(q, k, v, causal=True, scale=rule.scale)
+    mask = mask_of(rule, queries, keys, q.dtype)
+    return rectangle(q, k, v, False, mask, rule.scale)
+
 
 def _with_prefix(
-    cache: Cache, layer: int, q: Float[Tensor, "N H D"], own: tuple[Tensor, Tensor]
+    cache: Cache,
+    layer: int,
+    q: Float[Tensor, "N H D"],
+    own: tuple[Tensor, Tensor],
+    rule: Rule,
+    places: Int[Tensor, "N"],
 ) -> Float[Tensor, "N H D"]:
     """Join attention over own tokens with attention over the prefix, one rectangle for all rows."""
     if not cache.prefix:
         return own[0]
     key, value = cache.prefix[layer]
-    mixed, lse = rectangle(q[None], key[None], value[None], causal=False)
-    return join(own, (mixed[0], lse[0].transpose(0, 1)))
+    mask = None
+    if rule.sees is not None or rule.bias is not None:
+        seen = torch.arange(len(key), device=q.device)
+        mask = mask_of(rule, places[None], seen, q.dtype)
+    mixed, lse = rectangle(q[None], key[None], value[None], False, mask, rule.scale)
+    joined = (mixed[0], lse[0].transpose(0, 1))
+    if rule.sees is not None:  # where no key of the prefix is seen there is no softmax over it
+        joined = (joined[0].masked_fill(joined[1].isneginf()[..., None], 0), joined[1])
+    return join(own, joined)

@@ -9,7 +9,7 @@ from tutelage.checkpoints.build import hf_state
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.save import write_model
 from tutelage.errors import ConfigError
-from tutelage.models.decoder import Decoder
+from tutelage.models.forward import Model
 from tutelage.models.spec import Weight
 from tutelage.peft._method import Method, Settings
 
@@ -24,7 +24,7 @@ def resolve(settings: Settings, weights: Sequence[Weight]) -> Settings:
     return settings
 
 
-def attach(model: Decoder, settings: Settings, seed: int) -> None:
+def attach(model: Model, settings: Settings, seed: int) -> None:
     """Make float32 masters of all weights; activations stay in the model's compute type."""
     model.float()
     model.requires_grad_(True)
@@ -34,7 +34,7 @@ def count(weights: Sequence[Weight], settings: Settings) -> int:
     return sum(weight.count for weight in weights)
 
 
-def write(model: Decoder, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:
+def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:
     """An ordinary model folder, in the type the tuned model was used in: what was measured is what
     is stored, at half the bytes of the masters where that is a 16-bit type."""
     dtype = str(model.compute).removeprefix("torch.")

@@ -21,8 +21,8 @@ from torch.autograd.function import once_differentiable
 
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.errors import ConfigError, SourceError, UnknownName
-from tutelage.models.decoder import Decoder
-from tutelage.models.spec import Weight
+from tutelage.models.forward import Model
+from tutelage.models.spec import Weight, is_linear
 from tutelage.nn.linear import Linear
 from tutelage.peft._method import Method, Settings
 from tutelage.peft.layout import (
@@ -35,7 +35,6 @@ from tutelage.peft.layout import (
     write_adapter,
 )
 
-DEFAULT_ROLES = ("attn.q", "attn.k", "attn.v", "attn.o", "mlp.gate", "mlp.up", "mlp.down")
 DEFAULT_RANK = 16
 PARTS = ("lora_A", "lora_B")
 HONOURED = {"bias": ("none",), "init_lora_weights": (True, "gaussian", "eva", "orthogonal")}
@@ -115,9 +114,9 @@ class _Adapted(torch.autograd.Function):
 def resolve(settings: Settings, weights: Sequence[Weight]) -> Settings:
     """Fill in defaults. Raises UnknownName for a role the model has not, ConfigError for a rank
     or a scale that is none."""
-    linears = [w for w in weights if len(w.shape) == 2 and w.role not in ("embed", "head")]
-    known = {weight.role for weight in linears}
-    roles = settings.roles or tuple(role for role in DEFAULT_ROLES if role in known)
+    linears = [w for w in weights if is_linear(w)]
+    known = dict.fromkeys(weight.role for weight in linears)
+    roles = settings.roles or tuple(known)
     for role in roles:
         if role not in known:
             raise UnknownName("role", role, known, field="--role")
@@ -138,7 +137,7 @@ def resolve(settings: Settings, weights: Sequence[Weight]) -> Settings:
     return Settings(rank=rank, alpha=alpha, roles=tuple(roles))
 
 
-def attach(model: Decoder, settings: Settings, seed: int) -> None:
+def attach(model: Model, settings: Settings, seed: int) -> None:
     """Wrap every Linear whose role is asked for; only A and B are trained, in float32."""
     assert settings.rank is not None and settings.alpha is not None and settings.roles is not None
     generator = torch.Generator().manual_seed(seed)
@@ -151,7 +150,7 @@ def attach(model: Decoder, settings: Settings, seed: int) -> None:
         setattr(parent, name, wrapped)
 
 
-def merge(model: Decoder) -> None:
+def merge(model: Model) -> None:
     """Fold every update into its weight; the model is plain again."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
@@ -166,7 +165,7 @@ def count(weights: Sequence[Weight], settings: Settings) -> int:
     return sum(settings.rank * sum(weight.shape) for weight in targets)
 
 
-def write(model: Decoder, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:
+def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:
     """The adapter in PEFT's own layout, its weights in float32."""
     names = module_names(checkpoint)
     tensors: dict[tuple[str, str], Tensor] = {}
@@ -193,7 +192,7 @@ def write(model: Decoder, checkpoint: Checkpoint, settings: Settings, folder: Pa
     write_adapter(folder, config, tensors)
 
 
-def read(model: Decoder, checkpoint: Checkpoint, folder: Path) -> None:
+def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
     """Attach the LoRA adapter in `folder`, ours or PEFT's, frozen, in the model's own type.
 
     Raises SourceError if it is no LoRA adapter, asks for what is not honoured, or does not fit.
@@ -263,7 +262,7 @@ def _scale(config: dict[str, Any], rank: int, folder: Path) -> float:
     return float(alpha) / (rank**0.5 if config.get("use_rslora") else rank)
 
 
-def _targets(model: Decoder, roles: Sequence[str]) -> Iterator[tuple[nn.Module, str, Linear]]:
+def _targets(model: Model, roles: Sequence[str]) -> Iterator[tuple[nn.Module, str, Linear]]:
     for parent in model.modules():
         for name, child in parent.named_children():
             if isinstance(child, Linear) and child.role in roles:
@@ -273,7 +272,7 @@ def _targets(model: Decoder, roles: Sequence[str]) -> Iterator[tuple[nn.Module, 
 METHOD = Method(
     name="lora",
     adapter=True,
-    learning_rate=1e-3,
+    learning_rate=2e-3,
     resolve=resolve,
     attach=attach,
     count=count,

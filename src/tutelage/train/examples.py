@@ -17,7 +17,7 @@ Rendered = tuple[list[int], list[int]] | TutelageError | None
 
 
 def examples_of(
-    rows: Sequence[Row], renderer: Renderer, context: int, *, strict: bool = False
+    rows: Sequence[Row], renderer: Renderer, context: int | None, *, strict: bool = False
 ) -> tuple[list[Example], list[dict[str, str]]]:
     """The examples of all usable rows, and which were set aside and why. Nothing is cut short.
 
@@ -33,7 +33,7 @@ def examples_of(
         fault = _fault(result, context)
         if fault is None:
             assert isinstance(result, tuple)
-            examples.append(Example(tuple(result[0]), tuple(result[1]), row.weight, row.id))
+            examples.append(Example.answer(*result, row.weight, row.id))
             continue
         reason, detail = fault
         if strict and not isinstance(result, GuardError):
@@ -57,14 +57,14 @@ def _rendered(rows: Sequence[Row], renderer: Renderer) -> Iterator[Rendered]:
         yield None if row.completion is None else next(outcomes)
 
 
-def _fault(result: Rendered, context: int) -> tuple[str, str] | None:
+def _fault(result: Rendered, context: int | None) -> tuple[str, str] | None:
     """Reason and detail for which a row is set aside; None for a usable one."""
     if result is None:
         return "missing-key", "no completion to learn"
     if isinstance(result, TutelageError):
         return "template", result.message
     length = len(result[0]) + len(result[1])
-    if length > context:
+    if context is not None and length > context:
         return "too-long", f"{length} tokens, the context is {context}"
     return None
 

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tutelage.data.pack import Example, Pack, pack
+from tutelage.data.pack import Example, memory_of, pack
 from tutelage.errors import GuardError
-from tutelage.models.decoder import Decoder
-from tutelage.nn.packed import Layout, PackedAttention
+from tutelage.models.forward import Model, forward
 from tutelage.objectives.clm import LossSum
 from tutelage.train.optimizer import learning_rate_at
 
@@ -52,7 +51,7 @@ class Step:
 
 
 def train(
-    model: Decoder,
+    model: Model,
     parameters: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
     steps: Sequence[Sequence[Example]],
@@ -71,16 +70,16 @@ def train(
         _refuse_dead_gradient(norm, rows)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        tokens = sum(len(row.completion) for row in rows)
+        tokens = sum(row.trained for row in rows)
         yield Step(number, total, tokens, norm, rate)
 
 
-def _gradients(model: Decoder, rows: Sequence[Example], loss: Loss, plan: Plan) -> float:
+def _gradients(model: Model, rows: Sequence[Example], loss: Loss, plan: Plan) -> float:
     """Accumulate the gradient of the mean loss over the step's trained tokens; return that mean.
 
     Dividing by the step's own weight, not by each pack's, makes any cut into packs exact.
     """
-    weight = sum(len(row.completion) * row.weight for row in rows)
+    weight = sum(row.trained * row.weight for row in rows)
     if not weight:
         raise GuardError(
             "a step has no trained token",
@@ -90,7 +89,7 @@ def _gradients(model: Decoder, rows: Sequence[Example], loss: Loss, plan: Plan) 
         )
     mean = 0.0
     for part in _split(rows, plan.micro_batches):
-        result = _forward(model, pack(part), loss, plan)
+        result = _forward(model, part, loss)
         value = float(result.total.detach()) / weight
         if not math.isfinite(value):
             raise GuardError(
@@ -104,14 +103,11 @@ def _gradients(model: Decoder, rows: Sequence[Example], loss: Loss, plan: Plan) 
     return mean
 
 
-def _forward(model: Decoder, plan_: Pack, loss: Loss, plan: Plan) -> LossSum:
-    device = model.embed.weight.device
-    ids, positions, select, labels, weights = (
-        torch.from_numpy(x).to(device)
-        for x in (plan_.ids, plan_.positions, plan_.select, plan_.labels, plan_.weights)
-    )
-    attend = PackedAttention(Layout.of(plan_, str(device)))
-    return loss(model, model.hidden(ids, positions, attend, select), labels, weights)
+def _forward(model: Model, rows: Sequence[Example], loss: Loss) -> LossSum:
+    plan = pack(rows)
+    memory = memory_of(rows) if any(row.memory for row in rows) else None
+    labels, weights = (torch.from_numpy(x).to(model.device) for x in (plan.labels, plan.weights))
+    return loss(model, forward(model, plan, memory), labels, weights)
 
 
 def _split(rows: Sequence[Example], parts: int) -> list[Sequence[Example]]:

@@ -10,11 +10,10 @@ p counts the weights a token is multiplied with; the head only at trained positi
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from tutelage.data.pack import Example, common_prefix
+from tutelage.data.pack import Example, shared_prefix
 from tutelage.machine.device import Placement
 from tutelage.machine.memory import release, resident
 from tutelage.machine.speed import gemm_flops
@@ -48,12 +47,12 @@ def predict_run(
     config: TuneConfig,
     steps: Sequence[Sequence[Example]],
     placement: Placement,
-    shape: Mapping[str, Any],
+    heads: int,
     threads: int,
 ) -> Prediction:
     """Prediction from the layout, the resolved settings and the rows' lengths."""
     tokens = [_tokens(step) for step in steps]
-    labels = [sum(len(row.completion) for row in step) for step in steps]
+    labels = [sum(row.trained for row in step) for step in steps]
     heaviest = max(tokens)
     micro = config.micro_batches
     longest = max(row.inputs for step in steps for row in step)
@@ -61,7 +60,7 @@ def predict_run(
         tokens=max(-(-heaviest // micro), longest),  # a row is never cut
         labels=-(-max(labels) // micro),
         row_tokens=longest,
-        heads=int(shape.get("num_attention_heads", 1)),
+        heads=heads,
         compute_bytes=4 if placement.dtype == "fp32" else 2,
         checkpointing=config.checkpointing,
         batches=micro,
@@ -74,7 +73,7 @@ def predict_run(
 
 
 def _tokens(step: Sequence[Example]) -> int:
-    shared = common_prefix([row.prompt for row in step])
+    shared = shared_prefix(step)
     return shared + sum(row.inputs - shared for row in step)
 
 

@@ -29,8 +29,8 @@ from tutelage.data.rows import Row
 from tutelage.errors import ConfigError, DataError, RequestError
 from tutelage.machine.device import Placement, resolve, use_threads
 from tutelage.machine.memory import Peak, freed_memory_kept
-from tutelage.models.decoder import Decoder
-from tutelage.models.spec import Weight, layout
+from tutelage.models.forward import Model
+from tutelage.models.spec import Weight, layout, shape
 from tutelage.objectives import clm
 from tutelage.peft import METHODS
 from tutelage.peft._method import Method, Settings
@@ -69,7 +69,7 @@ class Run:
             {
                 "base": self.checkpoint.fingerprint,
                 "config": self.config.model_dump(exclude={"save_seconds"}),
-                "examples": [[e.prompt, e.completion, e.weight] for e in self.examples],
+                "examples": [[e.ids, e.at, e.labels, e.weight] for e in self.examples],
                 "dtype": self.placement.dtype,
                 "device": self.placement.device,
                 "threads": self.threads,
@@ -111,7 +111,7 @@ def prepare(
     weights = layout(checkpoint.config)
     asked = Settings(rank=config.rank, alpha=config.alpha, roles=config.roles)
     settings = method.resolve(asked, weights)
-    context = int(checkpoint.config.get("max_position_embeddings", 2048))
+    context = shape(checkpoint.config).context
     renderer = Renderer(checkpoint.tokenizer)
     examples, set_aside = examples_of(rows, renderer, context, strict=strict)
     if not examples:
@@ -136,7 +136,7 @@ def predict(run: Run) -> Prediction:
     """What the run will take, before anything is built."""
     return predict_run(
         run.weights, run.method.name, run.settings, run.config, run.steps, run.placement,
-        run.checkpoint.config, run.threads,
+        shape(run.checkpoint.config).heads, run.threads,
     )  # fmt: skip
 
 
@@ -200,7 +200,7 @@ def _made(
 
 @dataclass
 class _Outcome:
-    model: Decoder
+    model: Model
     progress: state.Progress
     stopped: bool
 

@@ -30,8 +30,8 @@ def test_weights_are_distributed_as_said() -> None:
     standard_error = 0.02 / math.sqrt(2 * matrix.numel())
     assert abs(matrix.std().item() - 0.02) < 5 * standard_error
     assert abs(matrix.mean().item()) < 5 * 0.02 / math.sqrt(matrix.numel())
-    assert torch.equal(RandomWeight("norm.weight", (8,), 0.02, 7).load(), torch.ones(8))
-    assert torch.equal(RandomWeight("a.bias", (8,), 0.02, 7).load(), torch.zeros(8))
+    assert torch.equal(RandomWeight("norm.weight", (8,), "ones", 7).load(), torch.ones(8))
+    assert torch.equal(RandomWeight("a.bias", (8,), "zeros", 7).load(), torch.zeros(8))
 
 
 def test_a_tiny_preset_carries_bytes() -> None:

@@ -21,7 +21,7 @@ def rows(draw: st.DrawFn) -> list[Example]:
     for _ in range(count):
         prompt = start + tuple(draw(st.lists(TOKEN, min_size=0 if start else 1, max_size=12)))
         completion = tuple(draw(st.lists(TOKEN, min_size=1, max_size=8)))
-        found.append(Example(prompt, completion, draw(st.sampled_from([1.0, 0.5, 2.0]))))
+        found.append(Example.answer(prompt, completion, draw(st.sampled_from([1.0, 0.5, 2.0]))))
     return found
 
 
@@ -44,11 +44,10 @@ def test_tokens_positions_and_labels(examples: list[Example], share: bool) -> No
     assert share or found.prefix == 0
     labels = iter(zip(found.select, found.labels, found.owner, found.weights, strict=True))
     for number, (example, (start, end)) in enumerate(zip(examples, spans, strict=True)):
-        whole = example.prompt + example.completion
         row = [*range(found.prefix), *range(start, end)]
-        assert found.ids[row].tolist() == list(whole[:-1])
-        assert found.positions[row].tolist() == list(range(len(whole) - 1))
-        for place, label in enumerate(example.completion, start=len(example.prompt)):
+        assert found.ids[row].tolist() == list(example.ids)
+        assert found.positions[row].tolist() == list(range(len(example.ids)))
+        for place, label in enumerate(example.labels, start=example.at[0] + 1):
             at, wanted, owner, weight = next(labels)
             assert at == row[place - 1], "a label stands at the token before it"
             assert (wanted, owner, weight) == (label, number, np.float32(example.weight))
@@ -79,7 +78,7 @@ def test_buckets_hold_every_row_once(examples: list[Example]) -> None:
 @given(rows())
 @settings(max_examples=200, deadline=None)
 def test_the_prefix_is_common_and_leaves_each_prompt_a_token(examples: list[Example]) -> None:
-    prompts = [example.prompt for example in examples]
+    prompts = [example.ids[: example.at[0] + 1] for example in examples]
     length = common_prefix(prompts)
     assert all(prompt[:length] == prompts[0][:length] for prompt in prompts)
     assert all(len(prompt) > length for prompt in prompts) or length == 0
@@ -110,15 +109,15 @@ def test_batches_hold_every_row_once_within_the_capacity(
 
 def test_batches_are_filled() -> None:
     """First fit over the open steps: rows of half the capacity stand in pairs."""
-    examples = [Example((i,), tuple(range(10))) for i in range(12)]
+    examples = [Example.answer((i,), tuple(range(10))) for i in range(12)]
     assert [len(step) for step in batch(examples, range(12), 20)] == [2] * 6
     assert batch(examples, range(12), 9) == [[i] for i in range(12)]
 
 
 def test_rows_of_like_length_share_a_bucket() -> None:
     """Two lengths far apart are cut apart where the padding would cost more than a bucket."""
-    short = [Example((1, 2), (3,)) for _ in range(64)]
-    long = [Example((4,) * 900, (3,)) for _ in range(2)]
+    short = [Example.answer((1, 2), (3,)) for _ in range(64)]
+    long = [Example.answer((4,) * 900, (3,)) for _ in range(2)]
     buckets = pack(short + long).buckets
     assert sorted((bucket.rows, bucket.length) for bucket in buckets) == [(2, 900), (64, 2)]
 

@@ -11,7 +11,7 @@ from tests.parity.test_generation import answers, prompts_of
 from tests.parity.witness import VOCABULARY, pair
 from tutelage.generate.engine import Engine, Job, Token, _Batch, _Row
 from tutelage.lm import Sampling
-from tutelage.models.decoder import Decoder
+from tutelage.models.transformer import Transformer
 from tutelage.peft import lora
 from tutelage.peft._method import Settings
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("decoding")
 
 
 @pytest.fixture(scope="module")
-def model() -> Decoder:
+def model() -> Transformer:
     return pair(7, initializer_range=0.1)[1]
 
 
@@ -33,7 +33,9 @@ def sampled_jobs(count: int, limit: int = 15, prefix: int = 0) -> list[Job]:
 
 @pytest.mark.parametrize("prefix", [0, 12])
 @pytest.mark.parametrize("slots", [1, 3, 64])
-def test_sampled_answers_do_not_depend_on_company(model: Decoder, prefix: int, slots: int) -> None:
+def test_sampled_answers_do_not_depend_on_company(
+    model: Transformer, prefix: int, slots: int
+) -> None:
     """Each request draws from its own generator. In float32 the logits of a row differ by rounding
     alone, which moves a draw only at a border; exact mode below allows not even that."""
     jobs = sampled_jobs(12, prefix=prefix)
@@ -44,7 +46,7 @@ def test_sampled_answers_do_not_depend_on_company(model: Decoder, prefix: int, s
     assert got == [alone[i] for i in shuffled]
 
 
-def test_the_seed_decides(model: Decoder) -> None:
+def test_the_seed_decides(model: Transformer) -> None:
     prompt = prompts_of([9])[0]
     sampling = [Sampling(1.0, seed=s) for s in range(6)]
     made = answers(Engine(model), [Job(prompt, 12, frozenset(), s) for s in sampling])
@@ -53,7 +55,7 @@ def test_the_seed_decides(model: Decoder) -> None:
     assert len({tuple(tokens) for tokens, _ in made}) == 6
 
 
-def recorded(model: Decoder, jobs: list[Job], exact: bool) -> dict[int, list[torch.Tensor]]:
+def recorded(model: Transformer, jobs: list[Job], exact: bool) -> dict[int, list[torch.Tensor]]:
     """Every row of logits that a token was chosen from, by job."""
     seen: dict[int, list[torch.Tensor]] = {}
     advance = _Batch._advance
@@ -70,7 +72,7 @@ def recorded(model: Decoder, jobs: list[Job], exact: bool) -> dict[int, list[tor
     return seen
 
 
-def test_exact_logits_are_bitwise_the_same_in_company(model: Decoder) -> None:
+def test_exact_logits_are_bitwise_the_same_in_company(model: Transformer) -> None:
     jobs = sampled_jobs(5, limit=10, prefix=10)
     together = recorded(model, jobs, exact=True)
     for i, job in enumerate(jobs):
@@ -79,23 +81,23 @@ def test_exact_logits_are_bitwise_the_same_in_company(model: Decoder) -> None:
         assert all(torch.equal(a, b) for a, b in zip(alone, together[i], strict=True))
 
 
-def test_one_token_each(model: Decoder) -> None:
+def test_one_token_each(model: Transformer) -> None:
     jobs = [Job(prompt, 1, frozenset()) for prompt in prompts_of([4, 9, 1])]
     for tokens, end in answers(Engine(model, slots=2), jobs):
         assert len(tokens) == 1 and end == "length"
 
 
-def test_an_end_token_at_once_gives_an_empty_answer(model: Decoder) -> None:
+def test_an_end_token_at_once_gives_an_empty_answer(model: Transformer) -> None:
     everything = frozenset(range(VOCABULARY))
     jobs = [Job(prompt, 9, everything) for prompt in prompts_of([4, 9, 1, 3, 3])]
     assert answers(Engine(model, slots=2), jobs) == [([], "stop")] * 5
 
 
-def test_no_jobs(model: Decoder) -> None:
+def test_no_jobs(model: Transformer) -> None:
     assert list(Engine(model).run([])) == []
 
 
-def test_stopped_jobs_end_and_leave_the_others_alone(model: Decoder) -> None:
+def test_stopped_jobs_end_and_leave_the_others_alone(model: Transformer) -> None:
     jobs = sampled_jobs(9, limit=20)
     expected = answers(Engine(model), jobs)
     engine = Engine(model, slots=3)
@@ -120,7 +122,7 @@ def test_stopped_jobs_end_and_leave_the_others_alone(model: Decoder) -> None:
     assert "cancelled" in ends.values()
 
 
-def test_a_waiting_job_can_be_stopped(model: Decoder) -> None:
+def test_a_waiting_job_can_be_stopped(model: Transformer) -> None:
     engine = Engine(model, slots=1)
     jobs = [Job(prompt, 3, frozenset()) for prompt in prompts_of([3, 4, 5])]
     ends = {}
@@ -133,7 +135,7 @@ def test_a_waiting_job_can_be_stopped(model: Decoder) -> None:
     assert made == {0: 3, 1: 0, 2: 3}
 
 
-def test_an_abandoned_run_leaves_the_engine_usable(model: Decoder) -> None:
+def test_an_abandoned_run_leaves_the_engine_usable(model: Transformer) -> None:
     engine = Engine(model, slots=2)
     jobs = sampled_jobs(6)
     expected = answers(Engine(model), jobs)
@@ -143,7 +145,7 @@ def test_an_abandoned_run_leaves_the_engine_usable(model: Decoder) -> None:
     assert answers(engine, jobs) == expected
 
 
-def test_two_runs_of_one_engine_do_not_mix(model: Decoder) -> None:
+def test_two_runs_of_one_engine_do_not_mix(model: Transformer) -> None:
     """Two readers in turn, as two open streams of one model are."""
     engine = Engine(model, slots=2)
     first, second = sampled_jobs(5), sampled_jobs(4, limit=6, prefix=9)
@@ -162,7 +164,7 @@ def test_two_runs_of_one_engine_do_not_mix(model: Decoder) -> None:
         assert made[which] == wanted
 
 
-def test_the_reader_keeps_its_own_gradients(model: Decoder) -> None:
+def test_the_reader_keeps_its_own_gradients(model: Transformer) -> None:
     """Inference mode belongs to the engine's steps, not to what the reader does between them."""
     run = Engine(model).run(sampled_jobs(3))
     next(run)
@@ -171,14 +173,16 @@ def test_the_reader_keeps_its_own_gradients(model: Decoder) -> None:
     assert not torch.is_inference_mode_enabled()
 
 
-def test_a_small_cache_means_fewer_rows_not_other_answers(model: Decoder) -> None:
+def test_a_small_cache_means_fewer_rows_not_other_answers(model: Transformer) -> None:
     jobs = sampled_jobs(8)
     expected = answers(Engine(model), jobs)
     assert answers(Engine(model, cache_bytes=1), jobs) == expected
     assert answers(Engine(model, cache_bytes=200_000), jobs) == expected
 
 
-def test_prompts_longer_than_one_reading(model: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompts_longer_than_one_reading(
+    model: Transformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     jobs = sampled_jobs(10)
     expected = answers(Engine(model), jobs)
     monkeypatch.setattr("tutelage.generate.engine.READ_TOKENS", 10)

@@ -12,13 +12,13 @@ import torch
 from tests.parity.witness import pair
 from tutelage.generate.step import Stepper
 from tutelage.kernels.library import library
-from tutelage.models.decoder import Decoder
+from tutelage.models.transformer import Transformer
 from tutelage.nn.norm import RMSNorm
 from tutelage.nn.rope import Rope
 
 pytestmark = pytest.mark.skipif(library() is None, reason="the library was not built")
 
-PARTS: dict[str, Callable[[Decoder], object]] = {
+PARTS: dict[str, Callable[[Transformer], object]] = {
     "model": lambda model: model,
     "embedding": lambda model: model.embed,
     "block": lambda model: model.blocks[1],
@@ -33,16 +33,16 @@ PARTS: dict[str, Callable[[Decoder], object]] = {
 
 
 @pytest.fixture
-def model() -> Decoder:
+def model() -> Transformer:
     return copy.deepcopy(pair(7)[1])
 
 
-def test_a_plain_model_is_computed(model: Decoder) -> None:
+def test_a_plain_model_is_computed(model: Transformer) -> None:
     assert Stepper.of(model) is not None
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_part_of_another_kind_is_left_to_pytorch(model: Decoder, part: str) -> None:
+def test_a_part_of_another_kind_is_left_to_pytorch(model: Transformer, part: str) -> None:
     """A subclass with the same weights may compute anything: ALiBi, LayerNorm, GELU."""
     changed = PARTS[part](model)
     kind = type("Other", (type(changed),), {})
@@ -53,26 +53,28 @@ def test_a_part_of_another_kind_is_left_to_pytorch(model: Decoder, part: str) ->
     assert Stepper.of(model) is None
 
 
-def test_a_part_more_is_left_to_pytorch(model: Decoder) -> None:
+def test_a_part_more_is_left_to_pytorch(model: Transformer) -> None:
     model.blocks[0].attn.q_norm = torch.nn.LayerNorm(8)
     model.blocks[0].attn.q_norm.to(model.compute)
     assert Stepper.of(model) is None
 
 
 @pytest.mark.parametrize("which", ["norm_attn", "norm_mlp", "last"])
-def test_norms_of_another_eps_are_left_to_pytorch(model: Decoder, which: str) -> None:
+def test_norms_of_another_eps_are_left_to_pytorch(model: Transformer, which: str) -> None:
     norm: RMSNorm = model.norm if which == "last" else getattr(model.blocks[1], which)
     norm.eps *= 2
     assert Stepper.of(model) is None
 
 
-def test_layers_of_different_shapes_are_left_to_pytorch(model: Decoder) -> None:
+def test_layers_of_different_shapes_are_left_to_pytorch(model: Transformer) -> None:
     heads = model.blocks[1].attn.heads
     model.blocks[1].attn.heads = replace(heads, query=heads.query * 2, width=heads.width // 2)
     assert Stepper.of(model) is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
-def test_weights_of_another_type_are_left_to_pytorch(model: Decoder, dtype: torch.dtype) -> None:
+def test_weights_of_another_type_are_left_to_pytorch(
+    model: Transformer, dtype: torch.dtype
+) -> None:
     model.to(dtype)
     assert Stepper.of(model) is None

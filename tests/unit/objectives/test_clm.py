@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from tests.parity.witness import VOCABULARY, pair
-from tutelage.models.decoder import Decoder
+from tutelage.models.transformer import Transformer
 from tutelage.objectives import clm
 
 
-def plain_loss(model: Decoder, hidden: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+def plain_loss(model: Transformer, hidden: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     each = torch.nn.functional.cross_entropy(model.logits(hidden), labels, reduction="none")
     return (each * weights).sum()
 
 
-def gradients(model: Decoder, total: Tensor, hidden: Tensor) -> dict[str, Tensor]:
+def gradients(model: Transformer, total: Tensor, hidden: Tensor) -> dict[str, Tensor]:
     model.zero_grad(set_to_none=True)
     hidden.grad = None
     (total * 0.37).backward()  # an upstream factor, as the mean over a step is one

@@ -170,6 +170,8 @@ def test_every_component_says_how_it_was_computed() -> None:
 
 
 def test_defaults_are_those_of_tuning() -> None:
-    from tutelage.peft.lora import DEFAULT_RANK, DEFAULT_ROLES
+    from tutelage.peft import lora
+    from tutelage.peft._method import Settings
 
-    assert (Tuning().rank, Tuning().roles) == (DEFAULT_RANK, DEFAULT_ROLES)
+    found = lora.resolve(Settings(), layout(find_preset("llama-tiny")))
+    assert (Tuning().rank, Tuning().roles) == (found.rank, found.roles)

@@ -35,9 +35,9 @@ def test_every_example_ends_with_the_end_token_and_trains_the_answer_alone() -> 
     tokenizer = byte_tokenizer()
     for row, example in zip(rows, examples, strict=True):
         prompt = f"<|im_start|>user\n{row.messages[0].content}<|im_end|>\n<|im_start|>assistant\n"
-        assert list(example.prompt) == tokenizer.encode(prompt)
+        assert list(example.ids[: example.at[0] + 1]) == tokenizer.encode(prompt)
         assert row.completion is not None
-        assert list(example.completion) == [*row.completion.encode(), tokenizer.eos_id]
+        assert list(example.labels) == [*row.completion.encode(), tokenizer.eos_id]
         assert (example.name, example.weight) == (row.id, row.weight)
 
 
@@ -101,7 +101,7 @@ SIZES = st.lists(st.tuples(st.integers(1, 30), st.integers(1, 20)), min_size=1, 
 
 def examples_sized(sizes: list[tuple[int, int]]) -> list[Example]:
     return [
-        Example((i % 50,) * prompt, (1,) * completion, name=str(i))
+        Example.answer((i % 50,) * prompt, (1,) * completion, name=str(i))
         for i, (prompt, completion) in enumerate(sizes)
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tests.parity.test_packed_loss import examples_of
 from tests.parity.witness import VOCABULARY, pair
 from tutelage.data.pack import Example
 from tutelage.errors import GuardError
-from tutelage.models.decoder import Decoder
+from tutelage.models.transformer import Transformer
 from tutelage.objectives import clm
 from tutelage.train.loop import Plan, Step, train
 from tutelage.train.optimizer import adamw, learning_rate_at
@@ -23,14 +24,14 @@ from tutelage.train.optimizer import adamw, learning_rate_at
 Steps = Sequence[Sequence[Example]]
 
 
-def trainable(seed: int = 0, **changes: object) -> tuple[Any, Decoder, dict[str, nn.Parameter]]:
+def trainable(seed: int = 0, **changes: object) -> tuple[Any, Transformer, dict[str, nn.Parameter]]:
     theirs, ours = pair(seed, **changes)
     ours.requires_grad_(True)
     return theirs, ours, dict(ours.named_parameters())
 
 
 def run(
-    model: Decoder, parameters: dict[str, nn.Parameter], steps: Steps, **plan: Any
+    model: Transformer, parameters: dict[str, nn.Parameter], steps: Steps, **plan: Any
 ) -> list[Step]:
     settings: dict[str, Any] = {"total": len(steps), "learning_rate": 1e-3, **plan}
     optimizer = adamw(parameters, settings["learning_rate"])
@@ -48,7 +49,7 @@ def test_a_trajectory_equals_a_plain_loop_in_transformers() -> None:
     for step, rows in zip(found, steps, strict=True):
         rate = learning_rate_at(step.number, len(steps), 1e-3, 0.05, 0.1)
         optimizer.param_groups[0]["lr"] = rate
-        weight = sum(len(row.completion) * row.weight for row in rows)
+        weight = sum(row.trained * row.weight for row in rows)
         loss = their_loss(theirs, rows) / weight
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)
@@ -57,13 +58,13 @@ def test_a_trajectory_equals_a_plain_loop_in_transformers() -> None:
         assert step.loss == pytest.approx(loss.item(), rel=1e-4)
         assert step.gradient_norm == pytest.approx(norm.item(), rel=1e-3)
         assert step.learning_rate == rate
-        assert step.trained_tokens == sum(len(row.completion) for row in rows)
+        assert step.trained_tokens == sum(row.trained for row in rows)
 
 
 def test_eight_examples_are_learned_by_heart() -> None:
     _, model, parameters = trainable(1, initializer_range=0.02)
-    rows = [Example(e.prompt, e.completion) for e in examples_of(0, count=8, seed=4)]
-    assert len({row.prompt for row in rows}) == 8
+    rows = [replace(e, weight=1.0) for e in examples_of(0, count=8, seed=4)]
+    assert len({row.ids for row in rows}) == 8
     steps = run(model, parameters, [rows] * 120, learning_rate=1e-2)
     assert steps[0].loss == pytest.approx(math.log(VOCABULARY), rel=0.15)
     assert steps[-1].loss < 0.02
@@ -81,9 +82,9 @@ def copies(parameters: dict[str, nn.Parameter]) -> dict[str, torch.Tensor]:
 def test_a_loss_that_is_no_number_names_its_rows(micro_batches: int) -> None:
     _, model, parameters = trainable()
     with torch.no_grad():
-        model.embed.weight[96] = math.nan
-    good = [Example((1, 2), (3,), name=f"good-{i}") for i in range(4)]
-    bad = Example((1, 2, 96), (3,), name="bad-row")
+        model.embed.tokens.weight[96] = math.nan
+    good = [Example.answer((1, 2), (3,), name=f"good-{i}") for i in range(4)]
+    bad = Example.answer((1, 2, 96), (3,), name="bad-row")
     before = copies(parameters)
     run(model, {"w": parameters["norm.weight"]}, [good])  # it is the rows, not the model
     parameters["norm.weight"].data.copy_(before["norm.weight"])
@@ -92,7 +93,7 @@ def test_a_loss_that_is_no_number_names_its_rows(micro_batches: int) -> None:
     assert caught.value.field == "loss"
     assert "bad-row" in str(caught.value.got)
     assert "not touched" in caught.value.message
-    before.pop("embed.weight"), parameters.pop("embed.weight")
+    before.pop("embed.tokens.weight"), parameters.pop("embed.tokens.weight")
     assert unharmed(parameters, before)
 
 
@@ -100,10 +101,12 @@ def test_no_trained_token_is_refused() -> None:
     _, model, parameters = trainable()
     before = copies(parameters)
     with pytest.raises(GuardError, match="no trained token") as caught:
-        run(model, parameters, [[Example((1, 2), (), name="mute"), Example((3,), ())]])
+        run(
+            model, parameters, [[Example.answer((1, 2), (), name="mute"), Example.answer((3,), ())]]
+        )
     assert "mute" in str(caught.value.got)
     with pytest.raises(GuardError, match="no trained token"):
-        run(model, parameters, [[Example((1, 2), (3,), weight=0.0)]])
+        run(model, parameters, [[Example.answer((1, 2), (3,), weight=0.0)]])
     assert unharmed(parameters, before)
 
 
@@ -116,7 +119,7 @@ def test_a_dead_gradient_is_refused() -> None:
         model.norm.weight.zero_()
     before = last.detach().clone()
     with pytest.raises(GuardError, match="gradient is zero") as caught:
-        run(model, {"w": last}, [[Example((1, 2), (3,), name="dead")]])
+        run(model, {"w": last}, [[Example.answer((1, 2), (3,), name="dead")]])
     assert "dead" in str(caught.value.got)
     assert torch.equal(last, before)
 
@@ -132,7 +135,7 @@ def test_a_gradient_that_is_no_number_is_refused() -> None:
         return clm.LossSum(spoiled, found.count)
 
     optimizer = adamw(parameters, 1e-3)
-    steps = [[Example((1, 2), (3,), name="odd")]]
+    steps = [[Example.answer((1, 2), (3,), name="odd")]]
     with pytest.raises(GuardError, match="not a number") as caught:
         list(train(model, parameters, optimizer, steps, broken, Plan(1, 1e-3)))
     assert caught.value.field == "gradient norm"
@@ -141,7 +144,7 @@ def test_a_gradient_that_is_no_number_is_refused() -> None:
 
 def test_many_rows_are_named_in_short() -> None:
     _, model, parameters = trainable()
-    rows = [Example((1,), (), name=f"r{i}") for i in range(9)]
+    rows = [Example.answer((1,), (), name=f"r{i}") for i in range(9)]
     with pytest.raises(GuardError) as caught:
         run(model, parameters, [rows])
     assert caught.value.got == "rows r0, r1, r2, r3, r4 and 4 more"

@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.train.rows import SOURCE, config, rows_of
 from tutelage.machine.device import Placement
+from tutelage.models.spec import shape
 from tutelage.train import predict as module
 from tutelage.train.predict import Prediction, predict_run
 from tutelage.train.tune import Run, prepare
@@ -21,7 +22,7 @@ def run() -> Run:
 def predicted(run: Run) -> Prediction:
     return predict_run(
         run.weights, run.method.name, run.settings, run.config, run.steps, run.placement,
-        run.checkpoint.config, run.threads,
+        shape(run.checkpoint.config).heads, run.threads,
     )  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def test_the_result_says_what_happened(method: str, tmp_path: Path) -> None:
     assert result["steps"] == result["steps_total"] == len(result["curve"]) == 6
     assert [s[1:] for s in seen] == [(i, 6) for i in range(1, 7)]
     run = prepare(SOURCE, rows_of(), config(method=method), device="cpu", dtype="fp32", threads=1)
-    trained = sum(len(row.completion) for step in run.steps for row in step)
+    trained = sum(row.trained for step in run.steps for row in step)
     assert result["trained_tokens"] == trained
     assert result["rows"] == {"used": 12, "set_aside": 0}
     assert result["loss"]["first"] > result["loss"]["last"]

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from tutelage.config import Frozen, validate
 from tutelage.errors import ConfigError
-from tutelage.models.spec import Spec, Weight
+from tutelage.models.parts import activation, linear, norm
+from tutelage.models.spec import Shape, Spec, Weight
 
 if TYPE_CHECKING:
-    from tutelage.models.decoder import Decoder
+    from tutelage.models.transformer import Transformer
 
 ROPE_TYPES = ("default", "linear", "dynamic", "yarn", "llama3")
 
@@ -53,9 +54,7 @@ class LlamaConfig(Frozen):
 
 def read(config: Mapping[str, Any]) -> LlamaConfig:
     """From config.json of any transformers version. Raises ConfigError for what is not honoured."""
-    activation = config.get("hidden_act", "silu")
-    if activation not in ("silu", "swish"):
-        raise ConfigError("unsupported activation", field="hidden_act", got=activation)
+    activation(config, "hidden_act", "silu")
     heads = config.get("num_attention_heads", 32)
     wanted = {
         "vocab_size": config.get("vocab_size", 32000),
@@ -98,6 +97,18 @@ def _rope(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in raw.items() if value is not None}
 
 
+def shape(config: LlamaConfig) -> Shape:
+    return Shape(
+        layers=config.num_hidden_layers,
+        width=config.hidden_size,
+        heads=config.num_attention_heads,
+        kv_heads=config.num_key_value_heads,
+        head_width=config.head_dim,
+        vocabulary=config.vocab_size,
+        context=config.max_position_embeddings,
+    )
+
+
 def layout(config: LlamaConfig) -> Iterator[Weight]:
     """Every stored weight, in the order of the forward pass."""
     width, hidden = config.hidden_size, config.intermediate_size
@@ -113,30 +124,27 @@ def layout(config: LlamaConfig) -> Iterator[Weight]:
         ("mlp.down", "mlp.down_proj", width, hidden, config.mlp_bias),
     ]
     vocabulary = (config.vocab_size, width)
-    yield Weight("embed.weight", "model.embed_tokens.weight", vocabulary, "embed")
+    yield Weight("embed.tokens.weight", "model.embed_tokens.weight", vocabulary, "embed")
     for i in range(config.num_hidden_layers):
         ours, theirs = f"blocks.{i}", f"model.layers.{i}"
-        for norm, name in (
-            ("norm_attn", "input_layernorm"),
-            ("norm_mlp", "post_attention_layernorm"),
-        ):
-            yield Weight(f"{ours}.{norm}.weight", f"{theirs}.{name}.weight", (width,), "norm", i)
+        yield from norm(f"{ours}.norm_attn", f"{theirs}.input_layernorm", width, i)
+        yield from norm(f"{ours}.norm_mlp", f"{theirs}.post_attention_layernorm", width, i)
         for role, name, rows, columns, bias in linears:
-            yield Weight(
-                f"{ours}.{role}.weight", f"{theirs}.{name}.weight", (rows, columns), role, i
+            yield from linear(
+                f"{ours}.{role}", f"{theirs}.{name}", rows, columns, role, i, bias=bias
             )
-            if bias:
-                yield Weight(f"{ours}.{role}.bias", f"{theirs}.{name}.bias", (rows,), role, i)
-    yield Weight("norm.weight", "model.norm.weight", (width,), "norm")
+    yield from norm("norm", "model.norm", width)
     if not config.tie_word_embeddings:
-        yield Weight("head.weight", "lm_head.weight", vocabulary, "head")
+        yield Weight("head.linear.weight", "lm_head.weight", vocabulary, "head")
 
 
-def build(config: LlamaConfig) -> Decoder:
+def build(config: LlamaConfig) -> Transformer:
     """The module, its weights not yet set."""
-    from tutelage.models.decoder import Decoder
-    from tutelage.nn.block import Attention, Block, Heads
-    from tutelage.nn.embedding import Embedding
+    from tutelage.models.transformer import Transformer
+    from tutelage.nn.attention import Attention, Heads
+    from tutelage.nn.block import PreNorm
+    from tutelage.nn.embedding import Embed, Embedding
+    from tutelage.nn.head import Head
     from tutelage.nn.linear import Linear
     from tutelage.nn.mlp import GatedMLP
     from tutelage.nn.norm import RMSNorm
@@ -144,21 +152,22 @@ def build(config: LlamaConfig) -> Decoder:
     width = config.hidden_size
     heads = Heads(config.num_attention_heads, config.num_key_value_heads, config.head_dim)
 
-    def block() -> Block:
-        return Block(
+    def block() -> PreNorm:
+        return PreNorm(
             Attention(width, heads, bias=config.attention_bias, bias_out=config.attention_bias),
             GatedMLP(width, config.intermediate_size, config.mlp_bias),
             RMSNorm(width, config.rms_norm_eps),
             RMSNorm(width, config.rms_norm_eps),
         )
 
-    return Decoder(
-        embed=Embedding(config.vocab_size, width),
+    tied = config.tie_word_embeddings
+    return Transformer(
+        embed=Embed(Embedding(config.vocab_size, width)),
         blocks=[block() for _ in range(config.num_hidden_layers)],
         norm=RMSNorm(width, config.rms_norm_eps),
-        head=None if config.tie_word_embeddings else Linear(width, config.vocab_size, "head"),
-        rope=_build_rope(config),
+        head=Head(None if tied else Linear(width, config.vocab_size, "head")),
         context=config.max_position_embeddings,
+        rope=_build_rope(config),
     )
 
 
@@ -217,7 +226,10 @@ SPEC = Spec(
     family="decoder",
     hf_architectures=("LlamaForCausalLM",),
     read=read,
+    shape=shape,
     layout=layout,
     build=build,
     presets=PRESETS,
+    prefix="model",
+    ignored=(r"rotary_emb\.inv_freq$", r"^lm_head\.weight$"),
 )

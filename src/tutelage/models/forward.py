@@ -1,0 +1,37 @@
+"""One reading of packed rows by any model: the encoder first, where there is one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tutelage.models.encoder_decoder import EncoderDecoder
+from tutelage.models.transformer import Transformer
+from tutelage.nn.embedding import Tokens
+from tutelage.nn.packed import Layout, PackedAttention
+
+Model = Transformer | EncoderDecoder
+
+
+def forward(model: Model, plan: Any, memory: Any | None = None) -> Float[Tensor, "M C"]:
+    """Vectors before the final norm of the tokens a pack selects. `plan` and `memory` are the plain
+    arrays of `data/pack.py`; `memory` are the encoder's rows and None where there is none."""
+    device = model.device
+    attend = PackedAttention(Layout.of(plan, str(device), memory))
+    select = torch.from_numpy(plan.select).to(device)
+    read = None
+    if isinstance(model, EncoderDecoder):
+        assert memory is not None, "an encoder-decoder reads rows with a source"
+        own = PackedAttention(Layout.of(memory, str(device)))
+        read = model.encode(tokens_of(memory, device), own)
+    return model.hidden(tokens_of(plan, device), attend, select, read)
+
+
+def tokens_of(plan: Any, device: torch.device) -> Tokens:
+    """The tokens of a pack on a device."""
+    ids, positions = (torch.from_numpy(x).to(device) for x in (plan.ids, plan.positions))
+    types = None if plan.types is None else torch.from_numpy(plan.types).to(device)
+    return Tokens(ids, positions, types)

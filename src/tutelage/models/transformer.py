@@ -1,0 +1,118 @@
+"""A stack of transformer blocks between an embedding and a head; its parts decide what it is.
+
+Knows nothing of rows, padding, masks or caches: tokens stand on one axis with their positions, and
+an `Attend` object says which of them share a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from tutelage.nn.attend import Attend
+from tutelage.nn.attention import Heads, Pass
+from tutelage.nn.embedding import Embed, Tokens
+from tutelage.nn.head import Head
+from tutelage.nn.rope import Rope
+
+
+class Transformer(nn.Module):
+    """scores = head(norm(block_L(... block_1(embed(tokens))))).
+
+    `compute` is the type activations have; weights may be kept in another (float32 masters).
+    `norm` is None where the blocks end in one; `bias` adds to the scores of all layers; `head`
+    None is a stack that gives vectors alone.
+    """
+
+    def __init__(
+        self,
+        embed: Embed,
+        blocks: Sequence[nn.Module],
+        norm: nn.Module | None,
+        head: Head | None,
+        context: int,
+        rope: Rope | None = None,
+        bias: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.embed = embed
+        self.blocks: Sequence[nn.Module] = nn.ModuleList(blocks)  # type: ignore[assignment]
+        self.norm = norm
+        self.head = head
+        self.rope = rope
+        self.bias = bias
+        self.context = context
+        self.compute = torch.float32
+        self.checkpointing = False
+        """Keep only each block's input and compute the rest again in the backward pass."""
+
+    @property
+    def device(self) -> torch.device:
+        return self.embed.tokens.weight.device
+
+    @property
+    def layers(self) -> int:
+        return len(self.blocks)
+
+    @property
+    def heads(self) -> Heads:
+        """Of every layer alike."""
+        found: Heads = self.blocks[0].attn.heads  # type: ignore[assignment, union-attr]
+        return found
+
+    def hidden(
+        self,
+        tokens: Tokens,
+        attend: Attend,
+        select: Int[Tensor, "M"] | None = None,
+        memory: Float[Tensor, "S C"] | None = None,
+    ) -> Float[Tensor, "N C"]:
+        """Vectors before the final norm, of all tokens or of those selected.
+
+        The last block's feed-forward network runs on selected tokens only: the others' results
+        would be seen by nobody. `memory` is what cross-attention reads.
+        """
+        x = self.embed(tokens).to(self.compute)
+        angles = None if self.rope is None else self.rope.angles(tokens.positions)
+        at = Pass(0, attend, angles, self.bias, None, memory)
+        last = len(self.blocks) - 1
+        for layer, block in enumerate(self.blocks):
+            at = replace(at, layer=layer, select=select if layer == last else None)
+            if self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, at, use_reentrant=False)
+            else:
+                x = block(x, at)
+        return x
+
+    def vectors(self, hidden: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
+        """After the final norm."""
+        return hidden if self.norm is None else self.norm(hidden)
+
+    def prepare(self, hidden: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
+        """What the head's matrix is multiplied with."""
+        assert self.head is not None
+        return self.head.prepare(self.vectors(hidden))
+
+    @property
+    def head_weight(self) -> Float[Tensor, "V C"]:
+        """The matrix that turns vectors into scores."""
+        assert self.head is not None
+        linear = self.head.linear
+        return self.embed.tokens.weight if linear is None else linear.weight
+
+    @property
+    def head_bias(self) -> Float[Tensor, "V"] | None:
+        assert self.head is not None
+        return self.head.bias if self.head.linear is None else self.head.linear.bias
+
+    def logits(self, hidden: Float[Tensor, "N C"]) -> Float[Tensor, "N V"]:
+        """Scores of every token, in float32: of the next one where the model reads causally, of the
+        one in this place where it does not."""
+        x = self.prepare(hidden)
+        bias = None if self.head_bias is None else self.head_bias.to(x.dtype)
+        return nn.functional.linear(x, self.head_weight.to(x.dtype), bias).float()
