@@ -52,6 +52,23 @@ GROUPS = {
             "pull": "Fetch a model and write it as a Hugging Face folder.",
         },
     ),
+    "data": (
+        "Text for pretraining: look, filter, free of duplicates, mix, store as tokens.",
+        {
+            "inspect": "Say what a corpus holds.",
+            "filter": "Leave out documents that rules speak against.",
+            "dedup": "Leave out documents that repeat an earlier one.",
+        },
+    ),
+    "tokenizer": (
+        "Train tokenizers, look at them, and extend them for a domain.",
+        {
+            "train": "Train a tokenizer on text.",
+            "show": "Say how a text is cut into tokens.",
+            "compare": "Measure tokenizers on texts: tokens a word, bytes a token, unknown text.",
+            "extend": "Give a tokenizer, or a model, tokens for the words of a domain.",
+        },
+    ),
     "plan": (
         "What a model will need, before anything is built.",
         {
