@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.checkpoints.checkpoint import Checkpoint, WeightReader
+from tutelage.checkpoints.weights_hash import sample, weights_hash
 from tutelage.errors import SourceError
 from tutelage.machine.device import DTYPES
 from tutelage.models.decoder import Decoder
@@ -23,13 +24,20 @@ def build(checkpoint: Checkpoint, dtype: str = "fp32", device: str = "cpu") -> D
     with torch.device("meta"):
         model: Decoder = spec.build(config)
     kind = DTYPES[dtype]
-    state = {
-        weight.path: checkpoint.weights[weight.hf_name].load().to(device=device, dtype=kind)
-        for weight in weights
-    }
+    state, samples = {}, {}
+    for weight in weights:
+        reader = checkpoint.weights[weight.hf_name]
+        state[weight.path], samples[weight.hf_name] = _loaded(reader, device, kind)
     model.load_state_dict(state, assign=True)
     model.compute = kind
+    model.built_from = weights_hash(samples)
     return model.requires_grad_(False).eval()
+
+
+def _loaded(reader: WeightReader, device: str, dtype: torch.dtype) -> tuple[torch.Tensor, bytes]:
+    """One weight in its place, and its sample; as stored it is held no longer than this."""
+    stored = reader.load()
+    return stored.to(device=device, dtype=dtype), sample(stored)
 
 
 def check_shapes(checkpoint: Checkpoint, weights: list[Weight]) -> None:

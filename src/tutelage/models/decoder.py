@@ -45,6 +45,8 @@ class Decoder(nn.Module):
         self.rope = rope
         self.context = context
         self.compute = torch.float32
+        self.built_from = ""
+        """Hash of the checkpoint's weights as they were loaded, before any tuning."""
         self.checkpointing = False
         """Keep only each block's input and compute the rest again in the backward pass."""
 

@@ -343,6 +343,17 @@ def test_a_fully_tuned_folder_opens_as_a_plain_model(tmp_path: Path) -> None:
     assert complete(opened, [Request(USER, 5)])[0].completion_tokens > 0
 
 
+def test_an_adapter_of_another_base_is_refused(adapter: Path, tmp_path: Path) -> None:
+    """The same shapes from another seed; a saved copy of the base is the base."""
+    where: Any = {"adapter": adapter, "device": "cpu", "dtype": "fp32", "threads": 1}
+    with pytest.raises(SourceError, match="another model") as caught:
+        LocalLM.open(SOURCE, seed=1, **where)
+    assert "--seed 1" in str(caught.value.got) and "--seed 0" in str(caught.value.expected)
+    save_folder(None, open_checkpoint(SOURCE), tmp_path / "saved")
+    copy, base = (LocalLM.open(s, **where) for s in (str(tmp_path / "saved"), SOURCE))
+    assert complete(copy, [Request(USER, 9)]) == complete(base, [Request(USER, 9)])
+
+
 def test_an_adapter_of_another_shape_is_refused(tmp_path: Path, adapter: Path) -> None:
     other = save_tiny(tmp_path / "other")
     with pytest.raises(SourceError):
