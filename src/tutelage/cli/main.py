@@ -29,7 +29,7 @@ from cyclopts import (
     UnusedCliTokensError,
 )
 
-from tutelage.cli.shared import Shared, answer, protected_stdout, stop_progress
+from tutelage.cli.shared import Shared, answer, not_text, protected_stdout, stop_progress
 from tutelage.errors import ConfigError, Interrupted, TutelageError, WorkError
 
 ABOUT = "Raise a language model through its life, and measure whether each step was worth it."
@@ -59,6 +59,8 @@ GROUPS = {
             "inspect": "Say what a corpus holds.",
             "filter": "Leave out documents that rules speak against.",
             "dedup": "Leave out documents that repeat an earlier one.",
+            "mix": "Mix sources by weight into one corpus.",
+            "tokenize": "Store text as tokens, for pretraining.",
         },
     ),
     "tokenizer": (
@@ -177,22 +179,17 @@ def _run(tokens: list[str], as_json: bool) -> int:
 
 
 def _check_text(tokens: list[str]) -> None:
-    """Raises ConfigError for an argument of bytes that are no text: it could be neither read nor
-    printed nor written down. Python passes such bytes on as lone surrogates."""
-    before = ""
-    for token in tokens:
-        try:
-            token.encode()
-        except UnicodeEncodeError:
-            shown = token.encode(errors="backslashreplace").decode().replace(r"\udc", r"\x")
+    """Raises ConfigError for an argument of bytes that are no text."""
+    for before, token in zip(["", *tokens], tokens, strict=False):
+        shown = not_text(token)
+        if shown is not None:
             flag = before if "=" not in shown else shown.partition("=")[0]
             raise ConfigError(
                 f"the argument {shown} is not text in UTF-8",
                 field=flag if flag.startswith("--") and flag not in SWITCHES else None,
                 got=shown,
                 expected="UTF-8",
-            ) from None
-        before = token
+            )
 
 
 def _finish(result: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> int:

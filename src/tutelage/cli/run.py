@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from tutelage.lifecycle.project import Project
 
 
+WIDE = 120
+"""Characters; the table's full width."""
+
+
 def run(
     project: Path | None = None,
     *,
@@ -73,6 +77,8 @@ def show(result: dict[str, Any]) -> None:
     from rich.console import Console
 
     console = Console()
+    if not console.is_terminal:  # a file or a log has no edge to fold the intervals at
+        console.width = max(console.width, WIDE)
     console.print(_table(result))
     for one in result["candidates"]:
         if one["status"] != "done" or one["over_budget"]:

@@ -33,6 +33,17 @@ def test_a_candidate_over_the_memory_limit_is_marked_with_the_reason(
     assert "recommended" in page
 
 
+def test_in_a_file_an_interval_stays_on_its_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    record = example_record.record()
+    show({**record, "metric": record["detail"]["metric"]})
+    rows = capsys.readouterr().out.splitlines()
+    (line,) = [row for row in rows if row.endswith("recommended")]
+    assert line.count(" to ") == 2
+
+
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
     """Answers a number only where a solved example stands before it."""
