@@ -1,6 +1,7 @@
 """The one place where bytes that must last are written: whole or not at all.
 
     write_bytes(path, data)          temporary file, fsync, rename, fsync of the folder
+    with new_file(path) as file:     the same for a file too large to be held in memory
     with new_folder(path) as tmp:    everything written to tmp appears at path at once,
         ...                          with manifest.json (sizes, SHA-256) written last
     move(old, new)                   a rename that lasts
@@ -23,7 +24,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tutelage.errors import BusyError, DamagedError, WorkError
 
@@ -37,14 +38,24 @@ def before(operation: str, path: Path) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace `path` by `data`, durably and atomically. Raises WorkError (disk full, read-only)."""
+    with new_file(path) as file:
+        before("write", path)
+        file.write(data)
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file whose bytes replace `path`, durably and atomically, when the block ends well.
+
+    Raises WorkError (disk full, read-only).
+    """
     with _named_failures(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
         temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
-                before("write", path)
-                file.write(data)
+                yield file
                 file.flush()
                 before("fsync", path)
                 os.fsync(file.fileno())

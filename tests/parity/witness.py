@@ -54,7 +54,8 @@ def their_llama(seed: int = 0, **changes: object) -> transformers.PreTrainedMode
 def checkpoint_of(theirs: transformers.PreTrainedModel) -> Any:
     """What `build` and the adapters need of a checkpoint, around weights in memory."""
     state = {name: Held(value.detach()) for name, value in theirs.state_dict().items()}
-    return SimpleNamespace(source="test", config=theirs.config.to_dict(), weights=state)
+    config = theirs.config.to_dict()
+    return SimpleNamespace(source="test", config=config, weights=state, identity={})
 
 
 def pair(seed: int = 0, **changes: object) -> tuple[transformers.PreTrainedModel, Transformer]:

@@ -1,7 +1,7 @@
 """A model on this machine behind the seam: text to tokens, tokens to text, and everything between.
 
-Holds the renderer (chat template), the engine (generation) and the scorer. A run folder's `model/`
-says in `tutelage.json` which base, adapter and few-shot turns make up the recommended candidate.
+Holds the renderer (chat template), the engine (generation) and the scorer. Knows nothing of runs
+and of what they recommend; `open.py` does.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import Any
 from tutelage.checkpoints.build import build
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.open import open_checkpoint
-from tutelage.checkpoints.program import program_of
+from tutelage.checkpoints.program import expect
+from tutelage.checkpoints.source import parse
 from tutelage.data.pack import Example
-from tutelage.errors import GuardError, RequestError, TutelageError
+from tutelage.errors import RequestError, TutelageError
 from tutelage.generate.engine import Engine, Job
 from tutelage.generate.score import score
 from tutelage.lm import (
@@ -23,7 +24,6 @@ from tutelage.lm import (
     Completion,
     Event,
     FinishReason,
-    Message,
     Piece,
     Prompt,
     Request,
@@ -38,23 +38,14 @@ from tutelage.text.render import Renderer
 class LocalLM:
     """An `lm.LM` over a model in this process.
 
-    `before` are turns put before every conversation. Raw text goes to the model, tuned as it is,
-    without them and without the chat template. A model without a template gets messages written
-    out (`text/plain_text`); the answer's leading space is no part of its text then.
+    Raw text goes to the model without the chat template. A model without a template gets messages
+    written out (`text/plain_text`); the answer's leading space is no part of its text then.
     """
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        model: Model,
-        *,
-        exact: bool = False,
-        before: tuple[Message, ...] = (),
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, model: Model, *, exact: bool = False) -> None:
         self.checkpoint = checkpoint
         self.model = model
         self.exact = exact
-        self.before = before
         self.renderer = Renderer(checkpoint.tokenizer)
         self.engine = Engine(model, exact=exact)
 
@@ -64,30 +55,26 @@ class LocalLM:
         source: str,
         *,
         adapter: Path | None = None,
+        fingerprint: str | None = None,
         device: str = "auto",
         dtype: str = "auto",
         exact: bool = False,
         threads: int | None = None,
         seed: int = 0,
     ) -> LocalLM:
-        """Open any source that has weights, with an adapter if given. Raises SourceError."""
+        """Open a source that holds weights itself, with an adapter if given. `fingerprint` is what
+        the checkpoint's must be, where it was recorded.
+
+        Raises SourceError, GuardError for another checkpoint than was recorded."""
         placement = resolve(device, dtype, exact)
         use_threads(threads)
-        program = program_of(source)
-        checkpoint = open_checkpoint(program.base, seed=seed)
-        if program.fingerprint not in (None, checkpoint.fingerprint):
-            raise GuardError(
-                f"{program.base} is not the model that {source} was made from",
-                field="fingerprint",
-                got=checkpoint.fingerprint,
-                expected=program.fingerprint,
-            )
+        checkpoint = open_checkpoint(parse(source), seed=seed)
+        expect(source, checkpoint.fingerprint, fingerprint)
         model = build(checkpoint, placement.dtype, placement.device)
-        chosen = adapter or program.adapter
-        if chosen is not None:
-            lora.read(model, checkpoint, chosen)
+        if adapter is not None:
+            lora.read(model, checkpoint, adapter)
             lora.merge(model)
-        return cls(checkpoint, model, exact=exact, before=program.messages)
+        return cls(checkpoint, model, exact=exact)
 
     def capabilities(self) -> Capabilities:
         return Capabilities(
@@ -98,7 +85,7 @@ class LocalLM:
         )
 
     def count_tokens(self, prompt: Prompt) -> int:
-        return len(self.renderer.prompt_ids(self._with_turns(prompt)))
+        return len(self.renderer.prompt_ids(prompt))
 
     def generate(
         self, requests: Sequence[Request], cancelled: Callable[[int], bool] | None = None
@@ -131,7 +118,7 @@ class LocalLM:
         """Sum of log-probabilities of each continuation, in nats."""
         examples = []
         for index, (prompt, continuation) in enumerate(pairs):
-            ids, more = self.renderer.continuation_ids(self._with_turns(prompt), continuation)
+            ids, more = self.renderer.continuation_ids(prompt, continuation)
             if not ids or not more:
                 raise RequestError(
                     "nothing to score", field=f"pair {index}", got=repr(continuation[:40])
@@ -148,11 +135,8 @@ class LocalLM:
             "this model gives no embeddings", field="embed", got=self.checkpoint.source
         )
 
-    def _with_turns(self, prompt: Prompt) -> Prompt:
-        return prompt if isinstance(prompt, str) else (*self.before, *prompt)
-
     def _prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        rendered = self.renderer.prompt_ids_each([self._with_turns(p) for p in prompts])
+        rendered = self.renderer.prompt_ids_each(prompts)
         ids: list[list[int]] = []
         for result in rendered:
             if isinstance(result, TutelageError):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tutelage import store
+from tutelage.checkpoints.program import Program, expect, program_of
+from tutelage.checkpoints.source import Source, parse
 from tutelage.errors import ConfigError
 from tutelage.lm import LM
 
@@ -19,51 +22,45 @@ def open_lm(
     api_key_file: Path | None = None,
     seed: int = 0,
 ) -> LM:
-    """The model named by `source`: a server, a script, or weights on this machine.
+    """The model named by `source`: a server, a script, or weights on this machine; of a run what
+    it recommends, with its adapter and the turns it shows before every conversation.
 
     Raises SourceError for a source that cannot be opened, ConfigError for an option that the kind
-    of source cannot honour.
+    of source cannot honour, GuardError for a base that has changed since the run.
     """
-    from tutelage.checkpoints.source import parse
+    program = program_of(source)
+    base = parse(program.base)
+    _refuse_adapter(source, base, program, adapter)
+    if base.kind != "http":
+        refuse_key(source, api_key_file)
+    if base.has_weights:
+        from tutelage.backends.local import LocalLM
 
-    parsed = parse(source)
-    if adapter is not None and not parsed.has_weights:
-        raise ConfigError(
-            f"an adapter needs a model on this machine, and {source} is none",
-            field="--adapter",
-            got=adapter,
-            expected="a model folder, .gguf, pypi:, hf: or preset: source",
+        lm: LM = LocalLM.open(
+            program.base,
+            adapter=adapter or program.adapter,
+            fingerprint=program.fingerprint,
+            device=device,
+            dtype=dtype,
+            exact=exact,
+            threads=threads,
+            seed=seed if program.seed is None else program.seed,
         )
-    if api_key_file is not None and parsed.kind != "http":
-        raise ConfigError(
-            f"a key is for a server, and {source} is none",
-            field="api key file",
-            got=api_key_file,
-            expected="a source http(s)://HOST[:PORT]/v1#MODEL",
-        )
-    if not parsed.has_weights:
+    else:
         refuse_placement(source, device, dtype, exact)
-    if parsed.kind == "scripted":
-        from tutelage.backends.scripted import ScriptedLM
+        expect(program.base, fingerprint_of_text(base), program.fingerprint)
+        lm = _text_lm(base, api_key_file)
+    if not program.messages:
+        return lm
+    from tutelage.backends.turns import TurnsBefore
 
-        return ScriptedLM.open(parsed.located)
-    if parsed.kind == "http":
-        from tutelage.backends.http import HttpLM
-        from tutelage.backends.key import read_key
+    return TurnsBefore(lm, program.messages)
 
-        key = None if api_key_file is None else read_key(api_key_file)
-        return HttpLM(parsed.url or "", parsed.model or "", key=key)
-    from tutelage.backends.local import LocalLM
 
-    return LocalLM.open(
-        source,
-        adapter=adapter,
-        device=device,
-        dtype=dtype,
-        exact=exact,
-        threads=threads,
-        seed=seed,
-    )
+def fingerprint_of_text(base: Source) -> str:
+    """What a script or a server is known by: the script's SHA-256; of a server its address, as what
+    stands behind one cannot be hashed."""
+    return store.sha256(base.located) if base.kind == "scripted" else store.digest(base.text)
 
 
 def refuse_placement(source: str, device: str, dtype: str, exact: bool) -> None:
@@ -81,3 +78,48 @@ def refuse_placement(source: str, device: str, dtype: str, exact: bool) -> None:
                 expected="a model folder, .gguf, pypi:, hf: or preset: source",
                 hint=f"leave {flag} out",
             )
+
+
+def refuse_key(source: str, api_key_file: Path | None) -> None:
+    """Raises ConfigError for a key where nothing asks for one."""
+    if api_key_file is not None:
+        raise ConfigError(
+            f"a key is for a server, and {source} is none",
+            field="--api-key-file",
+            got=api_key_file,
+            expected="a source http(s)://HOST[:PORT]/v1#MODEL",
+            hint="leave --api-key-file out",
+        )
+
+
+def _refuse_adapter(source: str, base: Source, program: Program, adapter: Path | None) -> None:
+    if adapter is None:
+        return
+    if not base.has_weights:
+        raise ConfigError(
+            f"an adapter needs a model on this machine, and {source} is none",
+            field="--adapter",
+            got=adapter,
+            expected="a model folder, .gguf, pypi:, hf: or preset: source",
+        )
+    if program.adapter is not None:
+        raise ConfigError(
+            f"{source} recommends an adapter of its own, and a model takes one",
+            field="--adapter",
+            got=adapter,
+            expected=f"none beside {program.adapter}",
+            hint=f"leave --adapter out, or name the base model, {program.base}",
+        )
+
+
+def _text_lm(base: Source, api_key_file: Path | None) -> LM:
+    """A server or a script."""
+    if base.kind == "scripted":
+        from tutelage.backends.scripted import ScriptedLM
+
+        return ScriptedLM.open(base.located)
+    from tutelage.backends.http import HttpLM
+    from tutelage.backends.key import read_key
+
+    key = None if api_key_file is None else read_key(api_key_file)
+    return HttpLM(base.url or "", base.model or "", key=key)

@@ -8,6 +8,7 @@ import torch
 
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.matched import matched
+from tutelage.checkpoints.weights_hash import sample, weights_hash
 from tutelage.machine.device import DTYPES
 from tutelage.models.spec import spec_for
 
@@ -25,12 +26,15 @@ def build(checkpoint: Checkpoint, dtype: str = "fp32", device: str = "cpu") -> A
     with torch.device("meta"):
         model = spec.build(config)
     kind = DTYPES[dtype]
-    state = {}
+    state, samples = {}, {}
     for weight in weights:
-        value = readers[weight.path].load().to(device=device, dtype=kind)
+        stored = readers[weight.path].load()  # held no longer than this, as it may be large
+        samples[weight.hf_name] = sample(stored)
+        value = stored.to(device=device, dtype=kind)
         state[weight.path] = value.t().contiguous() if weight.transposed else value
     _set(model, state)
     model.compute = kind
+    model.built_from = weights_hash(samples)
     return model.requires_grad_(False).eval()
 
 
@@ -45,7 +49,7 @@ def hf_state(model: torch.nn.Module, checkpoint: Checkpoint) -> dict[str, torch.
 def _set(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
     """Put the values in. A module that stands in two places is named once in the state."""
     model.load_state_dict(state, assign=True, strict=False)
-    unset = [name for name, value in model.named_parameters() if value.is_meta]
-    placed = {name for name, _ in model.named_parameters()}
+    placed = dict(model.named_parameters())
+    unset = [name for name, value in placed.items() if value.is_meta]
     assert not unset, f"the layout lacks {unset[0]}"
-    assert placed >= set(state), f"the module lacks {sorted(set(state) - placed)[0]}"
+    assert set(placed) >= set(state), f"the module lacks {sorted(set(state) - set(placed))[0]}"

@@ -136,7 +136,7 @@ class ModelFolder:
         context = config.get("max_position_embeddings")
         tokenizer = Tokenizer(
             text,
-            SpecialTokens(*(_token(settings, name) for name in ("bos", "eos", "pad", "unk"))),
+            SpecialTokens.from_files(settings),
             end_ids=_end_ids(generation) or _end_ids(config),
             template=self.text("chat_template.jinja") or _template(settings),
             context=context if isinstance(context, int) else None,
@@ -182,13 +182,6 @@ def _hint(path: Path) -> str:
     if ggufs:
         return f"name the file: {ggufs[0]}"
     return "a model folder holds config.json, model.safetensors and tokenizer.json"
-
-
-def _token(settings: Mapping[str, Any], name: str) -> str | None:
-    value = settings.get(f"{name}_token")
-    if isinstance(value, dict):
-        value = value.get("content")
-    return value if isinstance(value, str) else None
 
 
 def _template(settings: Mapping[str, Any]) -> str | None:

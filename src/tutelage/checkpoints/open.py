@@ -17,10 +17,14 @@ def open_checkpoint(
 
     A run stands for the base of what it recommends; its adapter is the caller's business.
     `cache` holds downloads (default: the XDG cache folder; for hf:, the Hub's own); `seed` makes
-    a preset's random weights.
+    a preset's random weights, where the run does not say which one made them.
     Raises SourceError if it cannot be opened, or is a server or a script, which have no weights.
     """
-    found = parse(program_of(source).base) if isinstance(source, str) else source
+    if isinstance(source, str):
+        program = program_of(source)
+        found, seed = parse(program.base), seed if program.seed is None else program.seed
+    else:
+        found = source
     if found.kind in ("folder", "run"):
         from tutelage.checkpoints.folder import folder_checkpoint
 

@@ -1,16 +1,18 @@
 """What a source stands for: a base model, and for a run what its recommended candidate puts on top.
 
-A run publishes `model/tutelage.json`: base, adapter, few-shot turns and the base's fingerprint.
+A run publishes `model/tutelage.json`: base, adapter, few-shot turns, the base's fingerprint, and
+the seed that made it where its weights are random. The base may be a run in turn.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tutelage import store
-from tutelage.checkpoints.source import parse
-from tutelage.errors import SourceError
+from tutelage.checkpoints.source import Source, parse
+from tutelage.errors import DamagedError, GuardError, SourceError
 from tutelage.lm import Message
 
 FILE = "tutelage.json"
@@ -18,32 +20,71 @@ FILE = "tutelage.json"
 
 @dataclass(frozen=True)
 class Program:
-    """A base, an adapter on it, turns before every conversation. `fingerprint` is the base's when
-    the program was made, None where nobody recorded it."""
+    """A base that stands for itself, an adapter on it, turns before every conversation.
+
+    `fingerprint` is the base's when the program was made, `seed` the one its weights were made
+    from; None where nobody recorded it."""
 
     base: str
     adapter: Path | None = None
     messages: tuple[Message, ...] = ()
     fingerprint: str | None = None
+    seed: int | None = None
 
 
 def program_of(source: str) -> Program:
     """Follow a run to what it recommends; any other source stands for itself.
 
-    Raises SourceError for a run that recommends nothing yet.
+    Raises SourceError for a run that recommends nothing yet, DamagedError for one that does not
+    say what.
     """
     found = parse(source)
-    if found.kind not in ("run", "folder"):
+    raw = _published(found)
+    if raw is None:
         return Program(source)
+    try:
+        base = str(raw["base"])
+        messages = tuple(Message(turn["role"], turn["content"]) for turn in raw["messages"])
+        adapter = found.located / raw["adapter"] if raw.get("adapter") else None
+    except (KeyError, TypeError) as error:
+        raise DamagedError(
+            f"{found.located / FILE} does not say what {source} recommends",
+            field=str(found.located / FILE),
+            got=f"{type(error).__name__}: {error}",
+            expected='{"base", "adapter", "messages", ...}',
+        ) from None
+    below = Program(str(found.located / base)) if base == "model" else program_of(base)
+    return replace(
+        below,
+        adapter=adapter or below.adapter,
+        messages=(*below.messages, *messages),
+        fingerprint=raw.get("fingerprint") or below.fingerprint,
+        seed=raw.get("seed") if below.seed is None else below.seed,
+    )
+
+
+def expect(base: str, found: str, recorded: str | None) -> None:
+    """Raises GuardError if the base is not what a program was made from."""
+    if recorded not in (None, found):
+        raise GuardError(
+            f"{base} is not the model it was when the run recommended it",
+            field="fingerprint",
+            got=found,
+            expected=recorded,
+            hint="run the project again, or put the former model back",
+        )
+
+
+def _published(found: Source) -> Any:
+    """What `tutelage.json` of a run says; None for what is no run."""
+    if found.kind not in ("run", "folder"):
+        return None
     path = found.located / FILE
     if not path.is_file():
         if found.kind == "folder":
-            return Program(source)
-        raise SourceError(f"{source} recommends no model yet", field=str(path))
+            return None
+        raise SourceError(f"{found.text} recommends no model yet", field=str(path))
     raw = store.read_json(path)
-    if "messages" not in raw:  # what `tutelage tune` leaves beside a model: not a program
-        return Program(source)
-    base = str(found.located / "model") if raw.get("base") == "model" else str(raw["base"])
-    adapter = found.located / raw["adapter"] if raw.get("adapter") else None
-    messages = tuple(Message(turn["role"], turn["content"]) for turn in raw["messages"])
-    return Program(base, adapter, messages, raw.get("fingerprint"))
+    if found.kind == "folder" and "messages" not in raw:
+        return None  # what `tutelage tune` leaves beside a model: no program
+    return raw

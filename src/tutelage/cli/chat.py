@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import signal
 import sys
 from collections.abc import Iterator
@@ -10,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tutelage.cli.generate import Choosing, open_model, request_of, say
-from tutelage.cli.shared import Shared
-from tutelage.errors import TutelageError, WorkError
+from tutelage.cli.generate import Choosing, open_model, request_of, stream
+from tutelage.cli.shared import Shared, not_text
+from tutelage.errors import ConfigError, DataError, TutelageError
 
 if TYPE_CHECKING:
     from tutelage.lm import LM, Completion, Message, Request
@@ -32,8 +33,13 @@ def chat(
 ) -> dict[str, Any]:
     """Talk with a model. Each answer sees all turns before it.
 
-    /reset forgets the conversation, /quit or Ctrl-D ends, Ctrl-C stops an answer. With --json the
-    turns are read from standard input, one a line, and the conversation is printed at the end.
+    /reset forgets the conversation, /quit or Ctrl-D ends, Ctrl-C stops an answer. A turn that fails
+    is told and forgotten.
+
+    From a file or a pipe one line is one turn. Where a turn fails there, the rest are still
+    answered, and the exit code is that of the first failure: 1 the model failed, 2 the turn cannot
+    be asked. With --json the conversation is printed at the end as {"messages", "answers"}, after a
+    failure with the "error" too.
 
     Parameters
     ----------
@@ -42,7 +48,7 @@ def chat(
     system
         What the model is told before the first turn.
     adapter
-        Folder of an adapter to attach.
+        Folder of an adapter to attach; it must have been made on this model.
     max_new_tokens
         The longest answer, in tokens.
     api_key_file
@@ -53,19 +59,23 @@ def chat(
     lm = open_model(model, adapter, api_key_file, shared)
     out = sys.stderr if shared.json else sys.stdout
     talk = Conversation(lm, asked, system)
-    if sys.stdin.isatty():
+    typed = sys.stdin.isatty()
+    if typed:
         print(COMMANDS, file=out)
-    for turn in _turns(prompting=sys.stdin.isatty() and not shared.json):
+    first = None
+    for turn in _turns(prompting=typed and not shared.json):
         if turn == "/quit":
             break
-        if turn == "/reset":
-            talk.reset()
-        elif turn.startswith("/"):
-            print(f"no such command: {turn}; {COMMANDS}", file=out)
-        else:
-            _answer(talk, turn, out)
+        try:
+            _take(talk, turn, out)
+        except TutelageError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            first = first or error
     messages = [{"role": m.role, "content": m.content} for m in talk.messages]
-    return {"messages": messages, "answers": talk.answers}
+    said = {"messages": messages, "answers": talk.answers}
+    if typed or first is None:
+        return said
+    return {"error": first.as_json(), **said, "_exit": first.exit_code}
 
 
 def show(result: dict[str, Any]) -> None:
@@ -93,32 +103,37 @@ class Conversation:
     def answer(self, turn: str, out: TextIO) -> Completion:
         """Write the answer to `turn` as it comes. A turn that fails is not remembered; an answer
         that was stopped is, as far as it came."""
-        from tutelage.lm import Completion, Message
+        from tutelage.lm import Message
 
         turns = (*self.messages, Message("user", turn))
         request = replace(self._asked, prompt=turns)
         with _stoppable() as stopped:
-            for event in self._lm.generate([request], lambda _: stopped[0]):
-                if isinstance(event, Completion):
-                    self.messages = [*turns, Message("assistant", event.text)]
-                    self.answers += 1
-                    return event
-                say(event.text, out)
-        raise WorkError("the model ended without an answer")
+            completion = stream(self._lm, request, out, lambda _: stopped[0])
+        self.messages = [*turns, Message("assistant", completion.text)]
+        self.answers += 1
+        return completion
 
 
-def _answer(talk: Conversation, turn: str, out: TextIO) -> None:
-    try:
+def _take(talk: Conversation, turn: str, out: TextIO) -> None:
+    """Do what one line asks. Raises ConfigError for one that is no command, DataError for one that
+    is no text, and what an answer raises."""
+    if (unreadable := not_text(turn)) is not None:
+        raise DataError("a turn is not text in UTF-8", got=unreadable, expected="UTF-8")
+    if turn == "/reset":
+        talk.reset()
+    elif turn.startswith("/"):
+        raise ConfigError(f"no such command: {turn}", got=turn, hint=COMMANDS)
+    else:
         completion = talk.answer(turn, out)
-    except TutelageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return
-    ends = {"length": " [cut at --max-new-tokens]", "cancelled": " [stopped]"}
-    print(ends.get(completion.finish_reason, ""), file=out, flush=True)
+        ends = {"length": " [cut at --max-new-tokens]", "cancelled": " [stopped]"}
+        print(ends.get(completion.finish_reason, ""), file=out, flush=True)
 
 
 def _turns(prompting: bool) -> Iterator[str]:
-    """The lines people type, with editing and history on a terminal."""
+    """The lines people type, with editing and history on a terminal. Bytes that are no text become
+    surrogates, so that they spoil one turn and not all."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
     if prompting:
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401  (input() takes editing and history from it)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -38,7 +39,7 @@ def generate(
     raw: bool = False,
     adapter: Path | None = None,
     max_new_tokens: int = 128,
-    stop: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
+    stop: Annotated[tuple[str, ...], Parameter(consume_multiple=False, show_default=False)] = (),
     api_key_file: Path | None = None,
     choosing: Choosing | None = None,
     shared: Shared | None = None,
@@ -51,14 +52,15 @@ def generate(
     Parameters
     ----------
     model
-        A model source: folder, FILE.gguf, pypi:, hf:, preset:, http://...#MODEL, scripted:FILE.
+        A model source: a model's folder, or a run's for what it recommends; FILE.gguf, pypi:, hf:,
+        preset:, http://...#MODEL, scripted:FILE.
     prompt
         The text to answer.
     raw
         Give the model the prompt as it is: without its chat template, and without the few-shot
         turns of a run.
     adapter
-        Folder of an adapter to attach.
+        Folder of an adapter to attach; it must have been made on this model.
     max_new_tokens
         The longest answer, in tokens.
     stop
@@ -71,7 +73,7 @@ def generate(
     asked = request_of(given, max_new_tokens, choosing, shared.seed, tuple(stop))
     lm = open_model(model, adapter, api_key_file, shared)
     begun = time.perf_counter()
-    completion = stream(lm, asked, show_pieces=not shared.json)
+    completion = stream(lm, asked, None if shared.json else sys.stdout)
     return {
         "text": completion.text,
         "tokens": list(completion.tokens),
@@ -116,15 +118,28 @@ def as_prompt(text: str, raw: bool) -> Prompt:
     return text if raw else (Message("user", text),)
 
 
-def stream(lm: LM, request: Request, show_pieces: bool) -> Completion:
-    """Run one request, printing the text as it comes."""
+def stream(
+    lm: LM,
+    request: Request,
+    out: TextIO | None,
+    cancelled: Callable[[int], bool] | None = None,
+) -> Completion:
+    """Run one request, writing the text to `out` as it comes; where it breaks off, what follows
+    begins on a line of its own."""
     from tutelage.lm import Completion
 
-    for event in lm.generate([request]):
-        if isinstance(event, Completion):
-            return event
-        if show_pieces:
-            say(event.text, sys.stdout)
+    said = False
+    try:
+        for event in lm.generate([request], cancelled):
+            if isinstance(event, Completion):
+                return event
+            if out is not None:
+                said = True
+                say(event.text, out)
+    except BaseException:
+        if said:
+            print(file=out, flush=True)
+        raise
     raise WorkError("the model ended without an answer")
 
 

@@ -29,9 +29,10 @@ from cyclopts import (
     UnusedCliTokensError,
 )
 
-from tutelage.cli.shared import Shared, answer, protected_stdout, stop_progress
+from tutelage.cli.shared import Shared, answer, not_text, protected_stdout, stop_progress
 from tutelage.errors import ConfigError, Interrupted, TutelageError, WorkError
 
+ABOUT = "Raise a language model through its life, and measure whether each step was worth it."
 VERBS = {
     "run": "Raise a model for a task, rung by rung, and recommend the cheapest good one.",
     "report": "Show what a run found.",
@@ -52,6 +53,25 @@ GROUPS = {
             "pull": "Fetch a model and write it as a Hugging Face folder.",
         },
     ),
+    "data": (
+        "Text for pretraining: look, filter, free of duplicates, mix, store as tokens.",
+        {
+            "inspect": "Say what a corpus holds.",
+            "filter": "Leave out documents that rules speak against.",
+            "dedup": "Leave out documents that repeat an earlier one.",
+            "mix": "Mix sources by weight into one corpus.",
+            "tokenize": "Store text as tokens, for pretraining.",
+        },
+    ),
+    "tokenizer": (
+        "Train tokenizers, look at them, and extend them for a domain.",
+        {
+            "train": "Train a tokenizer on text.",
+            "show": "Say how a text is cut into tokens.",
+            "compare": "Measure tokenizers on texts: tokens a word, bytes a token, unknown text.",
+            "extend": "Give a tokenizer, or a model, tokens for the words of a domain.",
+        },
+    ),
     "plan": (
         "What a model will need, before anything is built.",
         {
@@ -63,25 +83,29 @@ GROUPS = {
 SWITCHES = ("--json", "--quiet", "--exact")
 
 
-def build_app() -> App:
-    """The command tree; no verb's module is imported."""
+def build_app(wanted: Sequence[str] = ()) -> App:
+    """The command tree; no verb's module is imported but the wanted one's (`VERB` or `GROUP VERB`),
+    for all that its help has to say."""
     app = App(
         name="tutelage",
-        help="Raise a language model through its life, and measure whether each step was worth it.",
-        help_format="plaintext",
+        help=f"{ABOUT}\n\nVERB --help says more; --version names the versions.",
+        help_format="markdown",
         version_flags=[],
         default_parameter=Parameter(negative=()),
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
+    wanted = [word for word in wanted if not word.startswith("-")]
     for verb, summary in VERBS.items():
         if _exists(verb):
-            app.command(f"tutelage.cli.{verb}:{verb}", name=verb, help=summary)
+            said = None if wanted[:1] == [verb] else summary
+            app.command(f"tutelage.cli.{verb}:{verb}", name=verb, help=said)
     for group, (text, verbs) in GROUPS.items():
         if _exists(group):
-            below = App(name=group, help=text, help_format="plaintext", version_flags=[])
+            below = App(name=group, help=text, help_format="markdown", version_flags=[])
             for verb, summary in verbs.items():
-                below.command(f"tutelage.cli.{group}:{verb}", name=verb, help=summary)
+                said = None if wanted[:2] == [group, verb] else summary
+                below.command(f"tutelage.cli.{group}:{verb}", name=verb, help=said)
             app.command(below)
     return app
 
@@ -137,13 +161,14 @@ def version() -> dict[str, str | None]:
 
 
 def _run(tokens: list[str], as_json: bool) -> int:
+    _check_text(tokens)
     if tokens[:1] == ["--version"]:
         found = version()
         return _finish(found, as_json, lambda result: print(_version_line(result)))
     words = [token for token in tokens if token not in SWITCHES]
     if len(words) < len(tokens) and (not words or (len(words) == 1 and words[0] in GROUPS)):
         raise ConfigError("no verb was named", expected="a verb", hint="see --help")
-    command, bound, _ = build_app().parse_args(
+    command, bound, _ = build_app(tokens).parse_args(
         tokens, print_error=False, exit_on_error=False, help_on_error=False
     )
     result = command(*bound.args, **bound.kwargs)
@@ -151,6 +176,20 @@ def _run(tokens: list[str], as_json: bool) -> int:
     if not isinstance(result, dict):
         return 0
     return _finish(result, as_json, _page(command))
+
+
+def _check_text(tokens: list[str]) -> None:
+    """Raises ConfigError for an argument of bytes that are no text."""
+    for before, token in zip(["", *tokens], tokens, strict=False):
+        shown = not_text(token)
+        if shown is not None:
+            flag = before if "=" not in shown else shown.partition("=")[0]
+            raise ConfigError(
+                f"the argument {shown} is not text in UTF-8",
+                field=flag if flag.startswith("--") and flag not in SWITCHES else None,
+                got=shown,
+                expected="UTF-8",
+            )
 
 
 def _finish(result: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> int:

@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from tutelage.lifecycle.project import Project
 
 
+WIDE = 120
+"""Characters; the table's full width."""
+
+
 def run(
     project: Path | None = None,
     *,
     out: Path | None = None,
     fresh: bool = False,
     strict: bool = False,
+    api_key_file: Path | None = None,
     shared: Shared | None = None,
 ) -> dict[str, Any]:
     """Try the ways of adapting a model that a project names, and recommend one by measurement.
@@ -38,6 +43,9 @@ def run(
         Start anew in a folder beside it instead of going on.
     strict
         Stop at the first row that cannot be used instead of setting it aside.
+    api_key_file
+        File with the key of the servers among the candidates (http://...#MODEL); it is sent to
+        them and written nowhere.
     """
     shared = shared or Shared()
     from tutelage.lifecycle.compose import real_tools
@@ -52,6 +60,7 @@ def run(
         exact=shared.exact,
         threads=shared.threads,
         strict=strict,
+        api_key_file=api_key_file,
         progress=progress(shared),
         note=_note,
     )
@@ -68,6 +77,8 @@ def show(result: dict[str, Any]) -> None:
     from rich.console import Console
 
     console = Console()
+    if not console.is_terminal:  # a file or a log has no edge to fold the intervals at
+        console.width = max(console.width, WIDE)
     console.print(_table(result))
     for one in result["candidates"]:
         if one["status"] != "done" or one["over_budget"]:

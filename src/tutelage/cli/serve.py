@@ -31,7 +31,7 @@ def serve(
     Parameters
     ----------
     model
-        A model source: folder, FILE.gguf, pypi:, hf:, preset:, http://...#MODEL, scripted:FILE.
+        A model source, as for `generate`.
     host
         Address to listen on; one that other machines reach needs --api-key-file.
     port
@@ -70,12 +70,19 @@ def show(result: dict[str, Any]) -> None:
 def _open(
     model: str, adapter: tuple[str, Path] | None, key_file: Path | None, shared: Shared
 ) -> dict[str, Any]:
+    """The models by id. The adapter's is opened first: it is the one that may not fit."""
     from tutelage.cli.generate import open_model
 
-    models = {MODEL_ID: open_model(model, None, key_file, shared)}
-    if adapter is not None:
-        models[adapter[0]] = open_model(model, adapter[1], key_file, shared)
-    return models
+    try:
+        named = {}
+        if adapter is not None:
+            named[adapter[0]] = open_model(model, adapter[1], key_file, shared)
+        return {MODEL_ID: open_model(model, None, key_file, shared), **named}
+    except ConfigError as error:
+        if error.field == "--api-key-file":  # here the name of the other key
+            error.field = "--model-key-file"
+            error.hint = error.hint and error.hint.replace("--api-key-file", "--model-key-file")
+        raise
 
 
 def _adapter(text: str) -> tuple[str, Path]:

@@ -84,6 +84,16 @@ def stop_progress() -> None:
     _DISPLAY.stop()
 
 
+def not_text(given: str) -> str | None:
+    """What was given, to be shown, if it holds bytes that are no UTF-8: it could be neither read
+    nor printed nor written down. None for text. Python passes such bytes on as lone surrogates."""
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return given.encode(errors="backslashreplace").decode().replace(r"\udc", r"\x")
+    return None
+
+
 def answer(result: Mapping[str, Any]) -> None:
     """Print one JSON object as one line on the real stdout, flushed.
 

@@ -72,8 +72,13 @@ def overlap(train: Sequence[Row], test: Sequence[Row]) -> Contamination:
 
 
 def same_text(row: Row) -> str:
+    """The form in which rows are compared for exact matches."""
+    return same(row_text(row))
+
+
+def same(text: str) -> str:
     """The form in which exact matches are compared; operators and symbols count."""
-    text = unicodedata.normalize("NFKC", row_text(row)).casefold()
+    text = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(_EDGES.sub("", word) for word in text.split())
 
 
@@ -110,9 +115,9 @@ def _long(train: Sequence[Row], test: Sequence[Row]) -> dict[int, Pair]:
     """Runs of 13 words of test rows, none of them reaching into wording that many rows share."""
     texts = [words(row_text(row)) for row in test]
     _, common = _index(
-        train, [_runs(text, SHARED) for text in texts], lambda row: _row_runs(row, SHARED)
+        train, [runs(text, SHARED) for text in texts], lambda row: _row_runs(row, SHARED)
     )
-    sets = [_own_runs(text, common) for text in texts]
+    sets = [own_runs(text, common) for text in texts]
     bearers, _ = _index((), sets, lambda row: frozenset())
     best: dict[int, Pair] = {}
     for row in train:
@@ -125,7 +130,7 @@ def _long(train: Sequence[Row], test: Sequence[Row]) -> dict[int, Pair]:
     return best
 
 
-def _own_runs(text: Sequence[str], common: frozenset[str]) -> frozenset[str]:
+def own_runs(text: Sequence[str], common: frozenset[str]) -> frozenset[str]:
     """The runs of 13 words without a word that belongs to common wording."""
     masked = [False] * len(text)
     for start in range(len(text) - SHARED + 1):
@@ -152,9 +157,9 @@ def _index(
 
 
 def _row_runs(row: Row, size: int) -> frozenset[str]:
-    return _runs(words(row_text(row)), size)
+    return runs(words(row_text(row)), size)
 
 
-def _runs(text: Sequence[str], size: int) -> frozenset[str]:
+def runs(text: Sequence[str], size: int) -> frozenset[str]:
     """All runs of `size` words; none where there are fewer."""
     return frozenset(" ".join(text[n : n + size]) for n in range(len(text) - size + 1))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -26,6 +26,7 @@ from tutelage.data.parquet_records import read_parquet
 from tutelage.data.rows import SetAside
 from tutelage.data.shapes import Record
 from tutelage.errors import DataError
+from tutelage.store import MANIFEST
 
 Entry = Record | SetAside
 Reader = Callable[[BinaryIO, str, str], Iterator[Entry]]
@@ -60,22 +61,29 @@ class DataFile:
     name: str
     reader: Reader
 
+    def open(self) -> BinaryIO:
+        """Its bytes, decompressed."""
+        opened = gzip.open if self.path.suffix == ".gz" else Path.open
+        return cast(BinaryIO, opened(self.path, "rb"))
 
-def data_files(name: str) -> tuple[list[DataFile], list[str]]:
+
+def data_files(
+    name: str, readers: Mapping[str, Reader] = READERS
+) -> tuple[list[DataFile], list[str]]:
     """The files that a path names, and notes on what in it is not read. Raises DataError."""
     source = Path(name)
     if name and source.is_dir():
-        return _in_folder(source)
+        return _in_folder(source, readers)
     if not name or not source.exists():
         raise DataError(
             f"no such data: {name!r}",
             field=name,
             expected="a file, a folder, hf:OWNER/NAME or builtin:NAME",
         )
-    reader = _reader(source)
+    reader = reader_for(source, readers)
     if reader is None:
         raise DataError(
-            f"{source} is of no known format", field=str(source), expected=" ".join(READERS)
+            f"{source} is of no known format", field=str(source), expected=" ".join(readers)
         )
     return [DataFile(source, source.name, reader)], []
 
@@ -85,8 +93,7 @@ def read(file: DataFile) -> Iterator[Entry]:
     path = str(file.path)
     found = False
     try:
-        opened = gzip.open if file.path.suffix == ".gz" else Path.open
-        with cast(BinaryIO, opened(file.path, "rb")) as stream:
+        with file.open() as stream:
             for entry in file.reader(stream, path, file.name):
                 found = True
                 yield entry
@@ -95,12 +102,12 @@ def read(file: DataFile) -> Iterator[Entry]:
             f"{path} is damaged: {error}", field=path, expected="a whole gzip file"
         ) from None
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}", field=path) from None
+        raise DataError(f"cannot read {path}: {error.strerror or error}", field=path) from None
     if not found:
         raise DataError(f"{path} holds no rows", field=path, expected="at least one row")
 
 
-def _in_folder(folder: Path) -> tuple[list[DataFile], list[str]]:
+def _in_folder(folder: Path, readers: Mapping[str, Reader]) -> tuple[list[DataFile], list[str]]:
     files, others = [], []
     try:
         paths = sorted(p for p in folder.rglob("*") if p.is_file())
@@ -108,26 +115,32 @@ def _in_folder(folder: Path) -> tuple[list[DataFile], list[str]]:
         raise DataError(f"cannot read {folder}: {error.strerror}", field=str(folder)) from None
     for path in paths:
         inside = path.relative_to(folder)
-        if any(part.startswith(".") for part in inside.parts):
+        if any(part.startswith(".") for part in inside.parts) or _says_of_others(path.name):
             continue
-        reader = _reader(path)
+        reader = reader_for(path, readers)
         if reader is None:
             others.append(inside.as_posix())
         else:
             files.append(DataFile(path, inside.as_posix(), reader))
     if not files:
         raise DataError(
-            f"{folder} holds no data file", field=str(folder), expected=" ".join(READERS)
+            f"{folder} holds no data file", field=str(folder), expected=" ".join(readers)
         )
     shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
     notes = [f"{len(others)} files of other kinds in {folder} were not read: {shown}"]
     return files, notes if others else []
 
 
-def _reader(path: Path) -> Reader | None:
+def _says_of_others(name: str) -> bool:
+    """Whether a file of ours describes the data beside it, and is none."""
+    return name == MANIFEST or name.endswith(("funnel.json", "funnel.html"))
+
+
+def reader_for(path: Path, readers: Mapping[str, Reader] = READERS) -> Reader | None:
+    """How a file is read, by its suffix; None if it is of no known format."""
     suffixes = [s.lower() for s in path.suffixes]
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
         if suffixes and suffixes[-1] == ".parquet":
             return None
-    return READERS.get(suffixes[-1]) if suffixes else None
+    return readers.get(suffixes[-1]) if suffixes else None

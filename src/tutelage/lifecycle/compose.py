@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tutelage import store
-from tutelage.backends.open import open_lm, refuse_placement
+from tutelage.backends.key import read_key
+from tutelage.backends.open import fingerprint_of_text, open_lm, refuse_key, refuse_placement
 from tutelage.checkpoints.open import open_checkpoint
-from tutelage.checkpoints.source import parse
+from tutelage.checkpoints.program import program_of
+from tutelage.checkpoints.source import Source, parse
 from tutelage.data.load import load
 from tutelage.data.retention import retention
 from tutelage.data.rows import Row
@@ -45,17 +46,23 @@ def real_tools(
     exact: bool = False,
     threads: int | None = None,
     strict: bool = False,
+    api_key_file: Path | None = None,
     progress: Progress = silent,
     note: Callable[[str], None] = lambda text: None,
 ) -> Tools:
-    """Tools that compute on this machine. Raises ConfigError for a device that is not here."""
+    """Tools that compute on this machine, and ask servers with the key in `api_key_file`. Raises
+    ConfigError for a device that is not here, and for a key that is none or that nobody asks for.
+    """
     where: dict[str, Any] = {"device": device, "dtype": dtype, "exact": exact, "threads": threads}
     placed = _placement(project, **where)
     seed = project.search.seed
+    _check_key(project, api_key_file)
 
     def open_model(source: str, adapter: Path | None) -> LM:
-        here = where if parse(source).has_weights else {}
-        return open_lm(source, adapter=adapter, seed=seed, **here)
+        base = _base(source)
+        here = where if base.has_weights else {}
+        key = api_key_file if base.kind == "http" else None
+        return open_lm(source, adapter=adapter, seed=seed, api_key_file=key, **here)
 
     def tune(
         source: str,
@@ -111,7 +118,7 @@ def _placement(
     project: Project, device: str, dtype: str, exact: bool, threads: int | None
 ) -> dict[str, Any]:
     """Device, dtype, threads as resolved; torch is asked only where a model has weights."""
-    if not any(parse(source).has_weights for source in project.models.candidates):
+    if not any(_base(source).has_weights for source in project.models.candidates):
         refuse_placement(project.models.candidates[0], device, dtype, exact)
         return {"device": "elsewhere", "dtype": "unknown", "threads": 0, "exact": exact}
     from tutelage.machine.device import resolve, use_threads
@@ -121,13 +128,24 @@ def _placement(
     return {"device": found.device, "dtype": found.dtype, "threads": count, "exact": exact}
 
 
+def _base(source: str) -> Source:
+    """What a candidate's answers come from in the end: of a run, of what it recommends."""
+    return parse(program_of(source).base)
+
+
+def _check_key(project: Project, api_key_file: Path | None) -> None:
+    """A key that cannot be read, or is for nobody, is refused before any work is done."""
+    if api_key_file is None:
+        return
+    if not any(_base(source).kind == "http" for source in project.models.candidates):
+        refuse_key(" and ".join(project.models.candidates), api_key_file)
+    read_key(api_key_file)
+
+
 def _describe(source: str, seed: int) -> Facts:
-    parsed = parse(source)
-    if parsed.kind == "scripted":
-        return Facts(store.sha256(parsed.located), tunable=False)
-    if not parsed.has_weights:
-        # What stands behind an address cannot be hashed: a changed server needs a fresh run.
-        return Facts(store.digest(source), tunable=False)
+    base = _base(source)
+    if not base.has_weights:  # a changed server has the same print: it needs a fresh run
+        return Facts(fingerprint_of_text(base), tunable=False)
     checkpoint = open_checkpoint(source, seed=seed)
     parameters = sum(math.prod(reader.shape) for reader in checkpoint.weights.values())
     return Facts(checkpoint.fingerprint, parameters, checkpoint.licence)

@@ -6,20 +6,20 @@ knows no model beyond a function that counts tokens.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tutelage import store
 from tutelage.data.contamination import overlap
-from tutelage.data.rows import Loaded, Row, SetAside, set_aside_long
+from tutelage.data.rows import Loaded, Row, SetAside, reasons, set_aside_long
 from tutelage.data.split import Sizes, Splits, from_files, split
+from tutelage.data.told import counted, listed
 from tutelage.errors import DataError
 from tutelage.lifecycle.project import Task
 
 Load = Callable[[str, str | None, str | None], Loaded]
-EXAMPLES_SHOWN = 20
+"""Loads rows that have a prompt with an answer."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,7 @@ class Material:
     development: tuple[Row, ...]
     test: tuple[Row, ...]
     set_aside: tuple[SetAside, ...]
-    contaminated: int
-    """Test rows that training rows gave away, removed."""
     notes: tuple[str, ...]
-    duplicates: int = 0
-    """Development rows likewise."""
     unused: int = 0
     """Usable rows beyond what the parts were asked to have."""
 
@@ -49,28 +45,22 @@ class Material:
         return store.digest([digest(part) for part in (self.train, self.development, self.test)])
 
     def reasons(self) -> dict[str, int]:
-        """Why rows are in no part, most frequent first; with the parts they make up the total."""
-        reasons = Counter(one.reason for one in self.set_aside)
-        reasons["unused"] += self.unused
-        reasons["contaminated"] += self.contaminated
-        reasons["duplicate-of-training"] += self.duplicates
-        return {reason: count for reason, count in reasons.most_common() if count}
+        """Why rows are in no part; with the parts they make up the total."""
+        found = reasons(self.set_aside)
+        return {**found, "unused": self.unused} if self.unused else found
 
     def described(self) -> dict[str, Any]:
         """The fields of `record.Data`."""
-        shown = self.set_aside[:EXAMPLES_SHOWN]
         return {
             "source": self.source,
             "rows_in": self.total,
             "rows_used": len(self.rows),
             "set_aside": self.reasons(),
-            "set_aside_examples": [
-                {"where": one.where, "reason": one.reason, "detail": one.detail} for one in shown
-            ],
+            "set_aside_rows": listed(self.set_aside),
             "train": len(self.train),
             "development": len(self.development),
             "test": len(self.test),
-            "contaminated": self.contaminated,
+            "contaminated": self.reasons().get("contaminated", 0),
             "notes": list(self.notes),
         }
 
@@ -82,18 +72,9 @@ def digest(rows: Sequence[Row]) -> str:
 def prepare(task: Task, seed: int, load: Load) -> Material:
     """Load and split; remove test and development rows that training rows give away.
 
-    Raises DataError for a part that ends up empty and for rows that have no answer to learn.
+    Raises DataError for a part that ends up empty, with what became of the rows.
     """
-    found = _loaded(task, seed, load)
-    for row in found.rows:
-        if row.completion is None or not row.messages:
-            raise DataError(
-                f"{row.where} has no prompt with an answer",
-                field=row.where,
-                expected="a prompt and a completion, messages, or a text with a label",
-                hint="name fields with task.prompt and task.completion",
-            )
-    return _without_overlap(found)
+    return _without_overlap(_loaded(task, seed, load))
 
 
 def within(material: Material, lengths: Sequence[int], context: int | None) -> Material:
@@ -115,11 +96,7 @@ def _loaded(task: Task, seed: int, load: Load) -> Material:
     names = ("data", "train", "development", "test")
     sources = {name: getattr(task, name) for name in names if getattr(task, name) is not None}
     loaded = {name: load(one, task.prompt, task.completion) for name, one in sources.items()}
-    sizes = Sizes(**task.rows.model_dump())
-    if task.data is not None:
-        parts = split(loaded["data"].rows, sizes, seed, task.data)
-    else:
-        parts = from_files({name: one.rows for name, one in loaded.items()}, sizes, seed)
+    parts = _parted(task, loaded, seed)
     notes = [note for one in loaded.values() for note in one.notes]
     return Material(
         source=task.data or ", ".join(f"{name} {source}" for name, source in sources.items()),
@@ -128,10 +105,22 @@ def _loaded(task: Task, seed: int, load: Load) -> Material:
         development=parts.development,
         test=parts.test,
         set_aside=tuple(aside for one in loaded.values() for aside in one.set_aside),
-        contaminated=0,
         unused=parts.unused,
         notes=tuple(dict.fromkeys([*notes, *_unused(parts), *parts.notes])),
     )
+
+
+def _parted(task: Task, loaded: Mapping[str, Loaded], seed: int) -> Splits:
+    sizes = Sizes(task.rows.train, task.rows.development, task.rows.test)
+    try:
+        if task.data is not None:
+            return split(loaded["data"].rows, sizes, seed, task.data)
+        return from_files({name: one.rows for name, one in loaded.items()}, sizes, seed)
+    except DataError as error:
+        total = sum(one.total for one in loaded.values())
+        aside = reasons(each for one in loaded.values() for each in one.set_aside)
+        error.got = "; ".join(filter(None, [error.got, _became(total, aside)]))
+        raise
 
 
 def _unused(parts: Splits) -> list[str]:
@@ -141,25 +130,38 @@ def _unused(parts: Splits) -> list[str]:
 
 
 def _without_overlap(material: Material) -> Material:
-    in_test = set(overlap(material.train, material.test).ids)
-    in_development = set(overlap(material.train, material.development).ids)
+    test, contaminated = _parted_from_training(material.train, material.test, "contaminated")
+    development, duplicates = _parted_from_training(
+        material.train, material.development, "duplicate-of-training"
+    )
     notes = list(material.notes)
-    if in_development:
+    if duplicates:
         notes.append(
-            f"{len(in_development)} development rows stand in the training rows and were removed."
+            f"{len(duplicates)} development rows stand in the training rows and were removed."
         )
-    test = tuple(row for row in material.test if row.id not in in_test)
-    development = tuple(row for row in material.development if row.id not in in_development)
     return _filled(
         replace(
             material,
             test=test,
             development=development,
-            contaminated=len(material.test) - len(test),
-            duplicates=len(material.development) - len(development),
+            set_aside=(*material.set_aside, *contaminated, *duplicates),
             notes=tuple(notes),
         )
     )
+
+
+def _parted_from_training(
+    train: Sequence[Row], rows: Sequence[Row], reason: str
+) -> tuple[tuple[Row, ...], tuple[SetAside, ...]]:
+    """The rows that no training row gives away, and the others with the first one that does."""
+    found = {pair.test_id: pair for pair in overlap(train, rows).pairs}
+    places = {row.id: row.where for row in train}
+    aside = [
+        SetAside(row.where, reason, f"{found[row.id].kind}: {places[found[row.id].train_id]}")
+        for row in rows
+        if row.id in found
+    ]
+    return tuple(row for row in rows if row.id not in found), tuple(aside)
 
 
 def _filled(material: Material) -> Material:
@@ -168,9 +170,18 @@ def _filled(material: Material) -> Material:
             raise DataError(
                 f"no {name} rows are left",
                 field=f"task.rows.{name}",
-                got=f"{material.contaminated} of them stood in the training rows"
-                if name == "test" and material.contaminated
-                else 0,
+                got=_became(material.total, material.reasons()),
                 expected="at least one row",
+                hint=_last(material.set_aside),
             )
     return material
+
+
+def _became(total: int, aside: Mapping[str, int]) -> str:
+    """What became of the rows that were read."""
+    return f"{total} rows read; set aside: {counted(aside)}"
+
+
+def _last(aside: Sequence[SetAside]) -> str | None:
+    """What was set aside last is what emptied the part."""
+    return f"the last: {aside[-1].where}: {aside[-1].detail}" if aside else None

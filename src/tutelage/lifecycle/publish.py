@@ -1,6 +1,6 @@
 """A candidate as a folder that loads as a model: adapter or weights, prompt program, base.
 
-    tutelage.json    {"base", "adapter", "messages", "rung", "fingerprint", "tuned_from"}
+    tutelage.json    {"base", "adapter", "messages", "rung", "fingerprint", "seed", "tuned_from"}
     adapter/         PEFT's own layout, where an adapter was tuned
     model/           Hugging Face's own layout, where all weights were tuned; "base" is then "model"
 
@@ -22,10 +22,15 @@ PROGRAM = "tutelage.json"
 
 
 def program(
-    base: str, method: str | None, messages: Sequence[Message], rung: str, fingerprint: str
+    base: str,
+    method: str | None,
+    messages: Sequence[Message],
+    rung: str,
+    fingerprint: str,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """What `tutelage.json` says. `fingerprint` is the base's, which the opener checks; weights that
-    lie in the folder itself are known by its manifest instead."""
+    lie in the folder itself are known by its manifest instead. `seed` made a preset's weights."""
     whole = method == "full"
     return {
         "base": "model" if whole else base,
@@ -33,6 +38,7 @@ def program(
         "messages": [{"role": turn.role, "content": turn.content} for turn in messages],
         "rung": rung,
         "fingerprint": None if whole else fingerprint,
+        "seed": seed,
         "tuned_from": None if method is None else base,
     }
 

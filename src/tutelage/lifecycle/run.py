@@ -101,7 +101,9 @@ def _publish(bench: Bench, climbed: Climbed, record: Mapping[str, Any]) -> None:
         one = next(each for each in climbed.contenders if each.name == name)
         method, facts = one.rung.method, bench.facts[one.model]
         turns = shown_turns(one.examples)
-        described = publish.program(one.model, method, turns, one.rung.name, facts.fingerprint)
+        described = publish.program(
+            one.model, method, turns, one.rung.name, facts.fingerprint, bench.seed
+        )
         publish.publish(folder / "model", described, one.artefact)
     _pages(bench, record)
     _write_if_new(folder / RECORD, record)

@@ -24,6 +24,8 @@ class EncoderDecoder(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
         self.start = start
+        self.built_from = ""
+        """Hash of the checkpoint's weights as they were loaded, before any tuning."""
 
     def encode(self, tokens: Tokens, attend: Attend) -> Float[Tensor, "S C"]:
         """The encoder's vectors of all tokens."""

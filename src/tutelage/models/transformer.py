@@ -48,6 +48,8 @@ class Transformer(nn.Module):
         self.bias = bias
         self.context = context
         self.compute = torch.float32
+        self.built_from = ""
+        """Hash of the checkpoint's weights as they were loaded, before any tuning."""
         self.checkpointing = False
         """Keep only each block's input and compute the rest again in the backward pass."""
 

@@ -2,6 +2,7 @@
 
     adapter_config.json          what it is and what it is for
     adapter_model.safetensors    base_model.model.<Hugging Face module name>.<part>.weight
+    base.json                    which weights it was made on; ours alone, PEFT passes it over
 
 Knows files, names and refusals; what the tensors mean is each method's business.
 """
@@ -9,6 +10,7 @@ Knows files, names and refusals; what the tensors mean is each method's business
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,35 @@ from tutelage.models.spec import layout
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+BASE = "base.json"
 PREFIX = "base_model.model."
 
 
+@dataclass(frozen=True)
+class Base:
+    """The model an adapter is made on: its source with what else decides its weights, their hash
+    (`checkpoints/weights_hash`)."""
+
+    source: str
+    weights: str
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, weights: str) -> Base:
+        seed = checkpoint.identity.get("seed")
+        named = checkpoint.source if seed is None else f"{checkpoint.source} with --seed {seed}"
+        return cls(named, weights)
+
+    def __str__(self) -> str:
+        return f"{self.source} (weights {self.weights[:12]})"
+
+
 def write_adapter(
-    folder: Path, config: Mapping[str, Any], tensors: Mapping[tuple[str, str], Tensor]
+    folder: Path,
+    config: Mapping[str, Any],
+    tensors: Mapping[tuple[str, str], Tensor],
+    base: Base,
 ) -> None:
-    """Write the pair of files. `tensors` maps (Hugging Face module name, part) to values."""
+    """Write the files. `tensors` maps (Hugging Face module name, part) to values."""
     folder.mkdir(parents=True, exist_ok=True)
     named = {
         f"{PREFIX}{stem}.{part}.weight": tensor.detach().cpu().contiguous()
@@ -37,6 +61,7 @@ def write_adapter(
     }
     write_tensors(named, folder / WEIGHTS)
     store.write_json(folder / CONFIG, dict(config))
+    store.write_json(folder / BASE, asdict(base))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -51,6 +76,28 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise SourceError(f"{path} is not an adapter's configuration", field=str(path), got=config)
     return config
+
+
+def refuse_other_base(folder: Path, base: Base) -> None:
+    """Raise SourceError if the adapter was made on other weights than these. One that does not say,
+    as PEFT writes it, is taken at its word."""
+    path = folder / BASE
+    if not path.is_file():
+        return
+    try:
+        made_on = Base(**store.read_json(path))
+    except TypeError:
+        raise DamagedError(
+            f"{path} does not say what the adapter was made on", field=str(path)
+        ) from None
+    if made_on.weights != base.weights:
+        raise SourceError(
+            "the adapter was made on another model, and would give nonsense on this one",
+            field=str(path),
+            got=base,
+            expected=made_on,
+            hint=f"name the model it was made on: {made_on.source}",
+        )
 
 
 def refuse(

@@ -28,10 +28,12 @@ from tutelage.peft._method import Method, Settings
 from tutelage.peft.layout import (
     CONFIG,
     WEIGHTS,
+    Base,
     module_names,
     read_config,
     read_tensors,
     refuse,
+    refuse_other_base,
     write_adapter,
 )
 
@@ -189,13 +191,14 @@ def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path
         "inference_mode": True,
         "modules_to_save": None,
     }
-    write_adapter(folder, config, tensors)
+    write_adapter(folder, config, tensors, Base.of(checkpoint, model.built_from))
 
 
 def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
     """Attach the LoRA adapter in `folder`, ours or PEFT's, frozen, in the model's own type.
 
-    Raises SourceError if it is no LoRA adapter, asks for what is not honoured, or does not fit.
+    Raises SourceError if it is no LoRA adapter, asks for what is not honoured, was made on other
+    weights, or does not fit.
     """
     config = read_config(folder)
     if config.get("peft_type") != "LORA":
@@ -206,6 +209,7 @@ def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
             expected="LORA",
         )
     refuse(config, HONOURED, ANY_VALUE, folder)
+    refuse_other_base(folder, Base.of(checkpoint, model.built_from))
     paths = {stem: path for path, stem in module_names(checkpoint).items()}
     modules = dict(model.named_modules())
     wrapped: dict[str, LoraLinear] = {}

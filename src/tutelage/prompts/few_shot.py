@@ -33,13 +33,18 @@ def with_examples(messages: Sequence[Message], examples: Sequence[Example]) -> t
 
     A system message of the query stays first; system messages of examples are left out.
     """
-    leading = 0
-    while leading < len(messages) and messages[leading].role == "system":
-        leading += 1
     shown: list[Message] = []
     for example in examples:
         shown.extend(turn for turn in example.messages if turn.role != "system")
         shown.append(Message("assistant", example.completion))
+    return with_turns(messages, shown)
+
+
+def with_turns(messages: Sequence[Message], shown: Sequence[Message]) -> tuple[Message, ...]:
+    """The query with these turns before it, after its own system message."""
+    leading = 0
+    while leading < len(messages) and messages[leading].role == "system":
+        leading += 1
     return (*messages[:leading], *shown, *messages[leading:])
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,21 @@ class SpecialTokens:
     eos: str | None = None
     pad: str | None = None
     unk: str | None = None
+    cls: str | None = None
+    sep: str | None = None
+    mask: str | None = None
 
     def as_files(self) -> dict[str, str]:
         """Under the names Hugging Face files and chat templates use: bos_token, eos_token ..."""
-        names = {"bos": self.bos, "eos": self.eos, "pad": self.pad, "unk": self.unk}
-        return {f"{name}_token": text for name, text in names.items() if text is not None}
+        named = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {f"{name}_token": text for name, text in named if text is not None}
+
+    @classmethod
+    def from_files(cls, settings: Mapping[str, Any]) -> SpecialTokens:
+        """The same, read from tokenizer_config.json; a token may be given as an object."""
+        named = {field.name: settings.get(f"{field.name}_token") for field in fields(cls)}
+        texts = {n: t.get("content") if isinstance(t, dict) else t for n, t in named.items()}
+        return cls(**{name: text for name, text in texts.items() if isinstance(text, str)})
 
 
 class Tokenizer:
@@ -75,6 +85,7 @@ class Tokenizer:
         self.bos_id = self._id(special.bos)
         self.eos_id = self._id(special.eos)
         self.pad_id = self._id(special.pad)
+        self.unk_id = None if special.unk is None else self.id(special.unk)
         self.control_ids = frozenset(
             id for id, token in self._backend.get_added_tokens_decoder().items() if token.special
         )
@@ -86,9 +97,8 @@ class Tokenizer:
 
     def encode_plain(self, text: str) -> list[int]:
         """Ids of `text` in which no control token is recognised, whatever it spells."""
-        ids, back = self._marked.encode(text, add_special_tokens=False).ids, self._unmark
-        plain = [back.get(id, id) for id in ids]
-        return plain if self.control_ids.isdisjoint(plain) else self._encode_broken(text)
+        plain = self.encode_marked(text)
+        return plain if self._control_in(text).isdisjoint(plain) else self._encode_broken(text)
 
     def encode_marked(self, text: str) -> list[int]:
         """Ids of `text` in which control tokens count only where wrapped by `mark`."""
@@ -214,7 +224,15 @@ class Tokenizer:
                 head, _, tail = text.partition(token)
                 pieces = (head + token[:1], token[1:] + tail)
                 return [id for piece in pieces for id in self.encode_plain(piece)]
-        return [id for id in self.encode_marked(text) if id not in self.control_ids]
+        control = self._control_in(text)
+        return [id for id in self.encode_marked(text) if id not in control]
+
+    def _control_in(self, text: str) -> frozenset[int]:
+        """Ids that may not come out of plain `text`. The token for what the vocabulary lacks may,
+        unless the text spells it: what it stands for would be lost without a trace."""
+        if self.unk_id is None or (self.special.unk or "") in text:
+            return self.control_ids
+        return self.control_ids - {self.unk_id}
 
 
 def _build(tokenizer_json: str, where: str) -> Any:

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
+from tests.unit.checkpoints.programs import published
 from tests.unit.checkpoints.tiny import save_tiny
 from tests.unit.train.rows import config, tuned
-from tutelage import store
 from tutelage.backends.local import LocalLM, _overlap, _Stream
+from tutelage.backends.open import open_lm
 from tutelage.checkpoints.build import build
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.save import save_folder
-from tutelage.errors import DamagedError, GuardError, RequestError, SourceError
+from tutelage.errors import ConfigError, DamagedError, GuardError, RequestError, SourceError
 from tutelage.generate.engine import Token
 from tutelage.lm import Completion, Message, Piece, Request, Sampling, complete
 from tutelage.peft import lora
@@ -285,13 +286,6 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def run_folder(folder: Path, **program: Any) -> Path:
-    """A run's recommended candidate, as `tutelage run` writes it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    store.write_json(folder / "tutelage.json", {"messages": [], "adapter": None, **program})
-    return folder
-
-
 def test_an_adapter_gives_the_tuned_text(lm: LocalLM, adapter: Path, tmp_path: Path) -> None:
     requests = [Request((Message("user", "Backwards: red"),), 8)]
     plain = complete(lm, requests)[0].text
@@ -301,18 +295,20 @@ def test_an_adapter_gives_the_tuned_text(lm: LocalLM, adapter: Path, tmp_path: P
     beside = build(lm.checkpoint)
     lora.read(beside, lm.checkpoint, adapter)  # not merged: W x and the update apart
     assert complete(LocalLM(lm.checkpoint, beside), requests)[0].text == expected
-    model = run_folder(tmp_path / "run", base=SOURCE, adapter="adapter")
+    model = published(tmp_path / "run", base=SOURCE, adapter="adapter")
     (model / "adapter").symlink_to(adapter, target_is_directory=True)
-    through = LocalLM.open(str(model), device="cpu", dtype="fp32", threads=1)
+    through = open_lm(str(model), device="cpu", dtype="fp32", threads=1)
     assert complete(through, requests)[0].text == expected
+    with pytest.raises(ConfigError, match="an adapter of its own") as caught:
+        open_lm(str(model), adapter=adapter, device="cpu", dtype="fp32", threads=1)
+    assert caught.value.field == "--adapter" and SOURCE in str(caught.value.hint)
 
 
 def test_a_program_puts_its_turns_before_every_conversation(lm: LocalLM, tmp_path: Path) -> None:
     turns = [{"role": "user", "content": "2+2"}, {"role": "assistant", "content": "4"}]
-    folder = run_folder(tmp_path / "few", base=SOURCE, messages=turns)
-    few = LocalLM.open(str(folder), device="cpu", dtype="fp32", threads=1)
+    folder = published(tmp_path / "few", base=SOURCE, messages=turns)
+    few = open_lm(str(folder), device="cpu", dtype="fp32", threads=1)
     before = tuple(Message(t["role"], t["content"]) for t in turns)  # type: ignore[arg-type]
-    assert few.before == before
     assert few.count_tokens(USER) == lm.count_tokens((*before, *USER))
     assert few.count_tokens("raw") == 3, "a raw prompt is given as it is"
     assert complete(few, [Request(USER, 9)]) == complete(lm, [Request((*before, *USER), 9)])
@@ -320,22 +316,42 @@ def test_a_program_puts_its_turns_before_every_conversation(lm: LocalLM, tmp_pat
 
 
 def test_another_base_than_it_was_made_from_is_refused(tmp_path: Path) -> None:
-    folder = run_folder(tmp_path / "run", base=SOURCE, fingerprint="0" * 64)
+    folder = published(tmp_path / "run", base=SOURCE, fingerprint="0" * 64)
     with pytest.raises(GuardError) as caught:
-        LocalLM.open(str(folder), device="cpu", dtype="fp32", threads=1)
+        open_lm(str(folder), device="cpu", dtype="fp32", threads=1)
     assert caught.value.expected == "0" * 64
-    right = run_folder(
+    right = published(
         tmp_path / "right", base=SOURCE, fingerprint=open_checkpoint(SOURCE).fingerprint
     )
-    LocalLM.open(str(right), device="cpu", dtype="fp32", threads=1)
+    open_lm(str(right), device="cpu", dtype="fp32", threads=1)
+
+
+def test_random_weights_are_made_from_the_seed_of_the_run(tmp_path: Path) -> None:
+    """Also where the answer is drawn from another seed."""
+    of_run = open_checkpoint(SOURCE, seed=7).fingerprint
+    folder = str(published(tmp_path / "run", base=SOURCE, fingerprint=of_run, seed=7))
+    assert open_checkpoint(folder, seed=3).fingerprint == of_run
+    opened = open_lm(folder, device="cpu", dtype="fp32", threads=1, seed=3)
+    expected = LocalLM.open(SOURCE, device="cpu", dtype="fp32", threads=1, seed=7)
+    assert complete(opened, [Request(USER, 9)]) == complete(expected, [Request(USER, 9)])
 
 
 def test_a_fully_tuned_folder_opens_as_a_plain_model(tmp_path: Path) -> None:
     out = tmp_path / "out"
     tuned(out, config(method="full", steps=2))
     opened = LocalLM.open(str(out), device="cpu", dtype="fp32", threads=1)
-    assert opened.before == ()
     assert complete(opened, [Request(USER, 5)])[0].completion_tokens > 0
+
+
+def test_an_adapter_of_another_base_is_refused(adapter: Path, tmp_path: Path) -> None:
+    """The same shapes from another seed; a saved copy of the base is the base."""
+    where: Any = {"adapter": adapter, "device": "cpu", "dtype": "fp32", "threads": 1}
+    with pytest.raises(SourceError, match="another model") as caught:
+        LocalLM.open(SOURCE, seed=1, **where)
+    assert "--seed 1" in str(caught.value.got) and "--seed 0" in str(caught.value.expected)
+    save_folder(None, open_checkpoint(SOURCE), tmp_path / "saved")
+    copy, base = (LocalLM.open(s, **where) for s in (str(tmp_path / "saved"), SOURCE))
+    assert complete(copy, [Request(USER, 9)]) == complete(base, [Request(USER, 9)])
 
 
 def test_an_adapter_of_another_shape_is_refused(tmp_path: Path, adapter: Path) -> None:

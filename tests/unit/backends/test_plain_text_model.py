@@ -10,6 +10,7 @@ import pytest
 from tests.unit.train.rows import SOURCE, rows_of
 from tutelage import store
 from tutelage.backends.local import LocalLM
+from tutelage.backends.turns import TurnsBefore
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.save import save_folder
 from tutelage.data.rows import Row
@@ -17,7 +18,7 @@ from tutelage.errors import RequestError
 from tutelage.evaluate.tasks import items_of
 from tutelage.generate.engine import Token
 from tutelage.lifecycle.prompting import row_length
-from tutelage.lm import Message, Piece, Request, complete
+from tutelage.lm import LM, Message, Piece, Request, complete
 from tutelage.text.render import Renderer
 
 TURNS = (Message("user", "Backwards: on"), Message("assistant", "no"))
@@ -59,10 +60,11 @@ def lm(folder: Path) -> LocalLM:
     return opened
 
 
-def read(lm: LocalLM, prompts: list[Any]) -> list[list[int]]:
+def read(lm: LocalLM, prompts: list[Any], asked: LM | None = None) -> list[list[int]]:
+    """What the model reads when it, or what stands before it, is asked."""
     engine = Answering()
     lm.engine = engine  # type: ignore[assignment]
-    complete(lm, [Request(prompt, 1) for prompt in prompts])
+    complete(asked or lm, [Request(prompt, 1) for prompt in prompts])
     return engine.read
 
 
@@ -80,13 +82,13 @@ def test_shown_examples_are_read_as_the_turns_of_a_run_are(lm: LocalLM) -> None:
     row = rows_of(1)[0]
     shown = Row("s", "f:1", TURNS[:1], TURNS[1].content).example()
     (as_examples,) = read(lm, [items_of([row], [shown])[0].prompt])
-    lm.before = TURNS
-    (as_turns,) = read(lm, [row.messages])
+    few = TurnsBefore(lm, TURNS)
+    as_turns, bare = read(lm, [row.messages, "bare"], few)
     assert as_examples == as_turns
     assert bytes(as_turns) == (
         b"Input: Backwards: on\nOutput: no\n\nInput: Backwards: red\nOutput:"
     )
-    assert bytes(read(lm, ["bare"])[0]) == b"bare", "raw text is given without the turns"
+    assert bytes(bare) == b"bare", "raw text is given without the turns"
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.checkpoints.programs import run_folder
 from tutelage.backends.scripted import ScriptedLM
 from tutelage.cli.chat import Conversation, chat
 from tutelage.cli.shared import Shared
 from tutelage.errors import WorkError
-from tutelage.lm import Capabilities, Event, Request
+from tutelage.lm import Capabilities, Event, Piece, Request
 
 
 @pytest.fixture
@@ -58,17 +59,85 @@ def test_json_is_the_conversation_alone(script: Path) -> None:
 
 def test_an_unknown_command_is_no_turn(script: Path) -> None:
     done = talk(script, "/rest", "second")
-    assert "no such command: /rest" in done.stdout and done.stdout.endswith("two\n")
+    assert "no such command: /rest" in done.stderr and done.stdout == "two\n"
+    assert done.returncode == 2
 
 
 def test_a_turn_that_fails_is_told_and_forgotten(script: Path) -> None:
-    done = talk(script, "a bear", "second")
-    assert done.stdout == "two\n" and "no rule" in done.stderr and done.returncode == 0
     lm = ScriptedLM.open(script)
     found = Conversation(lm, Request((), 10))
     with pytest.raises(WorkError):
         found.answer("a bear", io.StringIO())
     assert found.messages == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "said"),
+    [
+        (["a bear", "second"], 1, "two\n"),
+        (["second", "/reset", "a bear"], 1, "two\n"),
+        (["a bear", "/rest"], 1, ""),
+        (["/rest", "a bear"], 2, ""),
+        (["second", "/quit", "a bear"], 0, "two\n"),
+        ([], 0, ""),
+    ],
+)
+def test_from_a_pipe_the_first_failure_is_the_exit_code_and_the_rest_are_answered(
+    script: Path, lines: list[str], code: int, said: str
+) -> None:
+    done = talk(script, *lines)
+    assert (done.returncode, done.stdout) == (code, said)
+    assert done.stderr.count("error: ") == sum(line in ("a bear", "/rest") for line in lines) * (
+        code != 0
+    )
+
+
+def test_json_after_a_failure_has_the_error_and_what_was_said(script: Path) -> None:
+    done = talk(script, "a bear", "second", flags=["--json"])
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["error"]["kind"]) == (1, "work")
+    assert [turn["content"] for turn in found["messages"]] == ["second", "two"]
+
+
+def test_at_a_terminal_a_failure_was_seen_and_is_no_exit_code(
+    script: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal("a bear\nsecond\n"))
+    found = chat(f"scripted:{script}", shared=Shared(json=True))
+    assert set(found) == {"messages", "answers"} and found["answers"] == 1
+    assert "no rule" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_bytes_that_are_no_text_spoil_one_turn(script: Path, locale: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tutelage", "chat", f"scripted:{script}"],
+        input="first \xff\nsecond\n".encode("latin-1"),
+        capture_output=True,
+        env={**os.environ, "LC_ALL": locale},
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, b"two\n")
+    assert rb"first \xff" in done.stderr and b"Traceback" not in done.stderr
+
+
+def test_an_answer_that_breaks_off_ends_its_line(script: Path) -> None:
+    class Breaking(ScriptedLM):
+        def generate(
+            self, requests: Sequence[Request], cancelled: object = None
+        ) -> Iterator[Event]:
+            yield Piece(0, "half an")
+            raise WorkError("the connection broke")
+
+    out = io.StringIO()
+    with pytest.raises(WorkError):
+        Conversation(Breaking([]), Request((), 10)).answer("x", out)
+    assert out.getvalue() == "half an\n"
 
 
 def test_a_cut_answer_says_so(script: Path) -> None:
@@ -100,6 +169,20 @@ def test_ctrl_c_stops_the_answer_and_keeps_what_was_said(script: Path) -> None:
     )
     assert found.messages[-1].content == "a b"
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_run_talks_as_it_was_measured(script: Path, tmp_path: Path) -> None:
+    shown = [{"role": "user", "content": "first"}, {"role": "assistant", "content": "one"}]
+    run = run_folder(tmp_path / "run", base=f"scripted:{script}", messages=shown)
+    done = subprocess.run(
+        [sys.executable, "-m", "tutelage", "chat", str(run)],
+        input="second\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "both\n")
 
 
 def test_a_model_without_template_is_given_turns_too(

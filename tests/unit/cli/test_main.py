@@ -82,6 +82,24 @@ def test_help_names_every_verb_that_exists(capsys: pytest.CaptureFixture[str]) -
         assert (f" {name} " in page) == main._exists(name), name
 
 
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        (["chat"], "Ctrl-C stops an answer"),
+        (["serve"], "then runs until SIGTERM"),
+        (["generate"], "as one user message, after the few-shot turns of a run"),
+        (["model", "pull"], "which any tool opens"),
+    ],
+)
+def test_the_help_of_a_verb_is_all_it_has_to_say(
+    verb: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its summary on the first page is only its beginning; lines are filled, not broken twice."""
+    monkeypatch.setenv("COLUMNS", "60")
+    assert run_command([*verb, "--help"]) == 0
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["--version"], ["--json", "--version"]):
         assert run_command(arguments) == 0
@@ -151,6 +169,38 @@ def test_wrong_requests_exit_2(
     assert found["error"]["kind"] == "config"
     assert (found["error"]["field"], found["error"]["got"]) == (field, got)
     assert hint is None or found["error"]["hint"] == hint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "got"),
+    [
+        (["plan", "memory", "--params", "1\udcff"], "--params", r"1\xff"),
+        (["plan", "memory", "--params=1\udcff"], "--params", r"--params=1\xff"),
+        (["--json", "plan", "m\udcc3"], None, r"m\xc3"),
+        (["\ud800"], None, r"\ud800"),
+        (["doctor", "--", "\udc80 = é"], None, r"\x80 = é"),
+    ],
+)
+def test_bytes_that_are_no_text_are_named(
+    arguments: list[str], field: str | None, got: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a shell passes them on: Python holds each byte that is none of UTF-8 as a surrogate."""
+    assert run_command(["--json", *arguments]) == 2
+    shown = capsys.readouterr()
+    error = json.loads(shown.out)["error"]
+    assert (error["kind"], error["field"], error["got"]) == ("config", field, got)
+    assert got in error["message"] and "Traceback" not in shown.err
+
+
+def test_bytes_that_are_no_text_as_a_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tutelage", "plan", "memory", "--params", b"\xff\xfe"],
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert rb"\xff\xfe" in done.stderr and b"Traceback" not in done.stderr
 
 
 def test_errors_for_people_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:

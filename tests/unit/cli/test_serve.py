@@ -16,6 +16,7 @@ import httpx2
 import openai
 import pytest
 
+from tests.unit.checkpoints.programs import run_folder
 from tutelage.cli.main import run_command
 
 
@@ -83,6 +84,19 @@ def test_a_server_can_serve_a_server(source: str) -> None:
         assert answer["usage"]["completion_tokens"] == 2
 
 
+def test_a_run_is_served_as_it_was_measured(tmp_path: Path) -> None:
+    script = tmp_path / "script.jsonl"
+    script.write_text(
+        '{"match": "^2.2\\\\n4\\\\n3.3$", "reply": "6"}\n{"match": "", "reply": "?"}\n'
+    )
+    shown = [{"role": "user", "content": "2+2"}, {"role": "assistant", "content": "4"}]
+    run = run_folder(tmp_path / "run", base=f"scripted:{script}", messages=shown)
+    with process(str(run)) as (_, line):
+        body = {"model": "model", "messages": [{"role": "user", "content": "3+3"}]}
+        answer = httpx2.post(line["url"] + "/v1/chat/completions", json=body, timeout=30).json()
+        assert answer["choices"][0]["message"]["content"] == "6"
+
+
 def test_a_taken_port(source: str, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -105,6 +119,7 @@ def test_a_taken_port(source: str, capsys: pytest.CaptureFixture[str]) -> None:
         (["--adapter", "model=."], "--adapter"),
         (["--adapter", "a=."], "--adapter"),
         (["--api-key-file", "/nowhere/key"], "--api-key-file"),
+        (["--model-key-file", "/nowhere/key"], "--model-key-file"),
     ],
 )
 def test_what_it_refuses(

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import processors
+from tokenizers import Tokenizer as Backend
+from tokenizers import models, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
 from tests.unit.text.vocabularies import CONTROL, byte_fallback_bpe, byte_level_bpe
@@ -76,6 +77,32 @@ def test_a_vocabulary_that_spells_a_control_token_is_broken_up() -> None:
     assert tokenizer.encode("a<s>") == [97, 257]
     assert 257 not in tokenizer.encode_plain("a<s><s>b")
     assert tokenizer.decode(tokenizer.encode_plain("a<s><s>b")) == "a<s><s>b"
+
+
+def word_pieces() -> Tokenizer:
+    """Of BERT's kind: what has no pieces becomes the control token [UNK]."""
+    names = ["[UNK]", "[CLS]", "[SEP]", "[MASK]", "un", "##known", "[", "]", "UNK"]
+    backend = Backend(models.WordPiece({name: id for id, name in enumerate(names)}))
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.add_special_tokens(names[:4])
+    special = SpecialTokens(unk="[UNK]", cls="[CLS]", sep="[SEP]", mask="[MASK]")
+    return Tokenizer(backend.to_str(), special)
+
+
+def test_unknown_words_keep_their_place_in_plain_text() -> None:
+    tokenizer = word_pieces()
+    assert tokenizer.encode_plain("un xyz unknown") == [4, 0, 4, 5]
+    assert tokenizer.encode_plain("[UNK] un [MASK]") == [6, 8, 7, 4, 6, 0, 7]
+    assert tokenizer.encode("[UNK] un [MASK]") == [0, 4, 3]
+
+
+def test_all_control_tokens_with_a_part_reach_the_files(tmp_path: Path) -> None:
+    tokenizer = word_pieces()
+    tokenizer.to_files(tmp_path)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    assert (theirs.cls_token, theirs.sep_token, theirs.mask_token) == ("[CLS]", "[SEP]", "[MASK]")
+    settings = {**tokenizer.special.as_files(), "mask_token": {"content": "[MASK]"}, "x_token": 3}
+    assert SpecialTokens.from_files(settings) == tokenizer.special
 
 
 def test_byte_alphabet_is_gpt2s() -> None:

@@ -1,0 +1,35 @@
+"""One hash by which the weights of a model are known, whatever kind of file they were read from.
+
+A model and its copy in another container, or rounded to bfloat16, have the same hash; one with
+another seed, or tuned further, has another. 64 values of every weight are hashed, so that it costs
+milliseconds where the weights are being read anyway: it tells models apart and proves nothing about
+every last value, as `Checkpoint.fingerprint` does of files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+SAMPLED = 64
+"""Values of each weight, evenly spaced from its first to its last."""
+
+
+def sample(weight: Tensor) -> bytes:
+    """The sampled values as bfloat16, little-endian: the coarsest type models are exchanged in."""
+    flat = weight.reshape(-1)
+    count = min(SAMPLED, len(flat))
+    places = torch.arange(count) * (len(flat) - 1) // max(count - 1, 1)
+    values = flat[places].to("cpu", torch.bfloat16).view(torch.int16)
+    return values.numpy().astype("<i2").tobytes()
+
+
+def weights_hash(samples: Mapping[str, bytes]) -> str:
+    """SHA-256 over the samples by the weights' Hugging Face names."""
+    total = hashlib.sha256()
+    for name in sorted(samples):
+        total.update(name.encode() + b"\0" + samples[name] + b"\0")
+    return total.hexdigest()

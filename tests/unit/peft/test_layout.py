@@ -1,0 +1,63 @@
+"""The base an adapter was made on is known again, and another is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.parity.test_peft import ours_tuned
+from tests.parity.witness import checkpoint_of, their_llama
+from tutelage.checkpoints.build import build
+from tutelage.errors import DamagedError, SourceError
+from tutelage.peft import lora
+from tutelage.peft.layout import BASE
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    checkpoint = checkpoint_of(their_llama())
+    model, settings = ours_tuned(checkpoint, rank=4)
+    lora.write(model, checkpoint, settings, tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+def read(adapter: Path, seed: int = 0, dtype: str = "fp32", **about: Any) -> None:
+    checkpoint = checkpoint_of(their_llama(seed))
+    vars(checkpoint).update(about)
+    lora.read(build(checkpoint, dtype), checkpoint, adapter)
+
+
+def test_another_base_of_the_same_shape_is_refused_and_both_are_named(adapter: Path) -> None:
+    read(adapter)
+    read(adapter, dtype="bf16")
+    with pytest.raises(SourceError, match="another model") as caught:
+        read(adapter, seed=1, source="preset:other", identity={"seed": 7})
+    assert caught.value.field == str(adapter / BASE)
+    assert str(caught.value.got).startswith("preset:other with --seed 7 (weights ")
+    assert str(caught.value.expected).startswith("test (weights ")
+    assert "test" in str(caught.value.hint)
+
+
+def test_an_adapter_that_does_not_say_is_attached(adapter: Path) -> None:
+    (adapter / BASE).unlink()
+    read(adapter, seed=1)
+
+
+@pytest.mark.parametrize("text", ["[1]", "{}", '{"source": "x"}', "{", '"x"'])
+def test_a_damaged_note_is_named(adapter: Path, text: str) -> None:
+    (adapter / BASE).write_text(text)
+    with pytest.raises(DamagedError) as caught:
+        read(adapter)
+    assert caught.value.field == str(adapter / BASE)
+
+
+def test_the_note_is_two_names(adapter: Path, tmp_path: Path) -> None:
+    note = json.loads((adapter / BASE).read_text())
+    assert set(note) == {"source", "weights"} and len(note["weights"]) == 64
+    copy = shutil.copytree(adapter, tmp_path / "copy")
+    (copy / BASE).write_text(json.dumps({**note, "source": "moved elsewhere"}))
+    read(copy)
