@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from cyclopts import Parameter
-
+from tutelage.cli.data_run import (
+    Json,
+    Names,
+    Repeated,
+    Unit,
+    counts_of,
+    entries,
+    notes,
+    open_sources,
+    run,
+    show,
+)
+from tutelage.cli.data_store import mix, tokenize
 from tutelage.cli.shared import Shared, progress
 
 if TYPE_CHECKING:
-    from tutelage.corpus.pipeline import Pipeline, Step
-    from tutelage.corpus.sources import Source
-
-Json = dict[str, Any]
-Unit = Literal["file", "paragraph", "line"]
-Names = Annotated[tuple[str, ...], Parameter(consume_multiple=True)]
-Repeated = Annotated[tuple[str, ...], Parameter(consume_multiple=False)]
+    from tutelage.corpus.pipeline import Step
 
 
 def inspect(
@@ -41,12 +45,13 @@ def inspect(
     from tutelage.corpus.inspect import Inspection
     from tutelage.corpus.pipeline import Pipeline
 
-    sources = _sources(data, field, unit)
-    pipeline = Pipeline(_entries(sources), (), progress(shared))
+    sources = open_sources(data, field, unit)
+    pipeline = Pipeline(entries(sources), (), progress(shared))
     found = Inspection()
     for document in pipeline:
         found.add(document)
-    return {**_counts(pipeline, None), **found.as_json(), "notes": _notes(sources)}
+    steps = [tally.as_json() for tally in pipeline.tallies]
+    return {**counts_of(steps, None), **found.as_json(), "notes": notes(sources)}
 
 
 def filter(
@@ -85,7 +90,7 @@ def filter(
     names = tuple(dict.fromkeys([*PRESETS[preset], *use]))
     steps = filter_steps(names, parse_settings(set))
     settings = {step.name: step.rule.model_dump(mode="json") for step in steps}
-    return _run("filter", _sources(data, field, unit), steps, out, settings, shared)
+    return run("filter", open_sources(data, field, unit), steps, out, settings, shared)
 
 
 def dedup(
@@ -122,71 +127,7 @@ def dedup(
     if not exact:
         steps.append(Near(threshold))
     settings = {"threshold": None if exact else threshold}
-    return _run("dedup", _sources(data, field, unit), steps, out, settings, shared)
+    return run("dedup", open_sources(data, field, unit), steps, out, settings, shared)
 
 
-def show(result: Json) -> None:
-    """Print how much was kept, and what was not and why."""
-    print(f"{result['rows_out']:,} of {result['rows_in']:,} documents")
-    for reason, count in result["reasons"].items():
-        print(f"  {count:>9,}  {reason}")
-    if result["out"]:
-        print(f"written to {result['out']}")
-    if result.get("report"):
-        print(f"the funnel: {result['report']}")
-
-
-def _run(
-    verb: str,
-    sources: Sequence[Source],
-    steps: Sequence[Step],
-    out: Path | None,
-    settings: Json,
-    shared: Shared | None,
-) -> Json:
-    """All documents through the steps, to `out` if there is one; the contract's object."""
-    from tutelage.corpus import funnel, output
-    from tutelage.corpus.pipeline import Pipeline
-
-    names = [source.name for source in sources]
-    pipeline = Pipeline(_entries(sources), steps, progress(shared))
-
-    def report() -> Json:
-        return funnel.funnel(verb, names, pipeline.tallies, settings, _notes(sources))
-
-    if out is None:
-        for _ in pipeline:
-            pass
-        page = None
-    else:
-        output.check_out(out, names)
-        output.write_documents(pipeline, out, report)
-        page = str(funnel.beside(out).with_suffix(".html"))
-    return {**_counts(pipeline, out), "report": page, "notes": _notes(sources)}
-
-
-def _counts(pipeline: Pipeline, out: Path | None) -> Json:
-    return {
-        "rows_in": pipeline.rows_in,
-        "rows_out": pipeline.rows_out,
-        "reasons": pipeline.reasons,
-        "out": None if out is None else str(out),
-        "steps": [
-            {"name": tally.name, "rows_in": tally.rows_in, "rows_out": tally.rows_out}
-            for tally in pipeline.tallies
-        ],
-    }
-
-
-def _sources(names: Sequence[str], field: str | None, unit: Unit) -> list[Source]:
-    from tutelage.corpus.sources import open_source
-
-    return [open_source(name, field=field, unit=unit) for name in names]
-
-
-def _entries(sources: Sequence[Source]) -> Any:
-    return (entry for source in sources for entry in source)
-
-
-def _notes(sources: Sequence[Source]) -> list[str]:
-    return [note for source in sources for note in source.notes]
+__all__ = ["dedup", "filter", "inspect", "mix", "show", "tokenize"]

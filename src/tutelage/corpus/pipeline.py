@@ -89,22 +89,6 @@ class Pipeline:
             if number % EVERY == 0:
                 self._progress("documents", number, None)
 
-    @property
-    def rows_in(self) -> int:
-        return self.tallies[0].rows_in
-
-    @property
-    def rows_out(self) -> int:
-        return self.tallies[-1].rows_out
-
-    @property
-    def reasons(self) -> dict[str, int]:
-        """Reason -> count over all steps, the most frequent first."""
-        total: Counter[str] = Counter()
-        for tally in self.tallies:
-            total.update(tally.reasons)
-        return dict(total.most_common())
-
     def _read(self, entry: Document | SetAside) -> Document | None:
         tally = self.tallies[0]
         tally.rows_in += 1
