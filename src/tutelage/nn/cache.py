@@ -102,6 +102,7 @@ class FillPrefix:
         cache.prefix = []
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, rule: Rule) -> Tensor:
+        k, v = k.contiguous(), v.contiguous()  # a fused projection hands out strided views
         self.cache.prefix.append((k, v))
         if rule.plain and computes(q):
             return kernel.forward(q, k, v, Pieces.of([(0, len(q))], 0, CHUNK))[0]
