@@ -21,6 +21,7 @@ from tutelage.peft import METHODS
 from tutelage.peft._method import Settings
 from tutelage.train.loop import Plan, Step, train
 from tutelage.train.optimizer import adamw
+from tutelage.train.schedule import Schedule
 
 STEPS = [examples_of(prefix=11, count=8, seed=s) for s in range(10)]
 
@@ -35,8 +36,8 @@ def trajectory(
     model.checkpointing = checkpointing
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     optimizer = adamw(parameters, 1e-3)
-    settings: dict[str, Any] = {"total": len(STEPS), "learning_rate": 1e-3, **plan}
-    steps = list(train(model, parameters, optimizer, STEPS, clm.loss, Plan(**settings)))
+    schedule = Schedule.tuning(len(STEPS), 1e-3)
+    steps = list(train(model, parameters, optimizer, STEPS, clm.loss, Plan(schedule, **plan)))
     return steps, {n: p.detach() for n, p in parameters.items()}
 
 

@@ -1,6 +1,6 @@
 """The one training loop: a generator of finished steps.
 
-    for step in train(model, parameters, steps, loss, plan):
+    for step in train(model, parameters, optimizer, steps, loss, plan):
         ...                 # log, save, stop: ordinary lines of the caller
 
 Refuses to go on, before the weights are touched, where a run would otherwise succeed and learn
@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -21,22 +22,26 @@ from tutelage.data.pack import Example, memory_of, pack
 from tutelage.errors import GuardError
 from tutelage.models.forward import Model, forward
 from tutelage.objectives.clm import LossSum
-from tutelage.train.optimizer import learning_rate_at
+from tutelage.train.optimizer import Optimizers
+from tutelage.train.schedule import Schedule
 
 Loss = Callable[..., LossSum]
 
 
+class Steps(Protocol):
+    """The rows of every step, made when they are asked for."""
+
+    def __getitem__(self, step: int, /) -> Sequence[Example]: ...
+
+
 @dataclass(frozen=True)
 class Plan:
-    """How a run steps. `total` steps in all, from `start` on."""
+    """How a run steps: by which learning rates, with gradients clipped to which norm, each update
+    cut into how many packs."""
 
-    total: int
-    learning_rate: float
-    warmup: float = 0.05
-    floor: float = 0.1
+    schedule: Schedule
     clip: float = 1.0
     micro_batches: int = 1
-    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,15 +58,16 @@ class Step:
 def train(
     model: Model,
     parameters: Mapping[str, nn.Parameter],
-    optimizer: torch.optim.Optimizer,
-    steps: Sequence[Sequence[Example]],
+    optimizer: Optimizers,
+    steps: Steps,
     loss: Loss,
     plan: Plan,
+    start: int = 0,
 ) -> Iterator[Step]:
-    """Run steps plan.start .. plan.total - 1, one update each. Raises GuardError (see above)."""
+    """Run the steps from `start` on, one update each. Raises GuardError (see above)."""
     trained = list(parameters.values())
-    for number in range(plan.start, plan.total):
-        rate = learning_rate_at(number, plan.total, plan.learning_rate, plan.warmup, plan.floor)
+    for number in range(start, plan.schedule.total):
+        rate = plan.schedule.at(number)
         for group in optimizer.param_groups:
             group["lr"] = rate
         rows = steps[number]

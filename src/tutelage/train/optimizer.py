@@ -1,59 +1,109 @@
-"""The optimizer, its schedule, and its state as named tensors.
+"""Optimizers, and their state as named tensors.
 
-    m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2,  w -= lr (m^ / (sqrt(v^) + eps) + decay w)
+    AdamW   m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2,
+            w -= lr (m^ / (sqrt(v^) + eps) + decay w)
+    Muon    B = mu B + g,  w -= lr (0.2 sqrt(max(rows, columns)) orthogonal(g + mu B) + decay w)
 
-Source: Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2 (AdamW).
+Source: Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2 (AdamW); Jordan et al. 2024,
+https://kellerjordan.github.io/posts/muon, with the scale of Liu et al. 2025, arXiv:2502.16982,
+section 2.2, under which both take the same learning rate. Both are PyTorch's.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
+PRETRAINING_BETAS = (0.9, 0.95)
 
 
-def adamw(parameters: Mapping[str, nn.Parameter], learning_rate: float) -> torch.optim.AdamW:
+class Optimizers:
+    """Several optimizers, each with parameters of its own, used as one."""
+
+    def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
+        self.parts = tuple(parts)
+        self._owner = {
+            parameter: part
+            for part in parts
+            for group in part.param_groups
+            for parameter in group["params"]
+        }
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [group for part in self.parts for group in part.param_groups]
+
+    def state_of(self, parameter: nn.Parameter) -> dict[str, Any]:
+        """What is remembered of one parameter; may be written to."""
+        found: dict[str, Any] = self._owner[parameter].state[parameter]
+        return found
+
+    def step(self) -> None:
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for part in self.parts:
+            part.zero_grad(set_to_none=set_to_none)
+
+
+def adamw(parameters: Mapping[str, nn.Parameter], learning_rate: float) -> Optimizers:
     """AdamW over the trained parameters, no decay: tuning moves little and briefly."""
+    return Optimizers([_adamw(list(parameters.values()), learning_rate, BETAS, 0.0)])
+
+
+def pretraining(
+    parameters: Mapping[str, nn.Parameter],
+    learning_rate: float,
+    *,
+    muon: Collection[str] = (),
+    decay: float = 0.1,
+) -> Optimizers:
+    """AdamW, and Muon for the matrices named in `muon`; matrices decay, gains and biases do not."""
+    matrices = [p for name, p in parameters.items() if p.ndim > 1 and name not in muon]
+    rest = [p for p in parameters.values() if p.ndim < 2]
+    parts: list[torch.optim.Optimizer] = []
+    if muon:
+        parts.append(
+            torch.optim.Muon(
+                [parameters[name] for name in parameters if name in muon],
+                lr=learning_rate,
+                weight_decay=decay,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        )
+    for group, fading in ((matrices, decay), (rest, 0.0)):
+        if group:
+            parts.append(_adamw(group, learning_rate, PRETRAINING_BETAS, fading))
+    return Optimizers(parts)
+
+
+def _adamw(
+    parameters: list[nn.Parameter], rate: float, betas: tuple[float, float], decay: float
+) -> torch.optim.AdamW:
     return torch.optim.AdamW(
-        list(parameters.values()),
-        lr=learning_rate,
-        betas=BETAS,
-        eps=EPSILON,
-        weight_decay=0.0,
-        fused=True,
+        parameters, lr=rate, betas=betas, eps=EPSILON, weight_decay=decay, fused=True
     )
 
 
-def learning_rate_at(step: int, total: int, peak: float, warmup: float, floor: float) -> float:
-    """Linear warm-up over a share `warmup` of the steps, then a cosine down to `floor` x peak.
-
-    Steps count from 0; the last one still learns.
-    """
-    rising = max(1, round(warmup * total))
-    if step < rising:
-        return peak * (step + 1) / rising
-    progress = (step - rising) / max(1, total - rising)
-    return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress)))
-
-
 def optimizer_tensors(
-    optimizer: torch.optim.AdamW, parameters: Mapping[str, nn.Parameter]
+    optimizer: Optimizers, parameters: Mapping[str, nn.Parameter]
 ) -> dict[str, Tensor]:
-    """Both moments of every parameter by name; empty before the first step."""
-    tensors: dict[str, Tensor] = {}
-    for name, parameter in parameters.items():
-        for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"{name}:{key}"] = value
-    return tensors
+    """What is remembered of every parameter, by name; empty before the first step."""
+    return {
+        f"{name}:{key}": value
+        for name, parameter in parameters.items()
+        for key, value in optimizer.state_of(parameter).items()
+    }
 
 
 def restore_optimizer(
-    optimizer: torch.optim.AdamW,
+    optimizer: Optimizers,
     parameters: Mapping[str, nn.Parameter],
     tensors: Mapping[str, Tensor],
 ) -> None:
@@ -62,4 +112,4 @@ def restore_optimizer(
         name, _, key = joined.rpartition(":")
         parameter = parameters[name]
         where = torch.device("cpu") if key == "step" and not parameter.is_cuda else parameter.device
-        optimizer.state[parameter][key] = value.to(where)
+        optimizer.state_of(parameter)[key] = value.to(where)

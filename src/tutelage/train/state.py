@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tutelage import store
 from tutelage.checkpoints.safetensors_file import write_tensors
 from tutelage.errors import DamagedError, RequestError
-from tutelage.train.optimizer import optimizer_tensors, restore_optimizer
+from tutelage.train.optimizer import Optimizers, optimizer_tensors, restore_optimizer
 
 KEPT = 2
 """Checkpoints kept: the newest, and one to fall back on."""
@@ -41,7 +41,7 @@ def save(
     request: str,
     progress: Progress,
     parameters: Mapping[str, nn.Parameter],
-    optimizer: torch.optim.AdamW,
+    optimizer: Optimizers,
 ) -> None:
     """Write one checkpoint; drop those before the last, and damaged ones of steps to come.
 
@@ -62,7 +62,7 @@ def resume(
     folder: Path,
     request: str,
     parameters: Mapping[str, nn.Parameter],
-    optimizer: torch.optim.AdamW,
+    optimizer: Optimizers,
     note: Callable[[str], None],
 ) -> Progress | None:
     """Set weights and optimizer from the newest good checkpoint; None if there is none.

@@ -10,7 +10,6 @@ same steps and ends bitwise where an undisturbed one does, on the same machine.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,12 +38,13 @@ from tutelage.text.render import Renderer
 from tutelage.train import fit, state
 from tutelage.train.config import TuneConfig
 from tutelage.train.examples import examples_of, schedule
-from tutelage.train.loop import Plan, train
+from tutelage.train.loop import Plan
 from tutelage.train.optimizer import adamw
 from tutelage.train.predict import Prediction, predict_run
+from tutelage.train.resumable import Deadline, Outcome, Work, resumable
+from tutelage.train.schedule import Schedule
 
 RESULT = "tutelage.json"
-Deadline = Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,8 @@ def _made(
     room = fit.room(run.placement.device)
     with Peak() as peak, freed_memory_kept():
         try:
-            outcome = _train(run, folder, progress, note, deadline)
+            model = build(run.checkpoint, run.placement.dtype, run.placement.device)
+            outcome = _train(run, model, folder, progress, note, deadline)
         except (MemoryError, RuntimeError) as error:
             if not fit.is_out_of_memory(error):
                 raise
@@ -192,60 +193,39 @@ def _made(
     if outcome.stopped:
         return result
     with store.new_folder(folder / "result") as inside:
-        run.method.write(outcome.model, run.checkpoint, run.settings, inside)
+        run.method.write(model, run.checkpoint, run.settings, inside)
         store.write_json(inside / RESULT, {"request": run.digest, **result})
     store.move(folder / "result", out)
     return result
 
 
-@dataclass
-class _Outcome:
-    model: Model
-    progress: state.Progress
-    stopped: bool
-
-
 def _train(
-    run: Run, folder: Path, progress: Progress, note: Callable[[str], None],
+    run: Run, model: Model, folder: Path, progress: Progress, note: Callable[[str], None],
     deadline: Deadline | None,
-) -> _Outcome:  # fmt: skip
-    model = build(run.checkpoint, run.placement.dtype, run.placement.device)
+) -> Outcome:  # fmt: skip
     model.train()
     run.method.attach(model, run.settings, run.config.seed)
     model.checkpointing = run.config.checkpointing
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    rate = run.config.learning_rate
+    rate, total = run.config.learning_rate, len(run.steps)
     assert rate is not None
-    optimizer = adamw(parameters, rate)
-    at = state.resume(folder, run.digest, parameters, optimizer, note)
-    at = at or state.Progress(0, 0.0, 0, ())
-    plan = Plan(
-        total=len(run.steps),
-        learning_rate=rate,
-        micro_batches=run.config.micro_batches,
-        start=at.step,
+    plan = Plan(Schedule.tuning(total, rate), micro_batches=run.config.micro_batches)
+    work = Work(model, parameters, adamw(parameters, rate), run.steps, clm.loss, plan)
+    return resumable(
+        work,
+        folder,
+        run.digest,
+        save_seconds=run.config.save_seconds,
+        note=note,
+        report=lambda step, at: progress(
+            f"{run.method.name}: loss {step.loss:.3f}, step", at.step, total
+        ),
+        deadline=deadline,
     )
-    began, saved = time.monotonic() - at.seconds, time.monotonic()
-    for step in train(model, parameters, optimizer, run.steps, clm.loss, plan):
-        seconds = time.monotonic() - began
-        at = state.Progress(
-            step.number + 1,
-            seconds,
-            at.trained_tokens + step.trained_tokens,
-            (*at.curve, (step.number + 1, seconds, step.loss)),
-        )
-        progress(f"{run.method.name}: loss {step.loss:.3f}, step", at.step, plan.total)
-        stop = at.step < plan.total and deadline is not None and deadline()
-        if stop or (at.step < plan.total and time.monotonic() - saved > run.config.save_seconds):
-            state.save(folder, run.digest, at, parameters, optimizer)
-            saved = time.monotonic()
-        if stop:
-            return _Outcome(model, at, True)
-    return _Outcome(model, at, False)
 
 
 def _result(
-    run: Run, out: Path, outcome: _Outcome, prediction: Prediction, peak: int
+    run: Run, out: Path, outcome: Outcome, prediction: Prediction, peak: int
 ) -> dict[str, Any]:
     """The contract's object, and what the ladder and the report need beyond it."""
     at = outcome.progress

@@ -19,7 +19,8 @@ from tutelage.errors import GuardError
 from tutelage.models.transformer import Transformer
 from tutelage.objectives import clm
 from tutelage.train.loop import Plan, Step, train
-from tutelage.train.optimizer import adamw, learning_rate_at
+from tutelage.train.optimizer import adamw
+from tutelage.train.schedule import Schedule
 
 Steps = Sequence[Sequence[Example]]
 
@@ -33,9 +34,9 @@ def trainable(seed: int = 0, **changes: object) -> tuple[Any, Transformer, dict[
 def run(
     model: Transformer, parameters: dict[str, nn.Parameter], steps: Steps, **plan: Any
 ) -> list[Step]:
-    settings: dict[str, Any] = {"total": len(steps), "learning_rate": 1e-3, **plan}
-    optimizer = adamw(parameters, settings["learning_rate"])
-    return list(train(model, parameters, optimizer, steps, clm.loss, Plan(**settings)))
+    schedule = Schedule.tuning(len(steps), plan.pop("learning_rate", 1e-3))
+    optimizer = adamw(parameters, schedule.peak)
+    return list(train(model, parameters, optimizer, steps, clm.loss, Plan(schedule, **plan)))
 
 
 def test_a_trajectory_equals_a_plain_loop_in_transformers() -> None:
@@ -47,7 +48,7 @@ def test_a_trajectory_equals_a_plain_loop_in_transformers() -> None:
     weights = dict(theirs.named_parameters())
     optimizer = torch.optim.AdamW(weights.values(), lr=1.0, weight_decay=0.0)
     for step, rows in zip(found, steps, strict=True):
-        rate = learning_rate_at(step.number, len(steps), 1e-3, 0.05, 0.1)
+        rate = Schedule.tuning(len(steps), 1e-3).at(step.number)
         optimizer.param_groups[0]["lr"] = rate
         weight = sum(row.trained * row.weight for row in rows)
         loss = their_loss(theirs, rows) / weight
@@ -137,7 +138,7 @@ def test_a_gradient_that_is_no_number_is_refused() -> None:
     optimizer = adamw(parameters, 1e-3)
     steps = [[Example.answer((1, 2), (3,), name="odd")]]
     with pytest.raises(GuardError, match="not a number") as caught:
-        list(train(model, parameters, optimizer, steps, broken, Plan(1, 1e-3)))
+        list(train(model, parameters, optimizer, steps, broken, Plan(Schedule.tuning(1, 1e-3))))
     assert caught.value.field == "gradient norm"
     assert unharmed(parameters, before)
 
@@ -155,12 +156,13 @@ def test_the_loop_is_lazy_and_starts_where_told() -> None:
     _, model, parameters = trainable()
     steps = [examples_of(0, count=2, seed=s) for s in range(4)]
     optimizer = adamw(parameters, 1e-3)
-    walk = train(model, parameters, optimizer, steps, clm.loss, Plan(4, 1e-3, start=2))
+    plan = Plan(Schedule.tuning(4, 1e-3))
+    walk = train(model, parameters, optimizer, steps, clm.loss, plan, start=2)
     before = copies(parameters)
     assert unharmed(parameters, before)
     first = next(walk)
     assert first.number == 2 and not unharmed(parameters, before)
-    assert first.learning_rate == learning_rate_at(2, 4, 1e-3, 0.05, 0.1)
+    assert first.learning_rate == plan.schedule.at(2)
     assert [step.number for step in walk] == [3]
 
 

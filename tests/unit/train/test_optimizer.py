@@ -15,10 +15,10 @@ from tutelage.train.optimizer import (
     BETAS,
     EPSILON,
     adamw,
-    learning_rate_at,
     optimizer_tensors,
     restore_optimizer,
 )
+from tutelage.train.schedule import Schedule
 
 
 def test_adamw_follows_its_formula() -> None:
@@ -43,7 +43,10 @@ def test_adamw_follows_its_formula() -> None:
 
 @given(st.integers(1, 400), st.floats(0, 1), st.floats(0, 1))
 def test_the_schedule_rises_and_falls(total: int, warmup: float, floor: float) -> None:
-    rates = [learning_rate_at(step, total, 1.0, warmup, floor) for step in range(total)]
+    rates = [
+        Schedule(total, 1.0, max(1, round(warmup * total)), floor=floor).at(step)
+        for step in range(total)
+    ]
     rising = max(1, round(warmup * total))
     assert all(a < b for a, b in itertools.pairwise(rates[:rising]))
     assert all(a >= b - 1e-12 for a, b in zip(rates[rising:], rates[rising + 1 :], strict=False))
@@ -54,7 +57,7 @@ def test_the_schedule_rises_and_falls(total: int, warmup: float, floor: float) -
 
 def test_the_schedule_in_numbers() -> None:
     """100 steps, 5 of them rising, then a cosine to a tenth."""
-    rates = [learning_rate_at(step, 100, 2.0, 0.05, 0.1) for step in range(100)]
+    rates = [Schedule.tuning(100, 2.0).at(step) for step in range(100)]
     assert rates[:6] == pytest.approx([0.4, 0.8, 1.2, 1.6, 2.0, 2.0])
     for step in (5, 30, 52, 99):
         cosine = 0.5 * (1 + math.cos(math.pi * (step - 5) / 95))

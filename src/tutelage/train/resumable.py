@@ -1,0 +1,80 @@
+"""The loop with checkpoints around it: killed at any moment, the same call goes on.
+
+    outcome = resumable(work, folder, digest, save_seconds=60, ...)
+
+The order of rows follows from the seed alone, so a run that is killed and started again makes the
+same steps and ends bitwise where an undisturbed one does, on the same machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from tutelage.models.forward import Model
+from tutelage.train import state
+from tutelage.train.loop import Loss, Plan, Step, Steps, train
+from tutelage.train.optimizer import Optimizers
+
+Deadline = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is trained, how, and on what."""
+
+    model: Model
+    parameters: Mapping[str, nn.Parameter]
+    optimizer: Optimizers
+    steps: Steps
+    loss: Loss
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Outcome:
+    progress: state.Progress
+    stopped: bool
+
+
+def resumable(
+    work: Work,
+    folder: Path,
+    digest: str,
+    *,
+    save_seconds: float,
+    note: Callable[[str], None],
+    report: Callable[[Step, state.Progress], None] = lambda step, at: None,
+    deadline: Deadline | None = None,
+) -> Outcome:
+    """Make all steps that are left, saving every `save_seconds`; `report` is told of each.
+
+    `digest` ties the checkpoints in `folder` to what they follow from. `deadline` is asked after
+    each step: true saves and returns stopped.
+    """
+    at = state.resume(folder, digest, work.parameters, work.optimizer, note)
+    at = at or state.Progress(0, 0.0, 0, ())
+    total = work.plan.schedule.total
+    began, saved = time.monotonic() - at.seconds, time.monotonic()
+    for step in train(
+        work.model, work.parameters, work.optimizer, work.steps, work.loss, work.plan, at.step
+    ):
+        seconds = time.monotonic() - began
+        at = state.Progress(
+            step.number + 1,
+            seconds,
+            at.trained_tokens + step.trained_tokens,
+            (*at.curve, (step.number + 1, seconds, step.loss)),
+        )
+        report(step, at)
+        stop = at.step < total and deadline is not None and deadline()
+        if stop or (at.step < total and time.monotonic() - saved > save_seconds):
+            state.save(folder, digest, at, work.parameters, work.optimizer)
+            saved = time.monotonic()
+        if stop:
+            return Outcome(at, True)
+    return Outcome(at, False)
