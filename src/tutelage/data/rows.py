@@ -23,6 +23,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "bad-csv": "quotes that open or close in the wrong place",
         "wrong-columns": "more or fewer cells than the header has columns",
         "bad-utf8": "bytes that are not UTF-8",
+        "not-text": "a record of the web that holds no page of text",
         "line-too-long": "a line beyond the limit of bytes",
         "nul-or-surrogate": "a NUL character or half of a surrogate pair in a text",
         "wrong-type": "a value of another type than its key needs",
