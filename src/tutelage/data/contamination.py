@@ -130,14 +130,14 @@ def _long(train: Sequence[Row], test: Sequence[Row]) -> dict[int, Pair]:
     return best
 
 
-def own_runs(text: Sequence[str], common: frozenset[str]) -> frozenset[str]:
-    """The runs of 13 words without a word that belongs to common wording."""
+def own_runs(text: Sequence[str], common: frozenset[str], size: int = LONG) -> frozenset[str]:
+    """The runs of `size` words without a word that belongs to common wording."""
     masked = [False] * len(text)
     for start in range(len(text) - SHARED + 1):
         if " ".join(text[start : start + SHARED]) in common:
             masked[start : start + SHARED] = [True] * SHARED
-    starts = range(len(text) - LONG + 1)
-    return frozenset(" ".join(text[n : n + LONG]) for n in starts if not any(masked[n : n + LONG]))
+    starts = range(len(text) - size + 1)
+    return frozenset(" ".join(text[n : n + size]) for n in starts if not any(masked[n : n + size]))
 
 
 def _index(

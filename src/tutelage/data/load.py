@@ -7,14 +7,14 @@ and the set aside.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from tutelage.data.builtin import BUILTIN
 from tutelage.data.files import data_files, read
-from tutelage.data.rows import Loaded, Row, SetAside, refused
+from tutelage.data.rows import Loaded, Row, SetAside, reasons, refused
 from tutelage.data.shapes import Record, Templates, row_from
 from tutelage.data.template import parse
+from tutelage.data.told import counted
 from tutelage.errors import DataError
 
 Entry = Record | SetAside
@@ -25,12 +25,14 @@ def load(
     *,
     prompt: str | None = None,
     completion: str | None = None,
+    answered: bool = False,
     strict: bool = False,
 ) -> Loaded:
     """Load the rows of `source` in their order.
 
     `prompt` and `completion` are templates over the fields of each row, for rows of other shapes
-    than the contract's. With `strict` the first row that would be set aside raises DataError.
+    than the contract's. With `answered` rows without a prompt and its answer are set aside, too.
+    With `strict` the first row that would be set aside raises DataError.
 
     Raises DataError for a source that cannot be read or holds no usable row, ConfigError for a
     template that names a field no row has, UnknownName for an unknown built-in set.
@@ -43,7 +45,7 @@ def load(
     entries = list(entries)
     _check_fields(templates, entries)
     rows, aside = [], []
-    for outcome in _outcomes(entries, templates):
+    for outcome in _outcomes(entries, templates, answered):
         if isinstance(outcome, Row):
             rows.append(outcome)
             continue
@@ -72,11 +74,16 @@ def _entries(source: str) -> tuple[Iterable[Entry], list[str]]:
     return (entry for file in files for entry in read(file)), notes
 
 
-def _outcomes(entries: Iterable[Entry], templates: Templates) -> Iterator[Row | SetAside]:
+def _outcomes(
+    entries: Iterable[Entry], templates: Templates, answered: bool
+) -> Iterator[Row | SetAside]:
     """One outcome an entry; an id is taken by the first usable row that has it."""
     first: dict[str, str] = {}
     for entry in entries:
         outcome = entry if isinstance(entry, SetAside) else row_from(entry, templates)
+        if isinstance(outcome, Row) and answered and not outcome.answered:
+            what = "plain text" if outcome.text is not None else "no completion in it"
+            outcome = SetAside(outcome.where, "no-answer", what)
         if isinstance(outcome, Row):
             taken = first.setdefault(outcome.id, outcome.where)
             if taken != outcome.where:
@@ -95,12 +102,12 @@ def _check_fields(templates: Templates, entries: list[Entry]) -> None:
 
 
 def _none_usable(source: str, aside: list[SetAside]) -> DataError:
-    counts = Counter(one.reason for one in aside)
-    shapes = {"unknown-shape", "missing-key"}
+    counts = reasons(aside)
+    shapes = {"unknown-shape", "missing-key", "no-answer"}
     return DataError(
         f"{source} holds no usable row",
         field=source,
-        got=", ".join(f"{count} {reason}" for reason, count in counts.most_common()),
+        got=f"{len(aside)} rows, set aside: {counted(counts)}",
         expected="at least one row",
         hint=f"the first: {aside[0].where}: {aside[0].detail}"
         + ("; name fields in a prompt and a completion template" if shapes & set(counts) else ""),

@@ -8,7 +8,7 @@ tokens: lengths are handed in.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -23,6 +23,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "bad-csv": "quotes that open or close in the wrong place",
         "wrong-columns": "more or fewer cells than the header has columns",
         "bad-utf8": "bytes that are not UTF-8",
+        "not-text": "a record of the web that holds no page of text",
         "line-too-long": "a line beyond the limit of bytes",
         "nul-or-surrogate": "a NUL character or half of a surrogate pair in a text",
         "wrong-type": "a value of another type than its key needs",
@@ -32,6 +33,9 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "empty-completion": "nothing but white space as the answer",
         "empty-text": "nothing but white space as the text",
         "duplicate-id": "an id that an earlier row has",
+        "no-answer": "no prompt with an answer, where one is needed",
+        "contaminated": "a test row that the training rows give away",
+        "duplicate-of-training": "a development row that the training rows give away",
         "too-long": "more tokens than the model's context",
         "template": "the chat template refuses it",
     }
@@ -61,6 +65,11 @@ class Row:
     weight: float = 1.0
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Validated: tokens and tags; chosen and rejected; completions and ranking."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether it has a prompt and a right answer: what can be asked and compared."""
+        return bool(self.messages) and self.completion is not None
 
     def example(self) -> Example:
         """The row as an example to be shown in a prompt. Raises ValueError without completion."""
@@ -119,7 +128,12 @@ class Loaded:
 
     def reasons(self) -> dict[str, int]:
         """Reason -> how many rows were set aside for it, most frequent first."""
-        return dict(Counter(one.reason for one in self.set_aside).most_common())
+        return reasons(self.set_aside)
+
+
+def reasons(aside: Iterable[SetAside]) -> dict[str, int]:
+    """Reason -> how many rows were set aside for it, most frequent first."""
+    return dict(Counter(one.reason for one in aside).most_common())
 
 
 def refused(one: SetAside) -> DataError:
@@ -144,6 +158,10 @@ def set_aside_long(
         if length <= context:
             kept.append(row)
         else:
-            detail = f"{length} tokens, the context holds {context}"
-            aside.append(SetAside(row.where, "too-long", detail))
+            aside.append(too_long(row, length, context))
     return tuple(kept), tuple(aside)
+
+
+def too_long(row: Row, length: int, context: int) -> SetAside:
+    """A row of `length` tokens where `context` is the most."""
+    return SetAside(row.where, "too-long", f"{length} tokens, the context holds {context}")

@@ -41,30 +41,6 @@ def evaluate_rows(
     )
 
 
-def answerable(rows: Sequence[Row], source: str, *, strict: bool = False) -> list[Row]:
-    """The rows with a prompt and a reference. Raises DataError if there is none, or if `strict` at
-    the first row without."""
-    kept = []
-    for row in rows:
-        if row.messages and row.completion is not None:
-            kept.append(row)
-        elif strict:
-            raise DataError(
-                f"{row.where} has no prompt with an answer",
-                field=row.where,
-                expected="a prompt and a completion, messages, or a text with a label",
-                hint="without --strict such rows are set aside and counted",
-            )
-    if not kept:
-        raise DataError(
-            f"{source} has no row with a prompt and an answer",
-            field=source,
-            got=f"{len(rows)} rows without",
-            expected='rows as {"prompt", "completion"}, {"messages"} or {"text", "label"}',
-        )
-    return kept
-
-
 def items_of(rows: Sequence[Row], examples: Sequence[Example] = ()) -> list[Item]:
     """One item a row, its question as turns with the examples before it."""
     items = []

@@ -14,6 +14,7 @@ from tutelage.generate.engine import READ_TOKENS, SLOTS, together
 from tutelage.machine.device import DTYPES
 from tutelage.nn.cache import STEP, Cache
 from tutelage.plan.answering import Asked, Held, answering_components
+from tutelage.plan.memory import by_name
 from tutelage.plan.parameters import Entry, dimensions
 
 
@@ -31,4 +32,4 @@ def predict(
     sequences = together(asked.rows, each, 1 if exact else SLOTS)
     reading = max(shared, tokens, min(sequences * tokens, READ_TOKENS))
     held = Held(sequences, tokens, shared, reading)
-    return {part.name: part.bytes for part in answering_components(entries, dtype, held)}
+    return by_name(answering_components(entries, dtype, held))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tutelage.data.rows import refused
+from tutelage.evaluate.lengths import row_length, tokens
 from tutelage.evaluate.run import Evaluation
 from tutelage.evaluate.tasks import evaluate_rows
 from tutelage.lifecycle import prompting
@@ -72,7 +73,7 @@ def lengths(bench: Bench, model: str) -> Result:
 
     def make() -> Result:
         lm = bench.lm(Subject(model))
-        counts = [prompting.row_length(lm, row) for row in bench.material.rows]
+        counts = [row_length(lm, row) for row in bench.material.rows]
         can = lm.capabilities()
         return {"rows": counts, "context": can.context, "score": can.score}
 
@@ -126,7 +127,7 @@ def _examples(bench: Bench, model: str, k: int) -> Result:
         chosen = prompting.examples_that_fit(lm, train, asked, k, limit, bench.seed)
         if chosen is None:
             return {"ids": None, "tokens": None}
-        shown = prompting.tokens(lm, prompting.shown_turns(chosen))
+        shown = tokens(lm, prompting.shown_turns(chosen))
         return {"ids": [one.id for one in chosen], "tokens": shown}
 
     inputs = {**_reading(bench, model), "k": k, "seed": bench.seed}

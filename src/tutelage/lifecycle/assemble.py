@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tutelage.evaluate.run import Evaluation
-from tutelage.lifecycle import choose, comparisons, publish
+from tutelage.lifecycle import answering, choose, comparisons, publish
 from tutelage.lifecycle.bench import Bench
-from tutelage.lifecycle.contender import Contender, interval
+from tutelage.lifecycle.contender import Contender, Limit, interval
 from tutelage.lifecycle.ladder import Climbed
 from tutelage.lm import Prompt
 
@@ -67,6 +67,7 @@ def record(bench: Bench, climbed: Climbed, chosen: choose.Verdict, created: str)
         "detail": {
             "project": bench.project.model_dump(),
             "metric": bench.metric,
+            "metrics": answering.metrics(bench),
             "goal": bench.project.task.goal,
             "data": bench.material.described(),
             "budget": {
@@ -86,19 +87,24 @@ def record(bench: Bench, climbed: Climbed, chosen: choose.Verdict, created: str)
 
 
 def status(contenders: Sequence[Contender], chosen: choose.Verdict) -> str:
-    """A reached goal is done; else a budget that cut something short, or the goal, is named."""
+    """A reached goal is done; else a limit that cut something short, or the goal, is named."""
+    limits = {one.limit for one in contenders}
     if chosen.reached:
         return "done"
-    if any(one.limited for one in contenders):
+    if "minutes" in limits:
         return "budget spent"
+    if "memory" in limits:
+        return "memory limit"
     return "done" if chosen.reached is None else "goal not reached"
 
 
 def _reason(contenders: Sequence[Contender], chosen: choose.Verdict) -> str:
-    cut = [one.name for one in contenders if one.limited]
-    if chosen.reached or not cut:
-        return chosen.reason
-    return f"{chosen.reason} The budget left no room for {', '.join(cut)}."
+    sentences = [chosen.reason]
+    for limit in get_args(Limit):
+        cut = [one.name for one in contenders if one.limit == limit]
+        if cut and not chosen.reached:
+            sentences.append(f"The {limit} allowed left no room for {', '.join(cut)}.")
+    return " ".join(sentences)
 
 
 def _candidate(one: Contender, pairs: Sequence[comparisons.Pair]) -> Json:
@@ -155,6 +161,7 @@ def _training(tuning: Json) -> Json:
         **{key: tuning[key] for key in kept},
         "rows": tuning["rows"]["used"],
         "predicted_seconds": tuning["predicted_seconds"] or 0.0,
+        "predicted_peak_bytes": tuning["predicted_peak_bytes"],
         "predicted_memory": tuning["predicted_memory"],
     }
 

@@ -4,8 +4,10 @@
         clock.left()               # seconds, infinite without a limit
         clock.deadline(reserve)    # a question for long work: is it time to stop?
 
-Seconds spent are written down every two seconds, so a kill loses at most those. What is not within
-the `with` block is not counted: downloading a model, reading data. Knows nothing of what is done.
+Seconds spent are written down every two seconds, so a kill loses at most those. Where the file is
+damaged they cannot be known: that is noted, and counting begins anew; nothing else hangs on it.
+What is not within the `with` block is not counted: downloading a model, reading data. Knows nothing
+of what is done.
 """
 
 from __future__ import annotations
@@ -36,11 +38,13 @@ class Clock:
         minutes: float | None,
         now: Callable[[], float],
         beat_seconds: float | None = BEAT_SECONDS,
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._file = file
         self._limit = math.inf if minutes is None else minutes * 60
         self._now = now
         self._beat_seconds = beat_seconds
+        self._note = note
         self._before = 0.0
         self._begun: float | None = None
         self._ended = threading.Event()
@@ -49,7 +53,7 @@ class Clock:
         self.minutes = minutes
 
     def __enter__(self) -> Clock:
-        self._before = _read(self._file)
+        self._before = self._read()
         self._begun = self._now()
         if self._beat_seconds is not None:
             self._heart = threading.Thread(target=self._beat, daemon=True, name="run-clock")
@@ -99,24 +103,26 @@ class Clock:
         with self._writing:
             store.write_json(self._file, {"seconds_spent": self.spent()})
 
+    def _read(self) -> float:
+        """Seconds spent before; 0 with a note for a damaged file."""
+        try:
+            seconds = float(store.read_json(self._file)["seconds_spent"])
+            if not 0 <= seconds < math.inf:
+                raise ValueError("no time that can be spent")
+        except FileNotFoundError:
+            return 0.0
+        except (DamagedError, KeyError, TypeError, ValueError):
+            again = "" if self.minutes is None else f", and its {self.minutes:g} minutes begin anew"
+            self._note(
+                f"{self._file} is damaged: how long the run took before is lost{again}; finished "
+                "work is kept"
+            )
+            return 0.0
+        return seconds
+
     def _beat(self) -> None:
         while not self._ended.wait(self._beat_seconds):
             try:
                 self.mark()
             except WorkError:
                 return  # a full or read-only disk: the next stage names it
-
-
-def _read(file: Path) -> float:
-    try:
-        value = store.read_json(file)["seconds_spent"]
-        return max(float(value), 0.0)
-    except FileNotFoundError:
-        return 0.0
-    except (KeyError, TypeError, ValueError):
-        raise DamagedError(
-            f"{file} does not say how many seconds were spent",
-            field=str(file),
-            expected='{"seconds_spent": SECONDS}',
-            hint="delete it to count from zero",
-        ) from None

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from tutelage import store
 from tutelage.errors import GuardError
-from tutelage.lifecycle.pages import formats, lookup
+from tutelage.lifecycle.pages import command, formats, lookup
 from tutelage.lifecycle.record import Candidate, Measured, Record
 
 PAGES = Path(__file__).parent / "pages"
@@ -63,20 +63,17 @@ def _environment() -> jinja2.Environment:
 
 
 def _context(record: Record, chosen: Candidate | None) -> dict[str, Any]:
-    more = lookup.detail(record, chosen.name) if chosen else None
-    if chosen and record.model is None:
-        raise GuardError("the record recommends a candidate but names no model", field="model")
+    more = record.detail.candidates[chosen.name] if chosen else None
     return {
         "record": record,
         "chosen": chosen,
         "more": more,
         "training": more.training if more else None,
-        "seed": lookup.seed(record),
-        "project": store.to_json(record.detail.project),
+        "project": store.to_json(record.detail.project.model_dump()),
+        "again": command.again(record),
         "name": Path(record.run).name,
         "folder": record.model,
         "models": list(dict.fromkeys(each.model for each in record.candidates)),
-        "licence": lambda model: lookup.licence(record, model),
         "quality": lambda each: lookup.quality(record, each),
         "development": lambda each: lookup.development(record, each),
     }
@@ -100,7 +97,7 @@ def _header(record: Record, chosen: Candidate | None) -> ModelCardData:
     ]
     return ModelCardData(
         **data,
-        license=(lookup.licence(record, chosen.model) or "unknown").lower(),
+        license=(record.detail.licence[chosen.model] or "unknown").lower(),
         base_model=chosen.model.removeprefix("hf:").partition("@")[0],
         metrics=list(measured),
         model_name=Path(record.run).name,

@@ -1,8 +1,7 @@
 """Choosing among measured candidates: the front, dominated base models, the recommendation.
 
-Pure functions of numbers; knows no model, file or row. Costs are counted in operations where the
-size of every base model is known, so that no choice hangs on what else the machine was doing;
-seconds are for people to read.
+Pure functions of numbers; knows no model, file or row. Costs are counted (`contender`), so that no
+choice hangs on what else the machine was doing; seconds are for people to read.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def real_tools(
         resident=_resident,
         predict_answering=predict_answering,
         load_rows=lambda source, prompt, completion: load(
-            source, prompt=prompt, completion=completion, strict=strict
+            source, prompt=prompt, completion=completion, answered=True, strict=strict
         ),
         write_pages=_write_pages,
         machine=lambda: _machine(placed),
@@ -117,10 +117,11 @@ def real_tools(
 def _placement(
     project: Project, device: str, dtype: str, exact: bool, threads: int | None
 ) -> dict[str, Any]:
-    """Device, dtype, threads as resolved; torch is asked only where a model has weights."""
+    """Device, dtype, threads as resolved, None where every model answers elsewhere; torch is asked
+    only where a model has weights."""
     if not any(_base(source).has_weights for source in project.models.candidates):
         refuse_placement(project.models.candidates[0], device, dtype, exact)
-        return {"device": "elsewhere", "dtype": "unknown", "threads": 0, "exact": exact}
+        return {"device": None, "dtype": None, "threads": None, "exact": exact}
     from tutelage.machine.device import resolve, use_threads
 
     count = use_threads(threads)
@@ -200,10 +201,8 @@ def _machine(placed: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "processor": describe.processor(),
         "cores": describe.cores(),
-        "threads": placed["threads"],
         "memory_bytes": memory.total(),
-        "device": placed["device"],
-        "dtype": placed["dtype"],
+        **placed,
         "python": platform.python_version(),
         "torch": describe.package_version("torch") or "none",
         "tutelage": describe.package_version("tutelage") or "unknown",

@@ -1,26 +1,38 @@
 """A candidate while the ladder climbs: what is known of it so far, and what it costs.
 
-Knows how the two costs are counted. What one token costs is two operations a weight (a multiply and
-an add), forward; training by full backpropagation costs three times that, and with frozen weights
-two times, since their own gradients are never computed (Kaplan et al. 2020, arXiv:2001.08361,
-section 2.1, for the factors 2 and 6).
+Knows how the two costs are counted: in tokens times the model's weights times operations a weight,
+never in seconds, so that what else the machine was doing decides nothing. A token read or written
+takes two operations a weight (a multiply and an add); one trained on takes three times that by full
+backpropagation, and two times with frozen weights, since their own gradients are never computed
+(Kaplan et al. 2020, arXiv:2001.08361, section 2.1, for the factors 2 and 6).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from tutelage.evaluate.run import Evaluation
+from tutelage.evaluate.lengths import estimated_tokens
+from tutelage.evaluate.run import Answer, Evaluation, Item
 from tutelage.lifecycle.choose import Interval, Standing
 from tutelage.lifecycle.record import CandidateStatus
 from tutelage.lifecycle.rungs import Rung
 from tutelage.prompts.few_shot import Example
 
+Limit = Literal["minutes", "memory"]
+
 FORWARD = 2
 TRAINING = {"full": 6}
 FROZEN = 4
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a step may not be begun, or not be ended, and which limit of the budget says so."""
+
+    limit: Limit
+    reason: str
 
 
 @dataclass(eq=False)
@@ -32,8 +44,8 @@ class Contender:
     rung: Rung
     status: CandidateStatus = "done"
     reason: str = ""
-    limited: bool = False
-    """Whether the budget kept it from being tuned, measured, scored on test rows, recommended."""
+    limit: Limit | None = None
+    """Which one kept it from being tuned, measured, scored on test rows or recommended."""
     over_budget: bool = False
     """Whether it took more memory than it may."""
     shots: int = 0
@@ -74,23 +86,23 @@ class Contender:
         if peak is not None:
             self.predicted_peak_bytes = max(self.predicted_peak_bytes or 0, peak)
 
-    def refused(self, reason: str) -> None:
+    def refused(self, refusal: Refusal) -> None:
         """The budget has no room for its next step, or for the rest of one begun."""
-        self.status = "stopped" if reason.startswith("stopped") else "skipped"
-        self.reason, self.limited = reason, True
+        self.status = "stopped" if refusal.reason.startswith("stopped") else "skipped"
+        self.reason, self.limit = refusal.reason, refusal.limit
 
 
-def standing(one: Contender, metric: str, parameters: int | None, counted: bool) -> Standing:
-    """The contender as choices see it. `counted`: costs in operations, else in seconds."""
+def standing(one: Contender, metric: str, size: int) -> Standing:
+    """The contender as choices see it. `size`: the weights of its model, or 1 for every model where
+    that of any is unknown; costs are then those of the tokens alone."""
     assert one.development is not None
-    quality = interval(one.development, metric)
-    if counted and parameters is not None:
-        making = _training_operations(one, parameters)
-        answering = FORWARD * parameters * tokens_per_answer(one.development)
-    else:
-        making = one.tuning["seconds"] if one.tuning else 0.0
-        answering = one.development.seconds / max(len(one.development.answers), 1)
-    return Standing(one.name, one.model, quality, making, answering)
+    return Standing(
+        name=one.name,
+        model=one.model,
+        quality=interval(one.development, metric),
+        making=_training_operations(one, size),
+        answering=FORWARD * size * tokens_per_answer(one.development),
+    )
 
 
 def interval(evaluation: Evaluation, metric: str) -> Interval:
@@ -103,13 +115,18 @@ def interval(evaluation: Evaluation, metric: str) -> Interval:
 
 def tokens_per_answer(evaluation: Evaluation) -> float:
     """Mean tokens read and written for one answer."""
-    answers = evaluation.answers
-    total = sum(answer.prompt_tokens + answer.completion_tokens for answer in answers)
-    return total / max(len(answers), 1)
+    pairs = zip(evaluation.items, evaluation.answers, strict=True)
+    return sum(_tokens(item, answer) for item, answer in pairs) / max(len(evaluation.items), 1)
 
 
-def _training_operations(one: Contender, parameters: int) -> float:
+def _tokens(item: Item, answer: Answer) -> int:
+    """As counted; estimated from the texts for a server that counts none."""
+    if answer.prompt_tokens:
+        return answer.prompt_tokens + answer.completion_tokens
+    return estimated_tokens(item.prompt) + estimated_tokens(answer.text)
+
+
+def _training_operations(one: Contender, size: int) -> float:
     if one.tuning is None or one.rung.method is None:
         return 0.0
-    factor = TRAINING.get(one.rung.method, FROZEN)
-    return factor * parameters * one.trained_on
+    return TRAINING.get(one.rung.method, FROZEN) * size * one.trained_on

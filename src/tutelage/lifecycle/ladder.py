@@ -14,15 +14,16 @@ the same again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tutelage.errors import GuardError, MemoryLimitError
 from tutelage.lifecycle import answering, choose, forgetting, memory, rungs, tuning
 from tutelage.lifecycle.answering import Answered, Question
 from tutelage.lifecycle.bench import Bench, Subject
 from tutelage.lifecycle.budget import OutOfTime
-from tutelage.lifecycle.contender import Contender, interval, standing
+from tutelage.lifecycle.contender import Contender, Refusal, interval, standing
 from tutelage.lifecycle.names import short_names
 from tutelage.lifecycle.reserve import Reserve, seconds_text
 from tutelage.lifecycle.rungs import Rung
@@ -50,7 +51,7 @@ class Ladder:
         self._names = short_names(bench.project.models.candidates)
         self._tuned: dict[tuple[str, str], tuning.Tuned] = {}
         self._failed: dict[tuple[str, str], Contender] = {}
-        self._too_large: dict[str, str] = {}
+        self._too_large: dict[str, Refusal] = {}
         self._dominated: dict[str, str] = {}
         self.contenders: list[Contender] = []
         self.reserve = Reserve(bench, self.contenders, self._eligible)
@@ -87,11 +88,10 @@ class Ladder:
         return self._standings([one for one in self.contenders if one.eligible])
 
     def _standings(self, contenders: list[Contender]) -> list[choose.Standing]:
-        facts = self.bench.facts
-        counted = all(each.parameters is not None for each in facts.values())
+        sizes = {model: facts.parameters or 0 for model, facts in self.bench.facts.items()}
+        known = all(sizes.values())
         return [
-            standing(one, self.bench.metric, facts[one.model].parameters, counted)
-            for one in contenders
+            standing(one, self.bench.metric, sizes[one.model] if known else 1) for one in contenders
         ]
 
     def _new(self, model: str, rung: Rung) -> Contender:
@@ -117,7 +117,7 @@ class Ladder:
         """Rule the candidate out if it took more memory than it may."""
         excess = memory.excess(self.bench, one.peak_bytes)
         if excess is not None and not one.over_budget:
-            one.over_budget = one.limited = True
+            one.over_budget, one.limit = True, one.limit or "memory"
             one.reason = f"{one.reason}; {excess}"
 
     def _prompted(self, one: Contender) -> None:
@@ -166,7 +166,7 @@ class Ladder:
     def _tune_in_time(self, one: Contender, method: str, folder: Path) -> tuning.Tuned | None:
         begun = tuning.begun(self.bench, one.model, method, folder)
 
-        def refusal() -> str | None:
+        def refusal() -> Refusal | None:
             too_large = memory.refusal(self.bench, one.predicted_peak_bytes)
             return too_large or self.reserve.refusal_to_tune(one, begun)
 
@@ -185,7 +185,7 @@ class Ladder:
             f"more were left than the {seconds_text(keep)} that measuring needs; its checkpoint is "
             "kept, and with more minutes the same command goes on from there"
         )
-        self._refuse(one, method, lambda: reason, steps)
+        self._refuse(one, method, lambda: Refusal("minutes", reason), steps)
         return None
 
     def _choose_shots(self, one: Contender, subject: Subject) -> None:
@@ -195,25 +195,25 @@ class Ladder:
         for k in {"none": (0,), "one": (1,), "few": rungs.FEW}[one.rung.shots]:
             shown = self._examples(one.model, k)
             if shown is None:
-                one.tried.append({"shots": k, "value": None, "reason": "does not fit the context"})
+                one.tried.append(_choice(k, reason="the examples do not fit the context"))
                 continue
             if best is not None and one.shots != one.tried[-1]["shots"]:
                 # Each step costs twice the last: one that did not help ends the search.
                 reason = f"not tried: {one.tried[-1]['shots']} were no better than {one.shots}"
-                one.tried.append({"shots": k, "value": None, "reason": reason})
+                one.tried.append(_choice(k, reason=reason))
                 break
             found = self._ask_in_time(one, Question(subject, "development", shown))
             if found is None:
-                one.tried.append({"shots": k, "value": None, "reason": one.reason})
+                one.tried.append(_choice(k, reason=one.reason))
                 break
             value = interval(found.evaluation, self.bench.metric).value
-            one.tried.append({"shots": k, "value": value, "seconds": found.seconds})
+            one.tried.append(_choice(k, value, found.seconds))
             if best is None or value > interval(best.evaluation, self.bench.metric).value:
                 best, one.shots, one.examples = found, k, shown
         if best is None:
             return
         one.development = best.evaluation
-        one.status, one.reason, one.limited = "done", _chosen(one, self.bench.metric), False
+        one.status, one.reason, one.limit = "done", _chosen(one, self.bench.metric), None
         if one.rung.shots == "few":
             one.name = f"{one.name}-{one.shots}"
 
@@ -231,7 +231,7 @@ class Ladder:
         on_test = question.part == "test"
         keep = 0.0 if on_test else self.reserve.for_tests()
 
-        def refusal() -> str | None:
+        def refusal() -> Refusal | None:
             too_large = memory.refusal(self.bench, needed)
             return too_large or self.reserve.refusal_to_ask(one, shots, on_test)
 
@@ -246,7 +246,7 @@ class Ladder:
             reason = (
                 f"stopped: the {self.bench.clock.minutes:g} minutes ended while it was measured"
             )
-            self._refuse(one, step, lambda: reason)
+            self._refuse(one, step, lambda: Refusal("minutes", reason))
             return None
 
     def _ask(self, one: Contender, question: Question, keep: float) -> Answered:
@@ -300,7 +300,7 @@ class Ladder:
         return lambda _, done, total: report(f"{one.name}: {what}", done, total)
 
     def _refuse(
-        self, one: Contender, step: str, decide: Callable[[], str | None], begun: int = 0
+        self, one: Contender, step: str, decide: Callable[[], Refusal | None], begun: int = 0
     ) -> bool:
         """Whether this step is refused; then status and reason are set.
 
@@ -311,7 +311,9 @@ class Ladder:
 
         def make() -> Result:
             spent = {"seconds": one.seconds, "measuring_seconds": one.measuring_seconds}
-            return {"reason": decide(), **spent, "peak_bytes": one.peak_bytes}
+            decided = decide()
+            said = {"refusal": None if decided is None else asdict(decided)}
+            return {**said, **spent, "peak_bytes": one.peak_bytes}
 
         inputs = {
             "candidate": [self.bench.facts[one.model].fingerprint, one.rung.name, step, begun],
@@ -320,14 +322,21 @@ class Ladder:
         }
         known = self.bench.stages.done(Stage("refused", inputs, make, (__name__,)))
         found = known or make()
-        if found["reason"] is None:
+        if found["refusal"] is None:
             return False
         if known is None:
             self.bench.stages.run(Stage("refused", inputs, lambda: found, (__name__,)))
-        one.refused(found["reason"])
+        one.refused(Refusal(**found["refusal"]))
         one.seconds, one.measuring_seconds = found["seconds"], found["measuring_seconds"]
         one.peak_bytes = found["peak_bytes"]
         return True
+
+
+def _choice(
+    shots: int, value: float | None = None, seconds: float | None = None, reason: str | None = None
+) -> dict[str, Any]:
+    """The fields of `record.Choice`."""
+    return {"shots": shots, "value": value, "seconds": seconds, "reason": reason}
 
 
 def _chosen(one: Contender, metric: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from tutelage.lifecycle import answering
 from tutelage.lifecycle.answering import Question
 from tutelage.lifecycle.bench import Bench
+from tutelage.lifecycle.contender import Refusal
 from tutelage.lifecycle.stages import Result, Stage
 from tutelage.plan.answering import Asked
 
@@ -27,14 +28,15 @@ def to_answer(bench: Bench, question: Question) -> int | None:
     return _predicted(bench, question.subject.model, answering.asked(bench, question))
 
 
-def refusal(bench: Bench, needed: int | None) -> str | None:
+def refusal(bench: Bench, needed: int | None) -> Refusal | None:
     """Why so much may not be begun; None if it may."""
     limit = bench.project.budget.memory_gb
     if limit is None or needed is None or needed <= limit * 1e9:
         return None
-    return (
+    return Refusal(
+        "memory",
         f"skipped: it is predicted to need {needed / 1e9:.2f} GB of memory, the limit is "
-        f"{limit:g} GB"
+        f"{limit:g} GB",
     )
 
 

@@ -1,14 +1,16 @@
 """The project file: what is wanted, from which data and models, within which limits.
 
-Knows the keys of `project.toml` and what makes them valid; reads no data and opens no model. Data
-and model paths in the file are relative to the file.
+Knows the keys of `project.toml`, what makes them valid, and how they are written; reads no data and
+opens no model. Data and model paths in the file are relative to the file.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -17,6 +19,7 @@ from tutelage.errors import ConfigError, UnknownName
 from tutelage.lifecycle import rungs
 from tutelage.score import METRICS
 
+FILE = "project.toml"
 _SCHEME = re.compile(r"[a-z]+:")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -79,9 +82,9 @@ class Models(Frozen):
 class Limits(Frozen):
     """What a run may cost; an absent limit is no limit."""
 
-    minutes: float | None = Field(default=None, gt=0)
+    minutes: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Held at run time; downloading a model does not count."""
-    memory_gb: float | None = Field(default=None, gt=0)
+    memory_gb: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Peak of the process in GB of 1e9 bytes."""
 
 
@@ -123,7 +126,7 @@ def load(path: Path) -> Project:
 
     Raises ConfigError naming file and key.
     """
-    file = path / "project.toml" if path.is_dir() else path
+    file = path / FILE if path.is_dir() else path
     return located(load_toml(Project, file), file.parent)
 
 
@@ -163,13 +166,33 @@ def find(path: Path | None) -> Project:
     """The project of a path, or the quickstart. Raises ConfigError if there is no such file."""
     if path is None:
         return quickstart()
-    if path.is_dir() and not (path / "project.toml").is_file():
+    if path.is_dir() and not (path / FILE).is_file():
         raise ConfigError(
-            f"{path} holds no project.toml",
+            f"{path} holds no {FILE}",
             field=str(path),
             hint="write one with `tutelage init`",
         )
     return load(path)
+
+
+def as_toml(project: Project) -> str:
+    """The project as a file that is read as this project again."""
+    values = project.model_dump()
+    lines = [f"name = {toml_value(values.pop('name'))}"]
+    for section, keys in values.items():
+        lines += ["", f"[{section}]"]
+        lines += [f"{key} = {toml_value(one)}" for key, one in keys.items() if one is not None]
+    return "\n".join(lines) + "\n"
+
+
+def toml_value(value: Any) -> str:
+    """A TOML value; its basic strings are JSON's but for DEL, which must be escaped."""
+    if isinstance(value, dict):
+        given = [f"{key} = {toml_value(one)}" for key, one in value.items() if one is not None]
+        return f"{{ {', '.join(given)} }}" if given else "{}"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _resolve(source: str | None, folder: Path) -> str | None:

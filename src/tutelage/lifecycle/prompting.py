@@ -1,4 +1,4 @@
-"""How long rows are, how long answers may be, and which examples fit before every question.
+"""How long answers may be, and which examples fit before every question.
 
 Choices follow from training rows, and from the lengths of questions, never from references.
 `prompts/` knows how examples are picked and written, `evaluate/tasks` how questions are put.
@@ -12,8 +12,8 @@ from statistics import median_low
 
 from tutelage.data.rows import Row
 from tutelage.errors import DataError
-from tutelage.evaluate.tasks import items_of
-from tutelage.lm import LM, Message, Prompt
+from tutelage.evaluate.lengths import question_length, tokens
+from tutelage.lm import LM, Message
 from tutelage.prompts.few_shot import Example, choose_examples, with_examples
 
 LONGEST_ANSWER = 512
@@ -21,29 +21,6 @@ SHORTEST_LIMIT = 16
 ROOM = 1.25
 """Answers may be this much longer than the longest completion of the training rows."""
 FEWEST_TOKENS = 64
-CHARACTERS_A_TOKEN = 3
-
-
-def tokens(lm: LM, asked: Prompt) -> int:
-    """Length as the model says, or three characters a token where it says nothing."""
-    counted = lm.count_tokens(asked)
-    if counted is not None:
-        return counted
-    text = asked if isinstance(asked, str) else "".join(turn.content for turn in asked)
-    return len(text) // CHARACTERS_A_TOKEN + 1
-
-
-def row_length(lm: LM, row: Row) -> int:
-    """Tokens of a row's question and answer together, with an end token, and the space before the
-    answer where there is no chat template."""
-    between = 0 if lm.capabilities().chat else 1
-    return question_length(lm, row, ()) + between + tokens(lm, row.completion or "") + 1
-
-
-def question_length(lm: LM, row: Row, examples: Sequence[Example]) -> int:
-    """Tokens of the question as this model gets it, with examples before it."""
-    (item,) = items_of([row], examples)
-    return tokens(lm, item.prompt)
 
 
 def answer_limit(lm: LM, train: Sequence[Row]) -> int:
@@ -69,7 +46,7 @@ def examples_that_fit(
     context = lm.capabilities().context
     if context is None:
         return chosen
-    longest = max(asked, key=lambda row: question_length(lm, row, ()))
+    longest = max(asked, key=lambda row: question_length(lm, row))
     fits = question_length(lm, longest, chosen) + limit <= context
     return chosen if fits else None
 

@@ -2,14 +2,19 @@
 
 `record.json` is this schema. The report and the card look every number up in it and compute none;
 a field that is missing makes them fail rather than guess. The upper part is the contract's object,
-`detail` is what the pages need beyond it. Sizes are bytes, times seconds, metrics 0..1.
+`detail` is what the pages need beyond it. Sizes are bytes, times seconds, metrics 0..1. What one
+part says of another is held against it by `pages/whole.py`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
+
+from pydantic import model_validator
 
 from tutelage.config import Frozen
+from tutelage.lifecycle.project import Project
+from tutelage.train.config import TuneConfig
 
 CandidateStatus = Literal["done", "skipped", "stopped"]
 
@@ -22,6 +27,12 @@ class Measured(Frozen):
     high: float | None
     n: int
     reason: str | None = None
+
+    @model_validator(mode="after")
+    def _null_with_a_reason(self) -> Measured:
+        if self.reason is None and None in (self.value, self.low, self.high):
+            raise ValueError("a number is null without a reason")
+        return self
 
 
 class Comparison(Frozen):
@@ -78,16 +89,28 @@ class Training(Frozen):
     """What tuning one candidate was, as resolved and as happened."""
 
     method: str
-    settings: dict[str, Any]
-    """The resolved TuneConfig: learning rate, rank, roles, tokens a batch, epochs, seed ..."""
+    settings: TuneConfig
+    """As resolved: learning rate, rank, roles, tokens a batch, epochs, seed ..."""
     steps: int
     rows: int
     trained_tokens: int
     predicted_seconds: float
     seconds: float
     curve: list[LossPoint]
+    predicted_peak_bytes: int
+    """The sum of these:"""
     predicted_memory: dict[str, int]
     """Bytes by component: weights, gradients, optimizer, activations, logits ..."""
+
+
+class Choice(Frozen):
+    """One number of examples in the prompt, on development rows."""
+
+    shots: int
+    value: float | None
+    """The goal metric; null where it was not measured, for the reason that stands beside it."""
+    seconds: float | None
+    reason: str | None
 
 
 class CandidateDetail(Frozen):
@@ -101,8 +124,15 @@ class CandidateDetail(Frozen):
     divergence: Measured | None
     """Kullback-Leibler divergence from the base on the base's own samples, nats per token."""
     training: Training | None
-    tried: list[dict[str, Any]]
-    """Choices made on development rows: {"shots": 4, "value": 0.21} ..."""
+    tried: list[Choice]
+
+
+class Aside(Frozen):
+    """A row that was set aside: FILE:LINE, one of `data.rows.REASONS`, and what is wrong."""
+
+    where: str
+    reason: str
+    detail: str
 
 
 class Data(Frozen):
@@ -111,8 +141,8 @@ class Data(Frozen):
     rows_used: int
     set_aside: dict[str, int]
     """Reason -> count; rows_in = rows_used + the sum of these."""
-    set_aside_examples: list[dict[str, str]]
-    """Up to 20 of {"where", "reason", "detail"}."""
+    set_aside_rows: list[Aside]
+    """The first of each reason, up to `data.told.LISTED`."""
     train: int
     development: int
     test: int
@@ -140,10 +170,12 @@ class Budget(Frozen):
 class Machine(Frozen):
     processor: str
     cores: int
-    threads: int
     memory_bytes: int
-    device: str
-    dtype: str
+    device: str | None
+    """Null, as `dtype` and `threads`, where all models answer elsewhere: servers, scripts."""
+    dtype: str | None
+    threads: int | None
+    exact: bool
     python: str
     torch: str
     tutelage: str
@@ -151,9 +183,11 @@ class Machine(Frozen):
 
 
 class Detail(Frozen):
-    project: dict[str, Any]
-    """The resolved project file."""
+    project: Project
+    """As resolved, every key."""
     metric: str
+    metrics: list[str]
+    """All that were measured, the goal metric first."""
     goal: float | None
     data: Data
     budget: Budget
@@ -180,7 +214,9 @@ class Record(Frozen):
     """The contract's `run` object, and `detail`."""
 
     run: str
-    status: Literal["done", "goal not reached", "budget spent"]
+    status: Literal["done", "goal not reached", "budget spent", "memory limit"]
+    """Where the goal was not reached and a limit kept something from being tried: which, the
+    minutes before the memory."""
     recommended: Recommended | None
     reason: str
     """The recommendation's reason, one sentence."""

@@ -19,9 +19,10 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from tutelage import store
+from tutelage.data.told import LISTED
 from tutelage.errors import GuardError
-from tutelage.lifecycle.pages import figures, formats, lookup
-from tutelage.lifecycle.record import Measured, Record, Sample
+from tutelage.lifecycle.pages import command, figures, formats, lookup
+from tutelage.lifecycle.record import Record
 
 PAGES = Path(__file__).parent / "pages"
 
@@ -60,17 +61,13 @@ def _environment() -> jinja2.Environment:
 
 def _context(record: Record) -> dict[str, Any]:
     plotly, charts = get_plotlyjs(), (PAGES / "charts.js").read_text(encoding="utf-8")
-    for each in record.candidates:
-        if each.status != "skipped":
-            lookup.detail(record, each.name)
     return {
         "record": record,
         "chosen": lookup.recommended(record),
-        "metrics": _metrics(record),
         "toxic": any(each.toxicity for each in record.candidates),
-        "licences": [(model, lookup.licence(record, model)) for model in _models(record)],
-        "seed": lookup.seed(record),
-        "project": store.to_json(record.detail.project),
+        "project": store.to_json(record.detail.project.model_dump()),
+        "again": command.again(record),
+        "most_listed": LISTED,
         "making": figures.front_of_making(record),
         "answering": figures.front_of_answering(record),
         "losses": figures.loss_curves(record),
@@ -84,34 +81,11 @@ def _context(record: Record) -> dict[str, Any]:
 
 def _lookups(record: Record) -> dict[str, Callable[..., Any]]:
     """What the templates may ask of the record by name."""
-
-    def development(each: Any) -> Measured | None:
-        return lookup.development(record, each)
-
-    def answers(sample: Sample) -> list[tuple[str, str]]:
-        where = f"detail.samples.{sample.id}.answers"
-        finished = [each.name for each in record.candidates if each.status == "done"]
-        names = dict.fromkeys([*finished, *sample.answers])
-        return [(name, lookup.at(sample.answers, name, where)) for name in names]
-
     return {
         "quality": lambda each: lookup.quality(record, each),
         "against": lambda each: lookup.against_zero_shot(record, each),
-        "development": development,
-        "answers": answers,
+        "development": lambda each: lookup.development(record, each),
     }
-
-
-def _metrics(record: Record) -> list[str]:
-    """Every metric any candidate has, the goal metric first."""
-    names = dict.fromkeys([record.detail.metric])
-    for each in record.candidates:
-        names |= dict.fromkeys(each.development) | dict.fromkeys(each.test or {})
-    return list(names)
-
-
-def _models(record: Record) -> list[str]:
-    return list(dict.fromkeys(each.model for each in record.candidates))
 
 
 def _policy(*scripts: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from tutelage.lifecycle import choose
 from tutelage.lifecycle.answering import Question
 from tutelage.lifecycle.bench import Bench
-from tutelage.lifecycle.contender import Contender
+from tutelage.lifecycle.contender import Contender, Refusal
 from tutelage.lifecycle.forgetting import SAMPLES
 
 REPORT_SECONDS = 5.0
@@ -68,7 +68,7 @@ class Reserve:
         """What measuring a tuned candidate needs, with all that was kept before."""
         return self._all_rows(one, 0) + self.for_forgetting(one) + self.for_tests()
 
-    def refusal_to_ask(self, one: Contender, shots: int, on_test: bool) -> str | None:
+    def refusal_to_ask(self, one: Contender, shots: int, on_test: bool) -> Refusal | None:
         """Why there is no time to ask; None if there is."""
         if on_test:
             needed = len(self._bench.material.test) * self._a_row(one, shots)
@@ -78,9 +78,9 @@ class Reserve:
             enough = self._bench.clock.fits(needed + self.for_tests())
         if enough:
             return None
-        return "skipped: " + self._no_time(f"measuring it takes about {seconds_text(needed)}")
+        return self._no_time(f"measuring it takes about {seconds_text(needed)}")
 
-    def refusal_to_tune(self, one: Contender, begun: int = 0) -> str | None:
+    def refusal_to_tune(self, one: Contender, begun: int = 0) -> Refusal | None:
         """Why there is no time to tune, with the numbers; None if there is. `begun` of its steps
         are done already, in a checkpoint it goes on from."""
         assert one.predicted is not None
@@ -89,18 +89,19 @@ class Reserve:
         seconds = (one.predicted["predicted_seconds"] or 0.0) * (1 - share)
         if self._bench.clock.fits(seconds + self.after_tuning(one)):
             return None
-        return "skipped: " + self._no_time(
+        return self._no_time(
             f"tuning takes about {seconds_text(seconds)} and measuring it "
             f"{seconds_text(self.after_tuning(one) - self.for_tests())}"
         )
 
-    def _no_time(self, needs: str) -> str:
+    def _no_time(self, needs: str) -> Refusal:
         clock = self._bench.clock
         if clock.left() <= 0:
-            return f"the {clock.minutes:g} minutes are spent"
-        return (
-            f"{needs}, {seconds_text(self.for_tests())} are kept for test rows and report, and of "
-            f"{clock.minutes:g} minutes {seconds_text(max(clock.left(), 0.0))} are left"
+            return Refusal("minutes", f"skipped: the {clock.minutes:g} minutes are spent")
+        return Refusal(
+            "minutes",
+            f"skipped: {needs}, {seconds_text(self.for_tests())} are kept for test rows and "
+            f"report, and of {clock.minutes:g} minutes {seconds_text(clock.left())} are left",
         )
 
     def _all_rows(self, one: Contender, shots: int) -> float:

@@ -63,7 +63,9 @@ def run(
 def _run(plan: Project, folder: Path, tools: Tools, told: Told) -> dict[str, Any]:
     facts = {source: tools.describe(source) for source in plan.models.candidates}
     material = prepare(plan.task, plan.search.seed, tools.load_rows)
-    clock = Clock(folder / "clock.json", plan.budget.minutes, tools.now, tools.beat_seconds)
+    clock = Clock(
+        folder / "clock.json", plan.budget.minutes, tools.now, tools.beat_seconds, tools.note
+    )
     stages = Stages(folder / "stages", tools.environment, tools.note, after=clock.mark)
     retention = _retention(tools)
     bench = Bench(plan, material, tools, stages, clock, facts, folder, retention)
@@ -89,10 +91,10 @@ def _recorded(bench: Bench, climbed: Climbed, chosen: Verdict) -> dict[str, Any]
 
 
 def _publish(bench: Bench, climbed: Climbed, record: Mapping[str, Any]) -> None:
-    """Model, report, card, and last the record: where it lies, the rest lies too."""
+    """Model, project, report, card, and last the record: where it lies, the rest lies too."""
     folder = bench.folder
     for one in record["candidates"]:
-        _write_if_new(assemble.placed(folder, one["name"]) / "candidate.json", one)
+        _write_if_new(assemble.placed(folder, one["name"]) / "candidate.json", _text(one))
     for contender in climbed.contenders:
         _keep_evaluations(contender, assemble.placed(folder, contender.name), record)
     recommended = record["recommended"]
@@ -105,8 +107,9 @@ def _publish(bench: Bench, climbed: Climbed, record: Mapping[str, Any]) -> None:
             one.model, method, turns, one.rung.name, facts.fingerprint, bench.seed
         )
         publish.publish(folder / "model", described, one.artefact)
+    _write_if_new(folder / project.FILE, project.as_toml(bench.project))
     _pages(bench, record)
-    _write_if_new(folder / RECORD, record)
+    _write_if_new(folder / RECORD, _text(record))
 
 
 def _keep_evaluations(one: Contender, folder: Path, record: Mapping[str, Any]) -> None:
@@ -114,7 +117,8 @@ def _keep_evaluations(one: Contender, folder: Path, record: Mapping[str, Any]) -
     task = str(record["detail"]["data"]["source"])
     for part, found in (("development", one.development), ("test", one.test)):
         if found is not None:
-            _write_if_new(folder / f"{part}.json", as_file(found, one.name, task, one.shots))
+            evaluation = as_file(found, one.name, task, one.shots)
+            _write_if_new(folder / f"{part}.json", _text(evaluation))
 
 
 def _pages(bench: Bench, record: Mapping[str, Any]) -> None:
@@ -133,11 +137,15 @@ def _pages(bench: Bench, record: Mapping[str, Any]) -> None:
     bench.stages.run(Stage("pages", inputs, make, SHOWING, check))
 
 
-def _write_if_new(file: Path, value: Any) -> None:
-    with contextlib.suppress(FileNotFoundError, DamagedError):
-        if store.read_json(file) == value:
+def _write_if_new(file: Path, text: str) -> None:
+    with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
+        if file.read_text(encoding="utf-8") == text:
             return
-    store.write_json(file, value)
+    store.write_text(file, text)
+
+
+def _text(value: Any) -> str:
+    return store.to_json(value) + "\n"
 
 
 def _retention(tools: Tools) -> Retention | None:

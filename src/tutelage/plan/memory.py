@@ -1,7 +1,8 @@
 """Memory of training by component, before anything is built. Bytes; GB = 1e9.
 
-    predict_training(entries, Tuning("lora", rank=8, roles=(...)), Batch(...))  # {component: bytes}
-    rule("course-24", parameters)                                               # rules of thumb
+    training_components(entries, Tuning("lora", rank=8, roles=(...)), Batch(...))
+    rule("course-24", parameters)                   # rules of thumb
+    by_name(parts)                                  # {component: bytes}
 
 Pure functions of shapes and settings. `calibration` multiplies the activations alone: what the
 C library's allocator holds beyond what autograd saves. All else follows from shapes. Answering is
@@ -10,7 +11,7 @@ in `answering.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tutelage.errors import ConfigError, UnknownName
@@ -96,18 +97,8 @@ def training_components(
     return parts
 
 
-def predict_training(
-    entries: Sequence[Entry],
-    tuning: Tuning,
-    batch: Batch,
-    *,
-    runtime_bytes: int = 0,
-    calibration: float | None = None,
-) -> dict[str, int]:
+def by_name(parts: Iterable[Component]) -> dict[str, int]:
     """Bytes by component; their sum is the predicted peak."""
-    parts = training_components(
-        entries, tuning, batch, runtime_bytes=runtime_bytes, calibration=calibration
-    )
     return {part.name: part.bytes for part in parts}
 
 

@@ -20,7 +20,7 @@ from tutelage.machine.speed import gemm_flops
 from tutelage.models.spec import Weight
 from tutelage.peft._method import Settings
 from tutelage.plan.activations import Batch
-from tutelage.plan.memory import Tuning, predict_training
+from tutelage.plan.memory import Tuning, by_name, training_components
 from tutelage.train.config import TuneConfig
 
 EFFICIENCY = 0.65
@@ -68,8 +68,9 @@ def predict_run(
     )
     full = method == "full"
     tuning = Tuning("full") if full else Tuning("lora", settings.rank or 0, settings.roles or ())
-    memory = predict_training(weights, tuning, batch, runtime_bytes=_runtime(placement.device))
-    return Prediction(_seconds(weights, full, tokens, labels, placement, config), memory)
+    parts = training_components(weights, tuning, batch, runtime_bytes=_runtime(placement.device))
+    seconds = _seconds(weights, full, tokens, labels, placement, config)
+    return Prediction(seconds, by_name(parts))
 
 
 def _tokens(step: Sequence[Example]) -> int:

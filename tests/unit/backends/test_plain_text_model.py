@@ -15,9 +15,9 @@ from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.save import save_folder
 from tutelage.data.rows import Row
 from tutelage.errors import RequestError
+from tutelage.evaluate.lengths import row_length
 from tutelage.evaluate.tasks import items_of
 from tutelage.generate.engine import Token
-from tutelage.lifecycle.prompting import row_length
 from tutelage.lm import LM, Message, Piece, Request, complete
 from tutelage.text.render import Renderer
 

@@ -5,7 +5,7 @@ import pytest
 from tutelage.data.rows import Row
 from tutelage.errors import DataError
 from tutelage.evaluate.run import Item
-from tutelage.evaluate.tasks import answerable, items_of, stop_texts
+from tutelage.evaluate.tasks import items_of, stop_texts
 from tutelage.lm import Message
 
 ASKED = Row("r1", "f:1", (Message("user", "2+2?"),), "4", source="sums")
@@ -25,9 +25,6 @@ def test_examples_stand_before_the_query_as_turns() -> None:
     assert stop_texts(chat=False) and not stop_texts(chat=True)
 
 
-def test_rows_without_answers_are_left_out_and_all_of_them_refused() -> None:
-    assert answerable([TEXT, ASKED], "f") == [ASKED]
-    with pytest.raises(DataError, match="no row with a prompt and an answer"):
-        answerable([TEXT], "f")
+def test_a_row_without_an_answer_is_no_item() -> None:
     with pytest.raises(DataError, match="f:3"):
         items_of([TEXT])

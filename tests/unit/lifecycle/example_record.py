@@ -99,6 +99,7 @@ def _training(
         "predicted_seconds": 101.0,
         "seconds": seconds,
         "curve": curve,
+        "predicted_peak_bytes": 1_017_409_857,
         "predicted_memory": {
             "weights": 269_030_016,
             "adapter": 9_768_960,
@@ -158,15 +159,23 @@ def _samples() -> list[dict[str, Any]]:
     return samples
 
 
+_LENGTH = {
+    "epochs": 1.0,
+    "steps": 63,
+    "batch_tokens": 4096,
+    "micro_batches": 1,
+    "checkpointing": False,
+    "save_seconds": 60.0,
+    "seed": 0,
+}
+_FULL = {"method": "full", "learning_rate": 0.00005, "rank": None, "alpha": None, "roles": None}
 _LORA = {
+    "method": "lora",
     "learning_rate": 0.0008,
     "rank": 16,
     "alpha": 32,
     "roles": ["attn.q", "attn.k", "attn.v", "attn.o", "mlp.gate", "mlp.up", "mlp.down"],
-    "tokens_per_batch": 4096,
-    "epochs": 1,
-    "schedule": "cosine",
-    "seed": 0,
+    **_LENGTH,
 }
 
 _RECORD: dict[str, Any] = {
@@ -245,6 +254,11 @@ _RECORD: dict[str, Any] = {
             "name": "docstrings",
             "task": {
                 "data": "builtin:stdlib-docstrings",
+                "train": None,
+                "development": None,
+                "test": None,
+                "prompt": None,
+                "completion": None,
                 "metric": "rougeL",
                 "goal": 0.25,
                 "rows": {"train": 1000, "development": 100, "test": 200},
@@ -254,13 +268,14 @@ _RECORD: dict[str, Any] = {
             "search": {"rungs": ["zero-shot", "one-shot", "few-shot", "lora", "full"], "seed": 0},
         },
         "metric": "rougeL",
+        "metrics": ["rougeL", "rouge1", "rouge2", "bleu", "chrf", "exact_match"],
         "goal": 0.25,
         "data": {
             "source": "builtin:stdlib-docstrings",
             "rows_in": 1412,
             "rows_used": 1300,
             "set_aside": {"near-duplicate": 85, "answer-in-prompt": 24, "too-long": 3},
-            "set_aside_examples": [
+            "set_aside_rows": [
                 {
                     "where": "asyncio/base_events.py:1021",
                     "reason": "too-long",
@@ -286,10 +301,11 @@ _RECORD: dict[str, Any] = {
         "machine": {
             "processor": "Intel(R) Xeon(R) Processor",
             "cores": 2,
-            "threads": 2,
             "memory_bytes": 8_322_000_000,
             "device": "cpu",
             "dtype": "bf16",
+            "threads": 2,
+            "exact": False,
             "python": "3.11.7",
             "torch": "2.13.0+cpu",
             "tutelage": "0.1.0",
@@ -303,9 +319,15 @@ _RECORD: dict[str, Any] = {
                 4,
                 1403.9,
                 tried=[
-                    {"shots": 2, "value": 0.184},
-                    {"shots": 4, "value": 0.209},
-                    {"shots": 8, "value": 0.207},
+                    {"shots": 2, "value": 0.184, "seconds": 9.3, "reason": None},
+                    {"shots": 4, "value": 0.209, "seconds": 18.7, "reason": None},
+                    {"shots": 8, "value": 0.207, "seconds": 36.2, "reason": None},
+                    {
+                        "shots": 16,
+                        "value": None,
+                        "seconds": None,
+                        "reason": "not tried: 8 were no better than 4",
+                    },
                 ],
             ),
             "lora": _detail(
@@ -316,7 +338,7 @@ _RECORD: dict[str, Any] = {
                 training=_training(
                     "full",
                     241.9,
-                    {"learning_rate": 0.00005, "tokens_per_batch": 4096, "epochs": 1, "seed": 0},
+                    {**_FULL, **_LENGTH},
                     predicted_seconds=214.0,
                 ),
             ),

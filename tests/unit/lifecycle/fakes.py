@@ -20,6 +20,7 @@ from tutelage.evaluate.run import WARM_TOKENS
 from tutelage.lifecycle.tools import Facts, Tools
 from tutelage.lm import Capabilities, Completion, Message, Prompt, Request, Score
 from tutelage.plan.answering import Asked
+from tutelage.train.config import TuneConfig
 
 CHECKPOINT_STEPS = 2
 
@@ -114,7 +115,7 @@ class World:
             predict=self.predict,
             resident=lambda: self.resident,
             predict_answering=self.predict_answering,
-            load_rows=lambda source, prompt, completion: load(source),
+            load_rows=lambda source, prompt, completion: load(source, answered=True),
             write_pages=write_pages,
             machine=machine,
             now=self.clock.now,
@@ -189,7 +190,8 @@ class World:
             "steps": done,
             "steps_total": self.steps,
             "curve": [{"step": 1, "seconds": 1.0, "loss": 2.0}],
-            "settings": {**settings, "epochs": 1.0},
+            "settings": TuneConfig(**settings).model_dump(mode="json"),
+            "predicted_peak_bytes": self.predicted_bytes,
             "predicted_seconds": self.predicted_seconds,
             "predicted_memory": {"weights": self.predicted_bytes},
             "set_aside": [],
@@ -200,10 +202,11 @@ def machine() -> dict[str, Any]:
     return {
         "processor": "fake",
         "cores": 1,
-        "threads": 1,
         "memory_bytes": 10**9,
         "device": "cpu",
         "dtype": "fp32",
+        "threads": 1,
+        "exact": False,
         "python": "3",
         "torch": "none",
         "tutelage": "0",

@@ -10,9 +10,10 @@ import pytest
 
 from tests.unit.lifecycle.fakes import FakeClock
 from tutelage import store
-from tutelage.errors import DamagedError
 from tutelage.lifecycle.budget import Clock, OutOfTime
 from tutelage.progress import silent
+
+BAD = ("-1", "NaN", "Infinity", '"soon"', "null")
 
 
 def clock(file: Path, time: FakeClock, minutes: float | None = 1) -> Clock:
@@ -79,8 +80,17 @@ def test_the_heart_beats_while_the_run_runs(tmp_path: Path) -> None:
     assert not any(thread.name == "run-clock" for thread in threading.enumerate())
 
 
-def test_a_clock_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    file = tmp_path / "c.json"
-    file.write_text('{"seconds": 3}')
-    with pytest.raises(DamagedError, match="seconds were spent"), clock(file, FakeClock()):
-        pass
+@pytest.mark.parametrize(
+    "content",
+    ['{"seconds_sp', "", '{"seconds": 3}', "[3]", *(f'{{"seconds_spent": {x}}}' for x in BAD)],
+)
+def test_a_damaged_clock_is_named_and_begins_anew(tmp_path: Path, content: str) -> None:
+    file, notes, time = tmp_path / "c.json", [], FakeClock()
+    file.write_text(content)
+    with Clock(file, 1, time.now, beat_seconds=None, note=notes.append) as it:
+        assert it.left() == 60
+        time.seconds += 5
+    (note,) = notes
+    assert str(file) in note and "is lost" in note and "its 1 minutes begin anew" in note
+    with Clock(file, 1, time.now, beat_seconds=None, note=notes.append) as it:
+        assert it.spent() == 5 and len(notes) == 1

@@ -85,7 +85,7 @@ def test_examples_that_are_predicted_to_take_too_much_are_not_asked(tmp_path: Pa
     few = found["few-shot"]
     assert few["status"] == "skipped" and few["predicted_peak_bytes"] > limit
     assert "GB of memory, the limit is" in few["reason"] and few["peak_bytes"] is None
-    assert record["status"] == "budget spent"
+    assert record["status"] == "memory limit"
 
 
 def test_fewer_examples_are_kept_where_more_would_not_fit(
@@ -149,8 +149,20 @@ def test_a_tuning_that_took_too_much_is_not_recommended(tmp_path: Path) -> None:
     found = by_rung(record)
     assert found["lora"]["over_budget"] and found["full"]["over_budget"]
     assert record["recommended"]["rung"] in ("zero-shot", "few-shot")
-    assert record["status"] == "budget spent"
+    assert record["status"] == "memory limit"
     assert f"no room for {found['lora']['name']}" in record["reason"]
+
+
+def test_the_minutes_are_named_before_the_memory(tmp_path: Path) -> None:
+    """Tuning does not fit the minutes, examples do not fit the memory."""
+    limit = by_rung(ran(tmp_path / "free", None))["zero-shot"]["predicted_peak_bytes"] / 1e9
+    made = World({planted.MODEL: FakeModel(context=400)}, predicted_bytes=1, predicted_seconds=1e4)
+    (tmp_path / "both").mkdir()
+    wanted = plan(tmp_path / "both", RUNGS, budget=Limits(memory_gb=limit, minutes=1))
+    record = run(wanted, out=tmp_path / "r", tools=made.tools())
+    assert record["status"] == "budget spent"
+    assert "The minutes allowed left no room for fake-lora, fake-full." in record["reason"]
+    assert "The memory allowed left no room for fake-few-shot." in record["reason"]
 
 
 def test_test_rows_may_be_what_takes_too_much(tmp_path: Path, peaks: list[int]) -> None:

@@ -144,6 +144,17 @@ def test_a_damaged_page_is_written_again(tmp_path: Path) -> None:
     assert page.read_bytes() == good and (tmp_path / "run" / "CARD.md").is_file()
 
 
+def test_a_cut_off_clock_loses_the_minutes_spent_and_nothing_else(tmp_path: Path) -> None:
+    plan = small(tmp_path, ["zero-shot", "lora"], Limits(minutes=10))
+    first = run(plan, out=tmp_path / "run", tools=world().tools())
+    (tmp_path / "run" / "clock.json").write_text('{"seconds_spe')
+    again = world()
+    second = run(plan, out=tmp_path / "run", tools=again.tools())
+    assert second == first and again.tunings == []
+    (note,) = again.notes
+    assert "clock.json is damaged" in note and "its 10 minutes begin anew" in note
+
+
 def test_other_rows_are_other_work(tmp_path: Path) -> None:
     plan = small(tmp_path, ["zero-shot", "lora"])
     run(plan, out=tmp_path / "run", tools=world().tools())
@@ -218,8 +229,9 @@ def test_rows_without_an_answer_are_refused(tmp_path: Path) -> None:
     plan = small(tmp_path, ["zero-shot"])
     data = Path(str(plan.task.data))
     data.write_text("\n".join(json.dumps({"text": f"some text {n}"}) for n in range(40)))
-    with pytest.raises(DataError, match="no prompt with an answer"):
+    with pytest.raises(DataError, match="holds no usable row") as raised:
         run(plan, out=tmp_path / "run", tools=world().tools())
+    assert "40 no-answer" in str(raised.value.got) and "rows.jsonl:1" in str(raised.value.hint)
 
 
 def _stamps(out: Path) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,8 +13,8 @@ from tutelage.plan.activations import Batch, attention_workspace, saved_bytes
 from tutelage.plan.memory import (
     RETAINED,
     Tuning,
+    by_name,
     per_device,
-    predict_training,
     rule,
     stored,
     training_components,
@@ -24,6 +25,11 @@ SMOLLM = layout(find_preset("smollm2-135m"))
 COUNT = 134_515_008
 HEAD = 49152 * 576
 BIN = Batch(tokens=2048, labels=300, row_tokens=512, heads=9)
+
+
+def predicted(tuning: Tuning, batch: Batch = BIN, **more: Any) -> dict[str, int]:
+    """SmolLM2's training by component."""
+    return by_name(training_components(SMOLLM, tuning, batch, **more))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +85,7 @@ def test_wrong_names_and_numbers_are_refused() -> None:
 
 
 def test_full_tuning_by_component() -> None:
-    found = predict_training(SMOLLM, Tuning("full"), BIN, calibration=1.0)
+    found = predicted(Tuning("full"), BIN, calibration=1.0)
     everywhere = ("attn.q", "attn.k", "attn.v", "attn.o", "mlp.gate", "mlp.up", "mlp.down")
     assert found == {
         "weights": 4 * COUNT,
@@ -93,9 +99,7 @@ def test_full_tuning_by_component() -> None:
 
 
 def test_a_second_batch_meets_the_gradients_of_the_first() -> None:
-    one, two = (
-        predict_training(SMOLLM, Tuning("full"), replace(BIN, batches=count)) for count in (1, 2)
-    )
+    one, two = (predicted(Tuning("full"), replace(BIN, batches=count)) for count in (1, 2))
     assert two["gradients"] == 4 * COUNT + 4 * HEAD
     assert {k: v for k, v in one.items() if k != "gradients"} == {
         k: v for k, v in two.items() if k != "gradients"
@@ -103,20 +107,20 @@ def test_a_second_batch_meets_the_gradients_of_the_first() -> None:
 
 
 def test_a_small_batch_peaks_when_all_gradients_are_there() -> None:
-    found = predict_training(SMOLLM, Tuning("full"), replace(BIN, tokens=16, labels=4))
+    found = predicted(Tuning("full"), replace(BIN, tokens=16, labels=4))
     assert found["gradients"] == 4 * COUNT + 4 * HEAD
     assert "activations" not in found and "copies" not in found
 
 
 def test_float32_needs_no_copies() -> None:
-    found = predict_training(SMOLLM, Tuning("full"), replace(BIN, compute_bytes=4))
+    found = predicted(Tuning("full"), replace(BIN, compute_bytes=4))
     assert "copies" not in found
 
 
 def test_low_rank_tuning_trains_the_adapter_alone() -> None:
     tuning = Tuning("lora", 8, ("attn.q", "attn.v"))
     trained = lora_parameters(SMOLLM, 8, tuning.roles)
-    found = predict_training(SMOLLM, tuning, BIN)
+    found = predicted(tuning, BIN)
     assert trained == 30 * 8 * (576 + 576 + 576 + 192) == 460_800
     assert found["weights"] == 2 * COUNT
     assert (found["adapter"], found["gradients"], found["optimizer"]) == (
@@ -127,23 +131,21 @@ def test_low_rank_tuning_trains_the_adapter_alone() -> None:
 
 
 def test_calibration_moves_what_is_estimated_and_nothing_exact() -> None:
-    plain, raised = (
-        predict_training(SMOLLM, Tuning("lora"), BIN, calibration=factor) for factor in (1.0, 1.5)
-    )
+    plain, raised = (predicted(Tuning("lora"), BIN, calibration=factor) for factor in (1.0, 1.5))
     moved = {name for name in plain if plain[name] != raised[name]}
     assert moved == {"activations"}
     assert raised["activations"] == round(1.5 * plain["activations"])
 
 
 def test_the_default_calibration_is_the_measured_one() -> None:
-    exact = predict_training(SMOLLM, Tuning("lora"), BIN, calibration=1.0)["activations"]
-    default = predict_training(SMOLLM, Tuning("lora"), BIN)["activations"]
+    exact = predicted(Tuning("lora"), BIN, calibration=1.0)["activations"]
+    default = predicted(Tuning("lora"), BIN)["activations"]
     assert default == round(exact * RETAINED)
 
 
 def test_logits_exist_a_chunk_at_a_time() -> None:
     few, many = (
-        predict_training(SMOLLM, Tuning(), Batch(4096, labels, 512, heads=9, chunk=512))["logits"]
+        predicted(Tuning(), Batch(4096, labels, 512, heads=9, chunk=512))["logits"]
         for labels in (512, 4096)
     )
     assert few == many
@@ -151,17 +153,16 @@ def test_logits_exist_a_chunk_at_a_time() -> None:
 
 def test_checkpointing_saves_most_activations() -> None:
     kept, again = (
-        predict_training(SMOLLM, Tuning("lora"), replace(BIN, checkpointing=flag))
-        for flag in (False, True)
+        predicted(Tuning("lora"), replace(BIN, checkpointing=flag)) for flag in (False, True)
     )
     assert again.pop("activations") < kept.pop("activations") / 5
     assert again == kept
-    full = predict_training(SMOLLM, Tuning("full"), replace(BIN, checkpointing=True))
-    assert sum(full.values()) < sum(predict_training(SMOLLM, Tuning("full"), BIN).values())
+    full = predicted(Tuning("full"), replace(BIN, checkpointing=True))
+    assert sum(full.values()) < sum(predicted(Tuning("full"), BIN).values())
 
 
 def test_what_runs_already_is_counted_if_given() -> None:
-    assert predict_training(SMOLLM, Tuning("lora"), BIN, runtime_bytes=7)["runtime"] == 7
+    assert predicted(Tuning("lora"), BIN, runtime_bytes=7)["runtime"] == 7
 
 
 def test_every_component_says_how_it_was_computed() -> None:

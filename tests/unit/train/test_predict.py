@@ -8,10 +8,8 @@ import pytest
 
 from tests.unit.train.rows import SOURCE, config, rows_of
 from tutelage.machine.device import Placement
-from tutelage.models.spec import shape
 from tutelage.train import predict as module
-from tutelage.train.predict import Prediction, predict_run
-from tutelage.train.tune import Run, prepare
+from tutelage.train.tune import Run, predict, prepare
 
 
 @pytest.fixture
@@ -19,22 +17,15 @@ def run() -> Run:
     return prepare(SOURCE, rows_of(), config(), device="cpu", dtype="fp32", threads=1)
 
 
-def predicted(run: Run) -> Prediction:
-    return predict_run(
-        run.weights, run.method.name, run.settings, run.config, run.steps, run.placement,
-        shape(run.checkpoint.config).heads, run.threads,
-    )  # fmt: skip
-
-
 def test_speed_and_memory_are_those_of_the_device(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     speeds = {"cpu": 1e9, "cuda": 1e12, "mps": 1e11}
     monkeypatch.setattr(module, "speed", lambda dtype, device: speeds[device])
-    here = predicted(run)
+    here = predict(run)
     assert here.memory["runtime"] > 10_000_000
     for device in ("cuda", "mps"):
-        there = predicted(replace(run, placement=Placement(device, "fp32")))
+        there = predict(replace(run, placement=Placement(device, "fp32")))
         assert there.seconds == pytest.approx(here.seconds * 1e9 / speeds[device])
         assert "runtime" not in there.memory
         assert there.peak_bytes == here.peak_bytes - here.memory["runtime"]
@@ -51,6 +42,6 @@ def test_each_device_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_parts_never_hold_less_than_the_longest_row(run: Run) -> None:
-    parts = [predicted(replace(run, config=config(micro_batches=n))) for n in (1, 2, 64, 128)]
+    parts = [predict(replace(run, config=config(micro_batches=n))) for n in (1, 2, 64, 128)]
     sizes = [one.memory["activations"] for one in parts]
     assert sizes[0] > sizes[1] > sizes[2] == sizes[3]

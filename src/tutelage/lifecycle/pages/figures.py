@@ -57,7 +57,7 @@ def loss_curves(record: Record) -> dict[str, Any] | None:
     """Loss of each training step against training time; None where nothing was tuned."""
     figure = go.Figure()
     for place, each in enumerate(record.candidates):
-        training = _training(record, each)
+        training = record.detail.candidates[each.name].training
         if training is None or not training.curve:
             continue
         figure.add_trace(
@@ -150,11 +150,6 @@ def _tick(seconds: float) -> str:
         if seconds >= scale:
             return f"{seconds / scale:g} {unit}"
     return f"{seconds:g} s"
-
-
-def _training(record: Record, each: Candidate) -> Any:
-    known = record.detail.candidates.get(each.name)
-    return None if known is None else known.training
 
 
 def _is_recommended(record: Record, name: str) -> bool:

@@ -68,9 +68,14 @@ def plain(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(plain(each) for each in value)
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {plain(each)}" for key, each in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def choice(tried: Any) -> str:
+    """`4 examples: 0.209 in 12.3 s`; without a value, why there is none."""
+    if tried.value is None:
+        return f"{tried.shots} examples: {tried.reason}"
+    return f"{tried.shots} examples: {number(tried.value)} in {duration(tried.seconds)}"
 
 
 def label(name: str) -> str:
@@ -87,5 +92,6 @@ FILTERS: dict[str, Callable[..., str]] = {
     "size": size,
     "duration": duration,
     "plain": plain,
+    "choice": choice,
     "label": label,
 }
