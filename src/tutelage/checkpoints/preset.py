@@ -7,6 +7,7 @@ seed and its own name alone, so it is the same whatever is loaded before it.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from tutelage.checkpoints.checkpoint import Checkpoint, WeightReader
 from tutelage.errors import SourceError
 from tutelage.models.spec import Start, Weight, find_preset, layout
 from tutelage.text import byte_level
+from tutelage.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -65,8 +67,20 @@ def preset_checkpoint(name: str, seed: int = 0) -> Checkpoint:
             got=config["vocab_size"],
             expected=f"at least {tokenizer.vocabulary}",
         )
+    return random_checkpoint(f"preset:{name}", config, tokenizer, seed, {"preset": name})
+
+
+def random_checkpoint(
+    source: str,
+    config: Mapping[str, Any],
+    tokenizer: Tokenizer,
+    seed: int,
+    identity: Mapping[str, Any],
+) -> Checkpoint:
+    """A model of this shape as it is before any training. `identity` and the seed tell its weights
+    from others."""
     ids = {"eos_token_id": sorted(tokenizer.eos_ids), "pad_token_id": tokenizer.pad_id}
-    config |= {"bos_token_id": None, **ids}
+    config = {**config, "bos_token_id": tokenizer.bos_id, **ids}
     deviation = float(config.get("initializer_range", 0.02))
     weights: dict[str, WeightReader] = {
         weight.hf_name: RandomWeight(
@@ -75,7 +89,7 @@ def preset_checkpoint(name: str, seed: int = 0) -> Checkpoint:
         for weight in layout(config)
     }
     return Checkpoint(
-        source=f"preset:{name}",
+        source=source,
         config=config,
         weights=weights,
         tokenizer=tokenizer,
@@ -83,5 +97,5 @@ def preset_checkpoint(name: str, seed: int = 0) -> Checkpoint:
         licence=None,
         bytes=sum(weight.count for weight in layout(config)) * BYTES_PER_WEIGHT,
         files=(),
-        identity={"preset": name, "seed": seed},
+        identity={**identity, "seed": seed},
     )

@@ -36,10 +36,16 @@ def loss(
     hidden: Float[Tensor, "M C"],
     labels: Int[Tensor, "M"],
     weights: Float[Tensor, "M"],
+    z: float = 0.0,
 ) -> LossSum:
-    """The loss of the trained positions' vectors (before the final norm)."""
+    """The loss of the trained positions' vectors (before the final norm).
+
+    `z` adds w_i z logsumexp(z_i)^2 to the gradient, not to the total: it keeps scores from drifting
+    and is no part of what is measured. Source: Chowdhery et al. 2022, arXiv:2204.02311, section 5
+    (z-loss, 1e-4 there).
+    """
     x = model.prepare(hidden)
-    total = _ChunkedLoss.apply(x, model.head_weight, model.head_bias, labels, weights)
+    total = _ChunkedLoss.apply(x, model.head_weight, model.head_bias, labels, weights, z)
     return LossSum(total, float(weights.sum()))
 
 
@@ -49,8 +55,9 @@ class _ChunkedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, head: Tensor, bias: Tensor | None, labels: Tensor, weights: Tensor
-    ) -> Tensor:
+        ctx: Any, x: Tensor, head: Tensor, bias: Tensor | None, labels: Tensor, weights: Tensor,
+        z: float,
+    ) -> Tensor:  # fmt: skip
         used = head.to(x.dtype)
         shift = None if bias is None else bias.to(x.dtype)
         total = torch.zeros((), dtype=torch.float32, device=x.device)
@@ -64,7 +71,11 @@ class _ChunkedLoss(torch.autograd.Function):
             logs = torch.log_softmax(scores, dim=-1, dtype=torch.float32)
             at, weight = labels[part, None], weights[part, None]
             total -= (logs.gather(1, at) * weight).sum()
-            grads = logs.exp_().scatter_add_(1, at, torch.full_like(weight, -1.0))
+            shares = logs.exp_()
+            if z:  # d lse^2 = 2 lse softmax
+                lse = torch.logsumexp(scores.float(), dim=-1, keepdim=True)
+                shares *= 1 + 2 * z * lse
+            grads = shares.scatter_add_(1, at, torch.full_like(weight, -1.0))
             grads = grads.mul_(weight).to(x.dtype)
             dx[part] = grads @ used
             if train_head:
@@ -81,4 +92,4 @@ class _ChunkedLoss(torch.autograd.Function):
         # In place: a second array of the head's size would cost more than the multiplication.
         dhead = None if ctx.dhead is None else ctx.dhead.mul_(upstream)
         dbias = None if ctx.dbias is None else ctx.dbias * upstream
-        return ctx.dx * upstream.to(ctx.dx.dtype), dhead, dbias, None, None
+        return ctx.dx * upstream.to(ctx.dx.dtype), dhead, dbias, None, None, None

