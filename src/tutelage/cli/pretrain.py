@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def pretrain(
     where = {"device": shared.device, "dtype": shared.dtype, "exact": shared.exact}
     try:
         return train(
-            found, out or Path("runs") / found.name, progress=progress(shared), note=say,
+            found, out or Path("runs") / found.name, progress=progress(shared), note=_note,
             threads=shared.threads, **where,
         )  # fmt: skip
     finally:
@@ -94,6 +95,11 @@ def _read(
         "training": {"minutes": minutes or 10.0},
     }
     return validate(PretrainConfig, described)
+
+
+def _note(text: str) -> None:
+    stop_progress()
+    print(text, file=sys.stderr)
 
 
 def _name(source: str) -> str:

@@ -1,95 +1,13 @@
 """Causal language modelling: predict each trained token from everything before it.
 
-    loss = sum_i w_i (logsumexp(z_i) - z_i[label_i]),     z_i = W prepare(h_i) + b
+    loss = - sum_i log p(x_i | x_1 ... x_{i-1})
 
-Returned as a sum and a count, so that adding packs, micro-batches or processes is exact by
-construction. The scores z are made and turned into gradients a chunk of positions at a time: no
-[tokens, vocabulary] array ever exists.
+What is trained of a row is said where the row is made (`data/pack.py`: `Example.answer`).
+Source: Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training", eq. 1.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from tutelage.objectives.cross_entropy import LossSum, loss
 
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
-from torch.autograd.function import once_differentiable
-
-from tutelage.models.forward import Model
-
-CHUNK = 256
-"""Positions whose scores are in memory at once."""
-
-
-@dataclass(frozen=True)
-class LossSum:
-    """`total` nats (weighted, differentiable) over `count` (the weights' sum)."""
-
-    total: Tensor
-    count: float
-
-
-def loss(
-    model: Model,
-    hidden: Float[Tensor, "M C"],
-    labels: Int[Tensor, "M"],
-    weights: Float[Tensor, "M"],
-    z: float = 0.0,
-) -> LossSum:
-    """The loss of the trained positions' vectors (before the final norm).
-
-    `z` adds w_i z logsumexp(z_i)^2 to the gradient, not to the total: it keeps scores from drifting
-    and is no part of what is measured. Source: Chowdhery et al. 2022, arXiv:2204.02311, section 5
-    (z-loss, 1e-4 there).
-    """
-    x = model.prepare(hidden)
-    total = _ChunkedLoss.apply(x, model.head_weight, model.head_bias, labels, weights, z)
-    return LossSum(total, float(weights.sum()))
-
-
-class _ChunkedLoss(torch.autograd.Function):
-    """Gradients are made in the forward pass, where each chunk's scores are at hand:
-    dz_i = w_i (softmax(z_i) - onehot(label_i)),  dx = dz W,  dW = dz^T x,  db = sum_i dz_i."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, head: Tensor, bias: Tensor | None, labels: Tensor, weights: Tensor,
-        z: float,
-    ) -> Tensor:  # fmt: skip
-        used = head.to(x.dtype)
-        shift = None if bias is None else bias.to(x.dtype)
-        total = torch.zeros((), dtype=torch.float32, device=x.device)
-        dx = torch.empty_like(x)
-        train_head = ctx.needs_input_grad[1]
-        dhead: Tensor | None = None
-        dbias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
-        for start in range(0, len(x), CHUNK):
-            part = slice(start, start + CHUNK)
-            scores = torch.nn.functional.linear(x[part], used, shift)
-            logs = torch.log_softmax(scores, dim=-1, dtype=torch.float32)
-            at, weight = labels[part, None], weights[part, None]
-            total -= (logs.gather(1, at) * weight).sum()
-            shares = logs.exp_()
-            if z:  # d lse^2 = 2 lse softmax
-                lse = torch.logsumexp(scores.float(), dim=-1, keepdim=True)
-                shares *= 1 + 2 * z * lse
-            grads = shares.scatter_add_(1, at, torch.full_like(weight, -1.0))
-            grads = grads.mul_(weight).to(x.dtype)
-            dx[part] = grads @ used
-            if train_head:
-                more = grads.t() @ x[part]
-                dhead = more.to(head.dtype) if dhead is None else dhead.add_(more)
-            if dbias is not None:
-                dbias += grads.sum(0)
-        ctx.dx, ctx.dhead, ctx.dbias = dx, dhead, dbias
-        return total
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        # In place: a second array of the head's size would cost more than the multiplication.
-        dhead = None if ctx.dhead is None else ctx.dhead.mul_(upstream)
-        dbias = None if ctx.dbias is None else ctx.dbias * upstream
-        return ctx.dx * upstream.to(ctx.dx.dtype), dhead, dbias, None, None, None
+__all__ = ["LossSum", "loss"]

@@ -45,7 +45,7 @@ def save(
 ) -> None:
     """Write one checkpoint; drop those before the last, and damaged ones of steps to come.
 
-    `request` is the digest of all inputs."""
+    `request` is the digest of all inputs; after a colon that of the code that works on them."""
     here = folder / f"step-{progress.step:08d}"
     with store.new_folder(here) as inside:
         weights = {n: p.detach().cpu() for n, p in parameters.items()}
@@ -75,9 +75,10 @@ def resume(
         except DamagedError as error:
             note(f"{error.message}; using the checkpoint before it")
             continue
-        if progress.pop("request") != request:
+        made_by = progress.pop("request")
+        if made_by != request:
             raise RequestError(
-                "the folder holds the unfinished work of another request",
+                f"the folder holds the unfinished work of another request{apart(made_by, request)}",
                 field=str(folder),
                 hint="remove it, or choose another --out",
             )
@@ -86,6 +87,14 @@ def resume(
         progress["curve"] = tuple(tuple(point) for point in progress["curve"])
         return Progress(**progress)
     return None
+
+
+def apart(made_by: object, request: str) -> str:
+    """What to add where two requests are not the same: that only the code has changed, or ""."""
+    inputs, _, code = request.partition(":")
+    if code and str(made_by).startswith(f"{inputs}:"):
+        return ": the same was asked for, before Tutelage or torch changed"
+    return ""
 
 
 def _verified(candidate: Path) -> dict[str, Any]:

@@ -64,19 +64,18 @@ class Run:
 
     @property
     def digest(self) -> str:
-        """Ties checkpoints and results to the inputs and to the code that made them."""
-        return store.digest(
-            {
-                "base": self.checkpoint.fingerprint,
-                "config": self.config.model_dump(exclude={"save_seconds"}),
-                "examples": [[e.ids, e.at, e.labels, e.weight] for e in self.examples],
-                "dtype": self.placement.dtype,
-                "device": self.placement.device,
-                "threads": self.threads,
-                "torch": torch.__version__,
-                "code": code_hash(__name__),
-            }
-        )
+        """Ties checkpoints and results to the inputs and, after a colon, to the code that made
+        them."""
+        inputs = {
+            "base": self.checkpoint.fingerprint,
+            "config": self.config.model_dump(exclude={"save_seconds"}),
+            "examples": [[e.ids, e.at, e.labels, e.weight] for e in self.examples],
+            "dtype": self.placement.dtype,
+            "device": self.placement.device,
+            "threads": self.threads,
+        }
+        code = {"torch": torch.__version__, "code": code_hash(__name__)}
+        return f"{store.digest(inputs)}:{store.digest(code)}"
 
 
 def prepare(
@@ -256,13 +255,18 @@ def _finished(run: Run, out: Path) -> dict[str, Any] | None:
     """The result of an identical finished run. Raises RequestError if `out` holds anything else."""
     if not out.exists():
         return None
+    apart = ""
     if (out / RESULT).is_file():
         stored: Any = store.read_json(out / RESULT)
-        if isinstance(stored, dict) and stored.pop("request", None) == run.digest:
+        request = stored.pop("request", None) if isinstance(stored, dict) else None
+        if request == run.digest:
             store.verify(out)
             return dict(stored)
+        apart = state.apart(request, run.digest)
     raise RequestError(
-        f"{out} exists and holds something else", field="--out", hint="choose another folder"
+        f"{out} exists and holds something else{apart}",
+        field="--out",
+        hint="remove it, or choose another folder" if apart else "choose another folder",
     )
 
 

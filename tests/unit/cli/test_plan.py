@@ -3,16 +3,33 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tutelage.cli.main import run_command
-from tutelage.cli.plan import memory, parameters
-from tutelage.errors import ConfigError, SourceError, UnknownName
 
 SMOLLM = "preset:smollm2-135m"
 COUNT = 134_515_008
+Asked = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def memory(capsys: pytest.CaptureFixture[str]) -> Asked:
+    """`plan memory` with these options; its object, or that of its error, which exits with 2."""
+
+    def asked(**options: Any) -> dict[str, Any]:
+        flags: list[str] = []
+        for name, value in options.items():
+            for one in value if isinstance(value, tuple) else (value,):
+                flags += [f"--{name}"] if one is True else [f"--{name}={one}"]
+        code = run_command(["plan", "memory", *flags, "--json"])
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        assert code == (2 if "error" in found else 0)
+        return found.get("error", found)
+
+    return asked
 
 
 @pytest.mark.parametrize(
@@ -26,7 +43,9 @@ COUNT = 134_515_008
         ({"rule": "mixed-16"}, "mixed-16", 16_000_000_000),
     ],
 )
-def test_by_number_of_parameters(options: dict[str, Any], rule: str, total: int) -> None:
+def test_by_number_of_parameters(
+    options: dict[str, Any], rule: str, total: int, memory: Asked
+) -> None:
     found = memory(params=1e9, **options)
     assert list(found) == ["components", "total_bytes", "per_device_bytes", "rule", "formula"]
     assert (found["rule"], found["total_bytes"]) == (rule, total)
@@ -34,29 +53,29 @@ def test_by_number_of_parameters(options: dict[str, Any], rule: str, total: int)
     assert "1000000000" in found["formula"]
 
 
-def test_a_rule_beside_a_model_uses_its_count() -> None:
+def test_a_rule_beside_a_model_uses_its_count(memory: Asked) -> None:
     assert memory(model=SMOLLM, rule="course-24")["total_bytes"] == 24 * COUNT
 
 
-def test_devices_share_what_the_stage_says() -> None:
+def test_devices_share_what_the_stage_says(memory: Asked) -> None:
     found = memory(params=64e9, rule="mixed-16", zero=3, devices=64)
     assert found["per_device_bytes"] == found["total_bytes"] / 64
 
 
-def test_answering_with_a_model() -> None:
+def test_answering_with_a_model(memory: Asked) -> None:
     found = memory(model=SMOLLM, batch=4, context=1000)
     assert found["rule"] == "components"
     assert found["components"]["weights"] == 2 * COUNT
     assert found["components"]["kv_cache"] == 2 * 30 * (192 + 192) * 4 * 1000
 
 
-def test_the_default_context_is_at_most_the_models() -> None:
+def test_the_default_context_is_at_most_the_models(memory: Asked) -> None:
     tiny = memory(model="preset:llama-tiny")
     assert tiny == memory(model="preset:llama-tiny", context=512)
     assert memory(model=SMOLLM) == memory(model=SMOLLM, context=2048, batch=1)
 
 
-def test_training_a_model() -> None:
+def test_training_a_model(memory: Asked) -> None:
     full = memory(model=SMOLLM, train=True)["components"]
     lora = memory(model=SMOLLM, train=True, method="lora", rank=8, role=("attn.q", "attn.v"))
     wide = memory(model=SMOLLM, train=True, precision="fp32")["components"]
@@ -77,7 +96,12 @@ def test_training_a_model() -> None:
         ({"params": 1e9, "rule": "course-24", "precision": "fp32"}, "--precision"),
         ({"params": 1e9, "train": True, "precision": "int8"}, "--precision"),
         ({"params": 1e9, "devices": 0}, "--devices"),
-        ({"params": 1e9, "zero": 4}, "--zero"),
+        ({"params": 1e9, "zero": 4, "devices": 2}, "--zero"),
+        ({"params": 1e9, "zero": 2}, "--zero"),
+        ({"params": 1e9, "devices": 8}, "--devices"),
+        ({"params": 1e9, "zero": 1, "devices": 8}, "--zero"),
+        ({"model": SMOLLM, "zero": 2, "devices": 8}, "--zero"),
+        ({"params": 1e9, "rule": "course-24", "method": "lora"}, "--method"),
         ({"model": SMOLLM, "batch": 0}, "--batch"),
         ({"model": SMOLLM, "context": 8193}, "--context"),
         ({"model": SMOLLM, "method": "lora"}, "--method"),
@@ -86,25 +110,71 @@ def test_training_a_model() -> None:
         ({"model": SMOLLM, "train": True, "precision": "int4"}, "--precision"),
     ],
 )
-def test_wrong_requests_name_the_flag(options: dict[str, Any], field: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        memory(**options)
-    assert caught.value.field == field
+def test_wrong_requests_name_the_flag(options: dict[str, Any], field: str, memory: Asked) -> None:
+    error = memory(**options)
+    assert (error["kind"], error["field"]) == ("config", field)
 
 
-def test_unknown_names_are_answered_with_the_known_ones() -> None:
-    with pytest.raises(UnknownName, match="course-42") as rule:
-        memory(params=1e9, rule="course-42")
-    assert rule.value.hint == "did you mean 'course-24'?"
-    with pytest.raises(UnknownName) as role:
-        memory(model=SMOLLM, train=True, method="lora", role=("atn.q",))
-    assert role.value.hint == "did you mean 'attn.q'?"
-    with pytest.raises(SourceError):
-        parameters(model="scripted:no-such-file")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"train": True},
+        {"rule": "mixed-16"},
+        {"precision": "int8"},
+        {"zero": 3, "devices": 8},
+        {"train": True, "zero": 1, "devices": 8},
+        {"train": True, "zero": 2, "devices": 8},
+        {"model": SMOLLM},
+        {"model": SMOLLM, "batch": 2},
+        {"model": SMOLLM, "context": 64},
+        {"model": SMOLLM, "precision": "fp32"},
+        {"model": SMOLLM, "train": True},
+        {"model": SMOLLM, "train": True, "precision": "fp32"},
+        {"model": SMOLLM, "train": True, "checkpointing": True},
+        {"model": SMOLLM, "train": True, "threads": 7},
+        {"model": SMOLLM, "train": True, "method": "lora"},
+        {"model": SMOLLM, "train": True, "method": "lora", "rank": 4},
+        {"model": SMOLLM, "train": True, "method": "lora", "role": "attn.q"},
+        {"model": SMOLLM, "train": True, "method": "lora", "zero": 1, "devices": 8},
+        {"model": SMOLLM, "zero": 3, "devices": 8},
+    ],
+    ids=str,
+)
+def test_what_is_not_refused_has_an_effect(options: dict[str, Any], memory: Asked) -> None:
+    """Each answer differs from that without the last option."""
+    subject = {} if "model" in options else {"params": 1e9}
+    *kept, last = options or ["nothing"]
+    less = (
+        {"params": 2e9} if last in ("nothing", "model") else subject | {k: options[k] for k in kept}
+    )
+    if last == "devices":
+        less["devices"] = 4
+    assert memory(**subject, **options) != memory(**less)
 
 
-def test_parameters_by_part() -> None:
-    found = parameters(model=SMOLLM)
+def test_unknown_names_are_answered_with_the_known_ones(
+    memory: Asked, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rule = memory(params=1e9, rule="course-42")
+    assert (rule["kind"], rule["hint"]) == ("unknown-name", "did you mean 'course-24'?")
+    role = memory(model=SMOLLM, train=True, method="lora", role="atn.q")
+    assert (role["kind"], role["hint"]) == ("unknown-name", "did you mean 'attn.q'?")
+    assert run_command(["plan", "parameters", "--model", "scripted:no-such-file", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["kind"] == "source"
+
+
+@pytest.mark.parametrize("flag", ["--device=cpu", "--dtype=bf16", "--exact"])
+def test_a_plan_is_not_placed(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("memory", "parameters"):
+        assert run_command(["plan", verb, "--model", SMOLLM, flag, "--json"]) == 2
+        error = json.loads(capsys.readouterr().out)["error"]
+        assert (error["kind"], error["field"]) == ("config", flag.partition("=")[0])
+
+
+def test_parameters_by_part(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["plan", "parameters", "--model", SMOLLM, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
     assert found["total"] == COUNT == sum(found["parts"].values())
     assert found["layers"] == 30 and found["tied_head"] is True
     assert found["total"] == 30 * found["per_layer"] + found["parts"]["embed"] + 576

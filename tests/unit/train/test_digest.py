@@ -22,8 +22,12 @@ def test_work_of_other_code_is_not_gone_on_from(
     tuned(out, config(), deadline=deadline)
     tuned(out, config(), deadline=lambda: True)
     monkeypatch.setattr(module, "code_hash", lambda *modules: "a loss was mended")
-    with pytest.raises(RequestError, match=r"another request|something else"):
+    with pytest.raises(RequestError, match="before Tutelage or torch changed") as caught:
         tuned(out, config())
+    assert "remove it" in str(caught.value.hint)
+    with pytest.raises(RequestError) as caught:
+        tuned(out, config(seed=1))
+    assert "changed" not in caught.value.message, "not only the code is another"
 
 
 def test_the_code_is_all_that_tuning_imports() -> None:

@@ -86,6 +86,20 @@ def test_another_request_is_refused(tmp_path: Path) -> None:
     assert same(Toy().values(), Toy().values())
 
 
+@pytest.mark.parametrize(
+    ("made_by", "asked", "only_code"),
+    [
+        ("a:1", "a:2", True),
+        ("a:1", "b:1", False),
+        ("a:1", "b:2", False),
+        ("a", "a:1", False),
+        (None, "a:1", False),
+    ],
+)
+def test_that_only_the_code_changed_is_told(made_by: object, asked: str, only_code: bool) -> None:
+    assert ("changed" in state.apart(made_by, asked)) == only_code
+
+
 def files_of(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_file())
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.parity.witness import VOCABULARY, pair
 from tutelage.models.transformer import Transformer
-from tutelage.objectives import clm
+from tutelage.objectives import cross_entropy
 
 
 def plain_loss(model: Transformer, hidden: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
@@ -32,14 +32,14 @@ def gradients(model: Transformer, total: Tensor, hidden: Tensor) -> dict[str, Te
 def test_loss_and_gradients_equal_cross_entropy(
     tied: bool, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clm, "CHUNK", 8)
+    monkeypatch.setattr(cross_entropy, "CHUNK", 8)
     _, model = pair(tie_word_embeddings=tied)
     model.requires_grad_(True)
     torch.manual_seed(count)
     hidden = torch.randn(count, 32, requires_grad=True)
     labels = torch.randint(VOCABULARY, (count,))
     weights = torch.rand(count) * 2
-    found = clm.loss(model, hidden, labels, weights)
+    found = cross_entropy.loss(model, hidden, labels, weights)
     expected = plain_loss(model, hidden, labels, weights)
     assert found.total.item() == pytest.approx(expected.item(), rel=1e-6)
     assert found.count == pytest.approx(weights.sum().item())
@@ -54,7 +54,7 @@ def test_a_frozen_head_gets_no_gradient() -> None:
     _, model = pair()
     hidden = torch.randn(5, 32, requires_grad=True)
     labels = torch.randint(VOCABULARY, (5,))
-    clm.loss(model, hidden, labels, torch.ones(5)).total.backward()
+    cross_entropy.loss(model, hidden, labels, torch.ones(5)).total.backward()
     assert model.head_weight.grad is None
     assert hidden.grad is not None and hidden.grad.abs().max() > 0
 
@@ -63,7 +63,7 @@ def test_a_weight_of_zero_teaches_nothing() -> None:
     _, model = pair()
     hidden = torch.randn(4, 32, requires_grad=True)
     weights = torch.tensor([1.0, 0.0, 2.0, 0.0])
-    clm.loss(model, hidden, torch.tensor([1, 2, 3, 4]), weights).total.backward()
+    cross_entropy.loss(model, hidden, torch.tensor([1, 2, 3, 4]), weights).total.backward()
     assert hidden.grad is not None
     assert hidden.grad[[1, 3]].abs().max() == 0
     assert (hidden.grad[[0, 2]].abs().amax(-1) > 0).all()
@@ -76,7 +76,7 @@ def test_extreme_scores_stay_finite() -> None:
         model.head_weight.mul_(1e4)
     hidden = torch.randn(6, 32, requires_grad=True)
     labels = torch.randint(VOCABULARY, (6,))
-    found = clm.loss(model, hidden, labels, torch.ones(6))
+    found = cross_entropy.loss(model, hidden, labels, torch.ones(6))
     expected = plain_loss(model, hidden, labels, torch.ones(6))
     assert found.total.item() == pytest.approx(expected.item(), rel=1e-5)
     found.total.backward()
@@ -88,8 +88,8 @@ def test_bfloat16_stays_near_float32() -> None:
     _, model = pair()
     hidden = torch.randn(40, 32)
     labels = torch.randint(VOCABULARY, (40,))
-    wide = clm.loss(model, hidden, labels, torch.ones(40)).total.item()
-    narrow = clm.loss(model, hidden.bfloat16(), labels, torch.ones(40)).total
+    wide = cross_entropy.loss(model, hidden, labels, torch.ones(40)).total.item()
+    narrow = cross_entropy.loss(model, hidden.bfloat16(), labels, torch.ones(40)).total
     assert narrow.dtype == torch.float32
     # 8 bits of mantissa on scores of some 10: an error of 0.04 each at most, 0.01 in the mean.
     assert narrow.item() == pytest.approx(wide, rel=0.01)
@@ -101,5 +101,5 @@ def test_a_fresh_model_knows_nothing() -> None:
     with torch.no_grad():
         model.head_weight.mul_(1e-3)
     hidden = torch.randn(50, 32)
-    found = clm.loss(model, hidden, torch.randint(VOCABULARY, (50,)), torch.ones(50))
+    found = cross_entropy.loss(model, hidden, torch.randint(VOCABULARY, (50,)), torch.ones(50))
     assert found.total.item() / found.count == pytest.approx(math.log(VOCABULARY), abs=0.01)
