@@ -43,11 +43,10 @@ def pretrain(
     from tutelage.pretrain.run import pretrain as train
 
     found = _read(config, depth, preset, data, minutes, shared.seed)
-    where = {"device": shared.device, "dtype": shared.dtype, "exact": shared.exact}
     try:
         return train(
             found, out or Path("runs") / found.name, progress=progress(shared), note=_note,
-            threads=shared.threads, **where,
+            device=shared.device, dtype=shared.dtype, exact=shared.exact, threads=shared.threads,
         )  # fmt: skip
     finally:
         stop_progress()

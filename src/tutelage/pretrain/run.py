@@ -10,6 +10,7 @@ a run that goes on makes the steps an undisturbed one would have made.
 from __future__ import annotations
 
 import functools
+import itertools
 import shutil
 import statistics
 import time
@@ -225,7 +226,9 @@ def _work(run: Run, model: Model, total: int) -> Work:
         model,
         parameters,
         pretraining(parameters, rate, muon=muon, decay=training.weight_decay),
-        StepRows(run.material.stores, run.config.data.weights, run.context, run.rows, run.config.seed),
+        StepRows(
+            run.material.stores, run.config.data.weights, run.context, run.rows, run.config.seed
+        ),
         functools.partial(clm.loss, z=training.z_loss),
         plan,
     )
@@ -257,7 +260,7 @@ def _seconds_of_a_step(run: Run) -> float:
     marks = [time.monotonic()]
     for _ in train(model, work.parameters, work.optimizer, work.steps, work.loss, work.plan):
         marks.append(time.monotonic())
-    seconds = [b - a for a, b in zip(marks[1:], marks[2:], strict=False)]
+    seconds = [b - a for a, b in itertools.pairwise(marks[1:])]
     return statistics.median(seconds or [marks[1] - marks[0]])
 
 
@@ -269,7 +272,7 @@ def _record(
     at, sizes = outcome.progress, shape(run.checkpoint.config)
     weights = layout(run.checkpoint.config)
     tokens = run.rows * run.context
-    gaps = [b - a for a, b in zip(marks, marks[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(marks)]
     speed = tokens / statistics.median(gaps) if gaps else None
     flops = compute.flops_per_token(weights, sizes, run.context)
     rows = work.steps
@@ -297,4 +300,3 @@ def _record(
         "model": {"architecture": run.checkpoint.config["architectures"][0], **vars(sizes)},
         "model_folder": str(out / "model"),
     }
-

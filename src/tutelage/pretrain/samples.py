@@ -15,7 +15,7 @@ TOKENS = 40
 
 
 class Samples:
-    """Appends a line to `file` for each beginning and time; greedy, so that lines can be compared."""
+    """Appends a line to `file` for each beginning and time; greedy, so that lines compare."""
 
     def __init__(self, beginnings: Sequence[str], tokenizer: Tokenizer, file: Path) -> None:
         self.beginnings = tuple(beginnings)

@@ -89,7 +89,9 @@ def _page(record: Any, body: bytes) -> str | _Fault:
     headers = record.http_headers
     kind = str(record.http_content_type or "not said").lower()
     if headers is None or headers.status_code != 200:
-        return _Fault(f"it was answered with status {headers.status_code if headers else 'unknown'}")
+        return _Fault(
+            f"it was answered with status {headers.status_code if headers else 'unknown'}"
+        )
     if kind not in PAGES:
         return _Fault(f"its type is {kind}")
     encoding = needed("resiliparse.parse.encoding", "corpus", "reading web pages")

@@ -1,0 +1,151 @@
+"""A whole pretraining run in small: what it writes, that it goes on, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tutelage.checkpoints.build import build
+from tutelage.checkpoints.open import open_checkpoint
+from tutelage.config import validate
+from tutelage.errors import ConfigError, DataError, RequestError, TutelageError
+from tutelage.pretrain.config import PretrainConfig
+from tutelage.pretrain.run import pretrain
+
+WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "saw", "one", "dog", "run", "far", "away")
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    """Sentences of a small grammar, one document a line."""
+    generator = torch.Generator().manual_seed(0)
+    lines = []
+    for _ in range(300):
+        picks = torch.randint(len(WORDS), (24,), generator=generator).tolist()
+        lines.append(" ".join(WORDS[i] + " " + WORDS[(i * 5 + 1) % len(WORDS)] for i in picks))
+    file = tmp_path / "text.txt"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+def described(text: Path, **training: Any) -> PretrainConfig:
+    asked: dict[str, Any] = {
+        "model": {"depth": 1, "context": 32},
+        "tokenizer": {"vocabulary": 300},
+        "data": {"train": {"text": str(text)}, "unit": "line"},
+        "training": {"steps": 12, "batch_tokens": 128, "learning_rate": 5e-3, **training},
+    }
+    return validate(PretrainConfig, asked)
+
+
+def run(config: PretrainConfig, out: Path, **more: Any) -> dict[str, Any]:
+    return pretrain(config, out, device="cpu", dtype="fp32", threads=1, **more)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    model = build(open_checkpoint(str(folder / "model")))
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def test_a_run_learns_and_says_what_it_did(text: Path, tmp_path: Path) -> None:
+    record = run(described(text, steps=60, samples=("the cat",)), tmp_path / "out")
+    json.dumps(record, allow_nan=False)
+    assert record["status"] == "done" and record["steps"] == 60
+    assert record["tokens"] == 60 * 128
+    assert record["loss"]["last"] < record["loss"]["first"] - 1
+    bits = record["bits_per_byte"]["text"]
+    assert bits["n"] == 20 and bits["low"] < bits["value"] < bits["high"] < 3
+    assert 0 <= record["waiting_share"] < 1 and record["mfu"] > 0
+    lines = (tmp_path / "out" / "samples.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(6, 61, 6))
+    built = weights(tmp_path / "out")
+    assert sum(value.numel() for value in built.values()) == record["parameters"]
+    assert run(described(text, steps=60, samples=("the cat",)), tmp_path / "out") == record
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_stopped_and_gone_on_is_bitwise_undisturbed(
+    optimizer: str, text: Path, tmp_path: Path
+) -> None:
+    config = described(text, optimizer=optimizer, schedule="wsd", z_loss=1e-4)
+    run(config, tmp_path / "whole")
+    asked = iter([False, False, False, True])
+    stopped = run(config, tmp_path / "cut", deadline=lambda: next(asked))
+    assert stopped["status"] == "stopped" and stopped["steps"] == 4
+    again = run(config, tmp_path / "cut")
+    assert again["status"] == "done" and again["steps"] == 12
+    whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def test_minutes_become_steps_once(text: Path, tmp_path: Path) -> None:
+    config = described(text, steps=None, minutes=0.02)
+    first = run(config, tmp_path / "out")
+    assert first["steps"] == first["steps_total"] >= 1
+    plan = json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert plan["steps"] == first["steps_total"]
+
+
+def test_held_out_documents_are_not_trained_on(text: Path, tmp_path: Path) -> None:
+    run(described(text, steps=1), tmp_path / "out")
+    rows = (tmp_path / "out" / "data" / "held-out.jsonl").read_text().splitlines()[1:]
+    apart = set(json.loads(rows[0])["texts"])
+    funnel = json.loads((tmp_path / "out" / "data" / "text" / "funnel.json").read_text())
+    steps = funnel["commands"][0]["steps"]
+    assert steps[1]["reasons"] == {"held-out": len(apart)}
+    assert steps[1]["rows_out"] == 300 - len(apart)
+
+
+def test_going_on_from_a_model(text: Path, tmp_path: Path) -> None:
+    run(described(text, steps=20), tmp_path / "first")
+    asked = {
+        "model": {"start": str(tmp_path / "first" / "model")},
+        "data": {"train": {"text": str(text)}, "unit": "line"},
+        "training": {"steps": 5, "batch_tokens": 128},
+    }
+    record = run(validate(PretrainConfig, asked), tmp_path / "second")
+    first = json.loads((tmp_path / "first" / "record.json").read_text())
+    assert record["loss"]["first"] < first["loss"]["first"] - 1
+
+
+def test_another_request_does_not_touch_a_finished_run(text: Path, tmp_path: Path) -> None:
+    run(described(text, steps=1), tmp_path / "out")
+    with pytest.raises(RequestError, match="holds another run"):
+        run(described(text, steps=2), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"training": {"steps": 1, "minutes": 2}}, "training"),
+        ({"training": {}}, "training"),
+        ({"model": {"depth": 0}}, "model.depth"),
+        ({"data": {"train": {}}}, "data.train"),
+        ({"modle": {}}, "modle"),
+    ],
+)
+def test_what_cannot_be_is_named(changes: dict[str, Any], field: str, text: Path) -> None:
+    asked = {
+        "model": {"depth": 1},
+        "data": {"train": {"text": str(text)}},
+        "training": {"steps": 1},
+        **changes,
+    }
+    with pytest.raises(ConfigError) as caught:
+        validate(PretrainConfig, asked)
+    assert field in str(caught.value.field)
+
+
+def test_a_shape_that_cannot_be_is_refused(text: Path, tmp_path: Path) -> None:
+    config = described(text)
+    for model in ({"depth": 1, "preset": "gpt2"}, {}, {"depth": 1, "architecture": "bert"}):
+        changed = validate(PretrainConfig, {**config.model_dump(), "model": model})
+        with pytest.raises(TutelageError) as caught:
+            run(changed, tmp_path / "out")
+        assert str(caught.value.field).startswith("model")
+    with pytest.raises(DataError):
+        run(described(tmp_path / "absent.txt"), tmp_path / "other")
