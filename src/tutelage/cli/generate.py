@@ -55,7 +55,7 @@ def generate(
         A model source: a model's folder, or a run's for what it recommends; FILE.gguf, pypi:, hf:,
         preset:, http://...#MODEL, scripted:FILE.
     prompt
-        The text to answer.
+        The text to answer; one that begins with - stands after --.
     raw
         Give the model the prompt as it is: without its chat template, and without the few-shot
         turns of a run.

@@ -60,6 +60,8 @@ GROUPS = {
             "inspect": "Say what a corpus holds.",
             "filter": "Leave out documents that rules speak against.",
             "dedup": "Leave out documents that repeat an earlier one.",
+            "contamination": "Leave out documents that give away an evaluation set.",
+            "quality": "Train a classifier of good and bad text.",
             "mix": "Mix sources by weight into one corpus.",
             "tokenize": "Store text as tokens, for pretraining.",
         },
@@ -223,12 +225,15 @@ def _parse_error(error: CycloptsError) -> ConfigError:
     message = re.sub(r"Did you mean .*?\?|Available commands: .*?\.$", "", text).strip()
     flag = re.search(r"(?<!\w)--?[A-Za-z][\w-]*", message)
     quoted = None if isinstance(error, MissingArgumentError) else re.search(r'"(.*?)"', message)
+    dashed = "; a text that begins with - stands after --" if "Unknown option" in message else ""
     return ConfigError(
-        message,
+        re.sub(r'^Command "(.*)" parameter (\S+) requires an argument', r"\1 lacks \2", message),
         field=flag.group() if flag else None,
         got=quoted.group(1) if quoted else None,
         expected="one of " + known.group(1) if known else None,
-        hint=hint.group().replace("Did", "did").replace('"', "'") if hint else "see --help",
+        hint=hint.group().replace("Did", "did").replace('"', "'")
+        if hint
+        else f"see --help{dashed}",
     )
 
 

@@ -1,16 +1,21 @@
-"""The tokenizer of the `*-tiny` presets: one token a byte, three control tokens, ChatML.
+"""The tokenizers of the presets: one token a byte, and control tokens.
 
-Built in code, so that a tiny model needs no file and every text has an encoding. Id = byte value.
+Built in code, so that a tiny model needs no file and every text has an encoding. Models that
+generate get ChatML and ids that are byte values; encoders get what rows begin and end with, padding
+and a mask.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from tutelage.text.tokenizer import SpecialTokens, Tokenizer
 
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 VOCABULARY = 259
+ROW_START, PADDING, ROW_END, MASK = "<s>", "<pad>", "</s>", "<mask>"
 
 CHATML = (
     "{% for message in messages %}"
@@ -22,18 +27,44 @@ CHATML = (
 
 def byte_tokenizer(context: int | None = None) -> Tokenizer:
     """259 tokens: bytes 0..255, then end of text (also padding), start of turn, end of turn."""
-    vocabulary = {character: byte for byte, character in byte_alphabet().items()}
+    control = {END_OF_TEXT: 256, TURN_START: 257, TURN_END: 258}
+    special = SpecialTokens(eos=TURN_END, pad=END_OF_TEXT)
+    text = _document(control, first=0)
+    return Tokenizer(text, special, end_ids=[256], template=CHATML, context=context)
+
+
+def encoder_tokenizer(context: int | None = None) -> Tokenizer:
+    """260 tokens: start, padding, end and mask, numbered as RoBERTa numbers its first, then bytes.
+    A row is written between start and end."""
+    special = SpecialTokens(cls=ROW_START, pad=PADDING, sep=ROW_END, mask=MASK)
+    control = {ROW_START: 0, PADDING: 1, ROW_END: 2, MASK: 3}
+    around = {
+        name: {"id": name, "ids": [control[name]], "tokens": [name]}
+        for name in (ROW_START, ROW_END)
+    }
+    ends = [{"SpecialToken": {"id": name, "type_id": 0}} for name in around]
+    parts = {
+        "single": [ends[0], {"Sequence": {"id": "A", "type_id": 0}}, ends[1]],
+        "pair": [
+            ends[0],
+            {"Sequence": {"id": "A", "type_id": 0}},
+            ends[1],
+            {"Sequence": {"id": "B", "type_id": 0}},
+            ends[1],
+        ],
+    }
+    rows = {"type": "TemplateProcessing", **parts, "special_tokens": around}
+    return Tokenizer(_document(control, first=4, rows=rows), special, context=context)
+
+
+def _document(control: Mapping[str, int], first: int, rows: Mapping[str, Any] | None = None) -> str:
+    """tokenizer.json: byte b is token b + `first`; `rows` is how a whole row is written."""
+    vocabulary = {character: byte + first for byte, character in byte_alphabet().items()}
+    if first:  # the library numbers added tokens behind the vocabulary, unless they stand in it
+        vocabulary = {**control, **vocabulary}
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     added = [
-        {
-            "id": 256 + index,
-            "content": content,
-            "single_word": False,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-            "special": True,
-        }
-        for index, content in enumerate((END_OF_TEXT, TURN_START, TURN_END))
+        {"id": id, "content": content, **flags, "special": True} for content, id in control.items()
     ]
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False}
     document = {
@@ -43,14 +74,11 @@ def byte_tokenizer(context: int | None = None) -> Tokenizer:
         "added_tokens": added,
         "normalizer": None,
         "pre_tokenizer": {**level, "use_regex": False},
-        "post_processor": None,
+        "post_processor": rows,
         "decoder": {**level, "use_regex": False},
         "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
     }
-    special = SpecialTokens(eos=TURN_END, pad=END_OF_TEXT)
-    text = json.dumps(document, ensure_ascii=False)
-    end_of_text = 256
-    return Tokenizer(text, special, end_ids=[end_of_text], template=CHATML, context=context)
+    return json.dumps(document, ensure_ascii=False)
 
 
 def byte_alphabet() -> dict[int, str]:

@@ -110,15 +110,29 @@ class Tokenizer:
         secret of this process, so no text from outside can forge it."""
         return f"{self.marks[0]}{control_token}{self.marks[1]}"
 
-    @cached_property
+    @property
     def prefix(self) -> tuple[int, ...]:
         """Ids the tokenizer itself puts before raw text (a start token), by its post-processor."""
+        return self._around[0]
+
+    @property
+    def suffix(self) -> tuple[int, ...]:
+        """Ids it puts behind raw text (BERT's [SEP])."""
+        return self._around[1]
+
+    def encode_row(self, text: str) -> list[int]:
+        """Ids of `text` as one whole row, with what the tokenizer puts at both ends; no control
+        token that the text spells is recognised."""
+        return [*self.prefix, *self.encode_plain(text), *self.suffix]
+
+    @cached_property
+    def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         bare = self._backend.encode("a", add_special_tokens=False).ids
         full = self._backend.encode("a", add_special_tokens=True).ids
         for start in range(len(full) - len(bare) + 1):
             if full[start : start + len(bare)] == bare:
-                return tuple(full[:start])
-        return ()
+                return tuple(full[:start]), tuple(full[start + len(bare) :])
+        return (), ()
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`, control tokens skipped; bytes that are no UTF-8 become U+FFFD."""
@@ -237,8 +251,12 @@ class Tokenizer:
 
 def _build(tokenizer_json: str, where: str) -> Any:
     try:
-        return tokenizers.Tokenizer.from_str(tokenizer_json)
+        backend = tokenizers.Tokenizer.from_str(tokenizer_json)
     except Exception as error:  # the library raises bare Exception
         raise SourceError(
             f"{where} is not a readable tokenizer: {error}", field=where, expected="tokenizer.json"
         ) from None
+    # A file may ask for every text to be cut or filled up to a length: that is a caller's decision.
+    backend.no_truncation()
+    backend.no_padding()
+    return backend

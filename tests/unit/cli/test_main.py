@@ -18,6 +18,7 @@ from tutelage.cli.shared import Shared, answer
 from tutelage.errors import BusyError, GuardError, Interrupted, RequestError
 
 MEMORY = ["plan", "memory", "--params", "1e9"]
+DASHED = "see --help; a text that begins with - stands after --"
 ERROR_KEYS = {"kind", "message", "field", "got", "expected", "hint"}
 
 
@@ -152,6 +153,8 @@ def test_shared_options_reach_the_verb(verb: Any, capsys: pytest.CaptureFixture[
         ([*MEMORY, "--seed", "-1"], "--seed", "-1", None),
         ([*MEMORY, "more"], None, "more", "see --help"),
         (["model", "show"], "--source", None, "see --help"),
+        (["generate", "m", "-5 + 3?"], None, None, DASHED),
+        (["generate", "m", "--what?"], "--what", None, DASHED),
         ([], None, None, "see --help"),
         (["plan"], None, None, "see --help"),
     ],
@@ -201,6 +204,11 @@ def test_bytes_that_are_no_text_as_a_process() -> None:
     )
     assert (done.returncode, done.stdout) == (2, b"")
     assert rb"\xff\xfe" in done.stderr and b"Traceback" not in done.stderr
+
+
+def test_a_missing_value_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["model", "show"], ["model", "show", "--source"]):
+        assert in_json(arguments, capsys)[1]["error"]["message"] == "model show lacks --source."
 
 
 def test_errors_for_people_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,6 +61,21 @@ def test_eval_measures_and_writes_its_items(files: Path, tutelage: Command) -> N
     assert stored["items"][4]["statistics"]["exact_match"] == [1, 1]
 
 
+@pytest.mark.parametrize("place", ["", "data.jsonl/new.json"])
+def test_a_place_that_cannot_be_written_is_named_before_the_work(
+    files: Path, tutelage: Command, place: str
+) -> None:
+    before = sorted(files.iterdir())
+    script, data = f"scripted:{files}/bad.jsonl", files / "data.jsonl"
+    code, found = tutelage("eval", script, "--data", data, "--out", files / place)
+    assert code == 2 and found["error"]["field"] == "--out"
+    nowhere = f"scripted:{files}/none.jsonl"  # opened later
+    code, found = tutelage("eval", nowhere, "--data", data, "--out", files / place)
+    assert code == 2 and found["error"]["field"] == "--out"
+    code, found = tutelage("eval", nowhere, "--data", data, "--out", files / "good.json")
+    assert found["error"]["field"] == "model" and sorted(files.iterdir()) == before
+
+
 def test_eval_without_out_prints_the_items(files: Path, tutelage: Command) -> None:
     _, found = tutelage(
         "eval", f"scripted:{files}/bad.jsonl", "--data", files / "data.jsonl",

@@ -1,8 +1,9 @@
-"""The project file: its keys, its faults, its paths; and that every key is read by something."""
+"""The project file: its keys, its faults, its paths, and how it is written."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,12 +119,17 @@ def test_rungs_stand_from_cheap_to_dear_with_the_baseline() -> None:
     assert all(rungs.parse(name).name == name for name in rungs.known())
 
 
-def test_every_key_of_the_project_is_read_outside_its_schema() -> None:
-    """A key that nothing reads would be a setting without effect."""
-    folder = Path(project.__file__).parent
-    files = [*folder.glob("*.py"), *(folder.parent / "cli").glob("*.py")]
-    code = "\n".join(file.read_text() for file in files if file.name != "project.py")
-    code += Path(project.__file__).read_text().split("def load(")[1]
-    for schema in (project.Project, project.Task, project.Models, project.Limits, project.Search):
-        for key in schema.model_fields:
-            assert f".{key}" in code or f'"{key}"' in code, f"nothing reads {key}"
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"task": {"data": 'odd "name"\\ \x7f\n.jsonl', "prompt": "{a}\t\u20ac", "goal": 1e-05}},
+        {"budget": {"minutes": 0.5}},
+    ],
+)
+def test_a_project_is_written_as_it_is_read(tmp_path: Path, changed: dict[str, Any]) -> None:
+    given = project.quickstart().model_dump()
+    for section, values in changed.items():
+        given[section] |= values
+    plan = project.located(project.Project.model_validate(given), tmp_path)
+    assert project.load(written(tmp_path, project.as_toml(plan))) == plan

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.lifecycle.test_run import timeless
 from tutelage.cli.main import run_command
 from tutelage.lifecycle import project
 
@@ -93,6 +97,41 @@ def test_run_answers_with_the_contracts_object(
     page = capsys.readouterr()
     assert found["reason"] in page.out and "tutelage serve runs/mine" in page.out
     assert "1/5" in page.err and "left" in page.err
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("scripted:script.jsonl", []),
+        ("preset:llama-tiny", ["--exact", "--threads", "1"]),
+        ("preset:llama-tiny", ["--dtype", "bf16", "--threads", "2", "--device", "cpu"]),
+    ],
+)
+def test_the_cards_line_gives_the_run_again(
+    model: str, options: list[str], data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called(capsys, "init", "mine", "--data", "rows.jsonl", "--model", model)
+    file = Path("mine/project.toml")
+    rungs = project.load(file).search.rungs
+    file.write_text(file.read_text().replace(json.dumps(rungs), '["zero-shot", "one-shot"]'))
+    assert called(capsys, "run", "mine", "--seed", "3", *options, "--quiet")[0] == 0
+    (line,) = re.findall(r"^tutelage run .*$", Path("runs/mine/CARD.md").read_text(), re.MULTILINE)
+    assert all(option in line for option in options) and "--threads 0" not in line
+    assert line in html.unescape(Path("runs/mine/report.html").read_text())
+    code, _ = called(capsys, *shlex.split(line)[1:], "--quiet")
+    assert code == 0
+    first, again = (told_again(Path("runs", run)) for run in ("mine", "mine-2"))
+    assert first == again and again["detail"]["project"]["search"]["seed"] == 3
+
+
+def told_again(run: Path) -> Any:
+    """A run's record without its place, its date, and what clock and memory said."""
+    text = (run / "record.json").read_text().replace(str(run), "RUN")
+    record = timeless(json.loads(text))
+    del record["detail"]["created"]
+    for one in record["candidates"]:
+        del one["predicted_peak_bytes"]
+    return record
 
 
 def test_tune_says_what_it_would_take_and_then_takes_it(

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 
 from tests.unit.text.vocabularies import CONTROL, byte_fallback_bpe, byte_level_bpe
 from tutelage.errors import SourceError
-from tutelage.text.byte_level import byte_alphabet, byte_tokenizer
+from tutelage.text.byte_level import byte_alphabet, byte_tokenizer, encoder_tokenizer
 from tutelage.text.tokenizer import SpecialTokens, Tokenizer
 
 BYTES = byte_tokenizer()
@@ -122,6 +122,20 @@ def test_byte_tokenizer_is_bytes_and_three_control_tokens() -> None:
     ]
 
 
+def test_an_encoders_bytes_stand_behind_its_control_tokens(tmp_path: Path) -> None:
+    tokenizer = encoder_tokenizer(512)
+    assert tokenizer.vocabulary == 260
+    assert tokenizer.encode("<s><pad></s><mask>\0") == [0, 1, 2, 3, 4]
+    assert tokenizer.pad_id == 1
+    assert tokenizer.encode_row("é\0ÿ") == [0, *(byte + 4 for byte in "é\0ÿ".encode()), 2]
+    assert tokenizer.control_ids.isdisjoint(tokenizer.encode_row("<mask> <s>")[1:-1])
+    assert tokenizer.decode(tokenizer.encode_row("<mask> é")) == "<mask> é"
+    tokenizer.to_files(tmp_path)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    assert theirs("a<mask>é")["input_ids"] == [0, 101, 3, 199, 173, 2]
+    assert theirs.mask_token_id == 3
+
+
 def test_end_tokens_are_gathered_from_all_places() -> None:
     chatml = "{{ '<|im_end|>' }}"
     bare = byte_level_bpe(eos="</s>")
@@ -159,7 +173,26 @@ def test_prefix_is_what_the_post_processor_puts_first() -> None:
         single="<s> $A </s>", special_tokens=[("<s>", start), ("</s>", LEVEL.id("</s>"))]
     )
     document["post_processor"] = json.loads(template.__getstate__())
-    assert Tokenizer(json.dumps(document), LEVEL.special).prefix == (start,)
+    tokenizer = Tokenizer(json.dumps(document), LEVEL.special)
+    assert (tokenizer.prefix, tokenizer.suffix) == ((start,), (LEVEL.id("</s>"),))
+    inside = tokenizer.encode_plain("The </s> fox")
+    assert tokenizer.encode_row("The </s> fox") == [start, *inside, LEVEL.id("</s>")]
+    assert LEVEL.encode_row("The") == LEVEL.encode("The")
+
+
+def test_a_files_own_truncation_and_padding_do_nothing() -> None:
+    document = json.loads(LEVEL.json)
+    document["truncation"] = {
+        "max_length": 3, "strategy": "LongestFirst", "stride": 0, "direction": "Right",
+    }  # fmt: skip
+    document["padding"] = {
+        "strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None,
+        "pad_id": 0, "pad_type_id": 0, "pad_token": "<|im_start|>",
+    }  # fmt: skip
+    tokenizer = Tokenizer(json.dumps(document), LEVEL.special)
+    for text in ("The", "The quick brown fox jumps over the lazy dog"):
+        assert tokenizer.encode(text) == LEVEL.encode(text)
+        assert tokenizer.encode_plain(text) == LEVEL.encode_plain(text)
 
 
 def test_files_open_in_transformers_with_the_same_ids(tmp_path: Path) -> None:
