@@ -120,7 +120,7 @@ def _is_known(model: Transformer) -> bool:
 def _is_plain(module: nn.Module) -> bool:
     """Whether a part does nothing beyond what the kernel does in its place."""
     if isinstance(module, Attention):
-        return module.rule.plain and module.q_norm is None
+        return module.rule.plain and module.q_norm is None and module.rotates
     if isinstance(module, PreNorm):
         return module.cross is None
     if isinstance(module, GatedMLP):

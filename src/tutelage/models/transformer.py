@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from tutelage.nn.attend import Attend
+from tutelage.nn.attend import Attend, Bias
 from tutelage.nn.attention import Heads, Pass
 from tutelage.nn.embedding import Embed, Tokens
 from tutelage.nn.head import Head
@@ -37,7 +37,7 @@ class Transformer(nn.Module):
         head: Head | None,
         context: int,
         rope: Rope | None = None,
-        bias: nn.Module | None = None,
+        bias: Bias | None = None,
     ) -> None:
         super().__init__()
         self.embed = embed

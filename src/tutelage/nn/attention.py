@@ -54,15 +54,18 @@ class Pass:
 
 
 class Attention(nn.Module):
-    """Self-attention. `norms` (of queries, of keys) act on each head before the rotation."""
+    """Self-attention. `norms` (of queries, of keys) act on each head before the rotation, which a
+    layer that is to know no positions leaves out."""
 
     def __init__(
         self, width: int, heads: Heads, rule: Rule | None = None, *, bias: bool = False,
         bias_out: bool = False, norms: tuple[nn.Module, nn.Module] | None = None,
+        rotates: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
         self.heads = heads
         self.rule = rule or Rule()
+        self.rotates = rotates
         self._project(width, bias)
         self.q_norm = norms[0] if norms else None
         self.k_norm = norms[1] if norms else None
@@ -87,7 +90,7 @@ class Attention(nn.Module):
         q, k, v = self.project(x)
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
-        if at.angles is not None:
+        if at.angles is not None and self.rotates:
             q, k = rotate(q, *at.angles), rotate(k, *at.angles)
         rule = self.rule if at.bias is None else replace(self.rule, bias=at.bias)
         return at.attend(at.layer, q, k, v, rule).reshape(x.shape[0], -1)

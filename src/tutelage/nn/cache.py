@@ -250,7 +250,11 @@ def _with_prefix(
         seen = torch.arange(len(key), device=q.device)
         mask = mask_of(rule, places[None], seen, q.dtype)
     mixed, lse = rectangle(q[None], key[None], value[None], False, mask, rule.scale)
-    joined = (mixed[0], lse[0].transpose(0, 1))
-    if rule.sees is not None:  # where no key of the prefix is seen there is no softmax over it
-        joined = (joined[0].masked_fill(joined[1].isneginf()[..., None], 0), joined[1])
-    return join(own, joined)
+    mixed, lse = mixed[0], lse[0].transpose(0, 1)
+    if mask is not None and rule.sees is not None:
+        # Where no key of the prefix is seen there is no softmax over it; kernels differ in what
+        # they give for that.
+        blind = mask[0].isneginf().all(-1).transpose(0, 1)
+        mixed = mixed.masked_fill(blind[..., None], 0)
+        lse = lse.masked_fill(blind, -math.inf)
+    return join(own, (mixed, lse))

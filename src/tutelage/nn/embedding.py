@@ -32,7 +32,8 @@ class Embedding(nn.Module):
 
 
 class Embed(nn.Module):
-    """x = norm(scale * tokens[id] + types[type] + positions(position)), of which parts may lack."""
+    """x = norm(scale * project(tokens[id]) + types[type] + positions(position)), of which any part
+    but the token table may lack."""
 
     def __init__(
         self,
@@ -41,9 +42,11 @@ class Embed(nn.Module):
         types: Embedding | None = None,
         norm: nn.Module | None = None,
         scale: float = 1.0,
+        project: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.tokens = tokens
+        self.project = project
         self.positions = positions
         self.types = types
         self.norm = norm
@@ -51,6 +54,8 @@ class Embed(nn.Module):
 
     def forward(self, read: Tokens) -> Float[Tensor, "N C"]:
         x = self.tokens(read.ids)
+        if self.project is not None:
+            x = self.project(x)
         if self.scale != 1.0:
             x = x * self.scale
         if self.types is not None:

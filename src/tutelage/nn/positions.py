@@ -50,11 +50,10 @@ class Alibi:
 
     def __init__(self, heads: int) -> None:
         below = 2 ** math.floor(math.log2(heads))
-        slopes = _geometric(below) + _geometric(2 * below)[0::2][: heads - below]
-        self.slopes = torch.tensor(slopes)
+        self.slopes = _geometric(below) + _geometric(2 * below)[0::2][: heads - below]
 
     def __call__(self, distance: Int[Tensor, "B T S"]) -> Float[Tensor, "B H T S"]:
-        slopes = self.slopes.to(distance.device)[:, None, None]
+        slopes = torch.tensor(self.slopes, device=distance.device)[:, None, None]
         return -distance.abs().float()[:, None] * slopes
 
 
