@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tutelage.checkpoints.checkpoint import Checkpoint, WeightReader
 from tutelage.errors import SourceError
-from tutelage.models.spec import Start, Weight, find_preset, layout
+from tutelage.models.spec import Start, Weight, find_preset, layout, shape, spec_for
 from tutelage.text import byte_level
 from tutelage.text.tokenizer import Tokenizer
 
@@ -59,7 +59,9 @@ def preset_checkpoint(name: str, seed: int = 0) -> Checkpoint:
     Its tokenizer is bytes, as random weights know no vocabulary. Raises UnknownName.
     """
     config: dict[str, Any] = dict(find_preset(name))
-    tokenizer = byte_level.byte_tokenizer(config.get("max_position_embeddings"))
+    spec = spec_for(config)
+    made = byte_level.encoder_tokenizer if spec.family == "encoder" else byte_level.byte_tokenizer
+    tokenizer = made(shape(config).context)
     if config["vocab_size"] < tokenizer.vocabulary:
         raise SourceError(
             f"preset:{name} has too small a vocabulary for its byte-level tokenizer",
@@ -79,7 +81,7 @@ def random_checkpoint(
 ) -> Checkpoint:
     """A model of this shape as it is before any training. `identity` and the seed tell its weights
     from others."""
-    ids = {"eos_token_id": sorted(tokenizer.eos_ids), "pad_token_id": tokenizer.pad_id}
+    ids = {"eos_token_id": sorted(tokenizer.eos_ids) or None, "pad_token_id": tokenizer.pad_id}
     config = {**config, "bos_token_id": tokenizer.bos_id, **ids}
     deviation = float(config.get("initializer_range", 0.02))
     weights: dict[str, WeightReader] = {

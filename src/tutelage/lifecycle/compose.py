@@ -5,11 +5,11 @@ The one place where the lifecycle meets torch, and only for projects whose model
 
 from __future__ import annotations
 
-import functools
 import math
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,50 +55,16 @@ def real_tools(
     """
     where: dict[str, Any] = {"device": device, "dtype": dtype, "exact": exact, "threads": threads}
     placed = _placement(project, **where)
-    seed = project.search.seed
     _check_key(project, api_key_file)
-
-    def open_model(source: str, adapter: Path | None) -> LM:
-        base = _base(source)
-        here = where if base.has_weights else {}
-        key = api_key_file if base.kind == "http" else None
-        return open_lm(source, adapter=adapter, seed=seed, api_key_file=key, **here)
-
-    def tune(
-        source: str,
-        rows: Sequence[Row],
-        settings: Mapping[str, Any],
-        out: Path,
-        *,
-        progress: Progress,
-        deadline: Callable[[], bool],
-    ) -> dict[str, Any]:
-        from tutelage.train.tune import tune
-
-        return tune(
-            source, rows, _config(settings), out, progress=progress, note=note, deadline=deadline,
-            strict=strict, **where,
-        )  # fmt: skip
-
-    def predict(source: str, rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, Any]:
-        return _predict(source, rows, _config(settings), {**where, "strict": strict})
-
-    @functools.cache  # every rung asks, and opening takes a while
-    def entries(source: str) -> list[Weight]:
-        return layout(open_checkpoint(source, seed=seed).config)
-
-    def predict_answering(source: str, asked: Asked) -> dict[str, int]:
-        from tutelage.generate.memory import predict
-
-        return predict(entries(source), placed["dtype"], asked, exact)
-
+    seed = project.search.seed
+    models = _Models(where, placed["dtype"], seed, api_key_file, strict, note)
     return Tools(
-        open_lm=open_model,
+        open_lm=models.open_lm,
         describe=lambda source: _describe(source, seed),
-        tune=tune,
-        predict=predict,
+        tune=models.tune,
+        predict=models.predict,
         resident=_resident,
-        predict_answering=predict_answering,
+        predict_answering=models.predict_answering,
         load_rows=lambda source, prompt, completion: load(
             source, prompt=prompt, completion=completion, answered=True, strict=strict
         ),
@@ -112,6 +78,64 @@ def real_tools(
         note=note,
         strict=strict,
     )
+
+
+@dataclass(frozen=True)
+class _Models:
+    """What is done with models: asking and tuning them, and what either will take. `where` is what
+    the user asked of the machine, `dtype` what that came to."""
+
+    where: Mapping[str, Any]
+    dtype: str | None
+    seed: int
+    api_key_file: Path | None
+    strict: bool
+    note: Callable[[str], None]
+    layouts: dict[str, list[Weight]] = field(default_factory=dict)
+
+    def open_lm(self, source: str, adapter: Path | None) -> LM:
+        base = _base(source)
+        here = self.where if base.has_weights else {}
+        key = self.api_key_file if base.kind == "http" else None
+        return open_lm(source, adapter=adapter, seed=self.seed, api_key_file=key, **here)
+
+    def tune(
+        self,
+        source: str,
+        rows: Sequence[Row],
+        settings: Mapping[str, Any],
+        out: Path,
+        *,
+        progress: Progress,
+        deadline: Callable[[], bool],
+    ) -> dict[str, Any]:
+        from tutelage.train.tune import tune
+
+        return tune(
+            source, rows, _config(settings), out, progress=progress, note=self.note,
+            deadline=deadline, strict=self.strict, **self.where,
+        )  # fmt: skip
+
+    def predict(
+        self, source: str, rows: Sequence[Row], settings: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        from tutelage.train.tune import predict, prepare
+
+        run = prepare(source, rows, _config(settings), strict=self.strict, **self.where)
+        found = predict(run)
+        return {
+            "predicted_seconds": found.seconds,
+            "predicted_memory": found.memory,
+            "trained_parameters": run.method.count(run.weights, run.settings),
+            "steps_total": len(run.steps),
+        }
+
+    def predict_answering(self, source: str, asked: Asked) -> dict[str, int]:
+        from tutelage.generate.memory import predict
+
+        if source not in self.layouts:  # every rung asks, and opening takes a while
+            self.layouts[source] = layout(open_checkpoint(source, seed=self.seed).config)
+        return predict(self.layouts[source], str(self.dtype), asked, bool(self.where["exact"]))
 
 
 def _placement(
@@ -150,21 +174,6 @@ def _describe(source: str, seed: int) -> Facts:
     checkpoint = open_checkpoint(source, seed=seed)
     parameters = sum(math.prod(reader.shape) for reader in checkpoint.weights.values())
     return Facts(checkpoint.fingerprint, parameters, checkpoint.licence)
-
-
-def _predict(
-    source: str, rows: Sequence[Row], config: TuneConfig, where: Mapping[str, Any]
-) -> dict[str, Any]:
-    from tutelage.train.tune import predict, prepare
-
-    run = prepare(source, rows, config, **where)
-    found = predict(run)
-    return {
-        "predicted_seconds": found.seconds,
-        "predicted_memory": found.memory,
-        "trained_parameters": run.method.count(run.weights, run.settings),
-        "steps_total": len(run.steps),
-    }
 
 
 def _resident() -> int:

@@ -69,7 +69,8 @@ class Spec:
     raises ConfigError for what it cannot honour; `layout` lists every stored weight once (a tied
     head is not listed); `build` makes the module, uninitialized, importing torch only then.
     `prefix` is the name under which Hugging Face's models with a head keep the model itself, which
-    files may leave out or add; names that match `ignored` hold nothing that is learned.
+    files may leave out or add; names that match `ignored` hold nothing that the class named in the
+    configuration computes with: buffers, tied copies, the heads of another class.
     """
 
     name: str
@@ -89,6 +90,8 @@ class Spec:
             yield name
             if self.prefix and name.startswith(f"{self.prefix}."):
                 yield name.removeprefix(f"{self.prefix}.")
+            elif self.prefix:
+                yield f"{self.prefix}.{name}"
 
     def ignores(self, name: str) -> bool:
         return any(re.search(pattern, name) for pattern in self.ignored)

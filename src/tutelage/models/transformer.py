@@ -18,6 +18,7 @@ from tutelage.nn.attend import Attend, Bias
 from tutelage.nn.attention import Heads, Pass
 from tutelage.nn.embedding import Embed, Tokens
 from tutelage.nn.head import Head
+from tutelage.nn.pooler import Pooler
 from tutelage.nn.rope import Rope
 
 
@@ -25,6 +26,7 @@ class Transformer(nn.Module):
     """scores = head(norm(block_L(... block_1(embed(tokens))))).
 
     `compute` is the type activations have; weights may be kept in another (float32 masters).
+    `pooler` makes one vector of a row.
     `norm` is None where the blocks end in one; `bias` adds to the scores of all layers; `head`
     None is a stack that gives vectors alone.
     """
@@ -38,12 +40,14 @@ class Transformer(nn.Module):
         context: int,
         rope: Rope | None = None,
         bias: Bias | None = None,
+        pooler: Pooler | None = None,
     ) -> None:
         super().__init__()
         self.embed = embed
         self.blocks: Sequence[nn.Module] = nn.ModuleList(blocks)  # type: ignore[assignment]
         self.norm = norm
         self.head = head
+        self.pooler = pooler
         self.rope = rope
         self.bias = bias
         self.context = context
@@ -94,6 +98,12 @@ class Transformer(nn.Module):
     def vectors(self, hidden: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
         """After the final norm."""
         return hidden if self.norm is None else self.norm(hidden)
+
+    def pooled(self, hidden: Float[Tensor, "R C"]) -> Float[Tensor, "R C"]:
+        """A vector of each row, from its first token's."""
+        assert self.pooler is not None
+        pooled: Tensor = self.pooler(self.vectors(hidden))
+        return pooled
 
     def prepare(self, hidden: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
         """What the head's matrix is multiplied with."""

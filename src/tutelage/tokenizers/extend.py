@@ -15,14 +15,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from tokenizers import Regex, pre_tokenizers
 from tokenizers import Tokenizer as Backend
-from tokenizers import pre_tokenizers
 
 from tutelage.errors import ConfigError, DataError, SourceError
 from tutelage.text.tokenizer import Tokenizer
 from tutelage.tokenizers import KINDS
 from tutelage.tokenizers._kind import Kind
 
+WORDS = r"[ ▁]?\p{L}[\p{L}\p{M}]*"
+"""Words of letters, with a space in front, for tokenizers that cut text into none."""
 Pieces = Mapping[int, tuple[int, ...]]
 """New id -> ids of the pieces that the tokenizer without it cuts its text into."""
 
@@ -73,14 +75,21 @@ def new_pieces(base: Tokenizer, extended: Tokenizer) -> dict[int, tuple[int, ...
 
 def domain_words(backend: Any, texts: Iterable[str]) -> Counter[str]:
     """Words of letters as the tokenizer's model is handed them, with their counts."""
-    normalizer = backend.normalizer
-    # Without cutting of its own (SentencePiece's BPE) the words are what begins with a space.
-    cutting = backend.pre_tokenizer or pre_tokenizers.Split("▁", "merged_with_next")
+    normalizer, cutting = backend.normalizer, _cutting(backend)
     words: Counter[str] = Counter()
     for text in texts:
         plain = normalizer.normalize_str(text) if normalizer is not None else text
         words.update(_spelled(plain, cutting.pre_tokenize_str(plain)))
     return words
+
+
+def _cutting(backend: Any) -> Any:
+    """The tokenizer's own way to cut text into words; before it ours, if it has none."""
+    own = backend.pre_tokenizer
+    if own is not None and len(own.pre_tokenize_str("a b")) > 1:
+        return own
+    words = pre_tokenizers.Split(Regex(WORDS), "isolated")
+    return words if own is None else pre_tokenizers.Sequence([words, own])
 
 
 def _spelled(text: str, cuts: list[tuple[str, tuple[int, int]]]) -> Iterator[str]:

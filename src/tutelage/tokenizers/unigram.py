@@ -76,7 +76,8 @@ def _learn(texts: Iterable[str], size: int, control: Sequence[str], base: Base) 
         for piece, score in document["model"]["vocab"]
         if piece not in control and marks.isdisjoint(piece)
     ]
-    vocabulary = [(name, 0.0) for name in control] + with_bytes(settled(learnt))
+    pieces = settled(learnt, size - len(control) - len(BYTES))
+    vocabulary = [(name, 0.0) for name in control] + with_bytes(pieces)
     document["model"] |= {"vocab": vocabulary, "byte_fallback": True}
     return _finished(Backend.from_str(json.dumps(document)))
 
@@ -125,19 +126,25 @@ def marked_words(words: Words, count: int) -> list[str]:
     return marked
 
 
-def settled(pieces: Sequence[Piece]) -> list[Piece]:
-    """The pieces with what follows from the order of a hash map taken out, most probable first.
+def settled(pieces: Sequence[Piece], room: int) -> list[Piece]:
+    """At most `room` pieces, most probable first, all characters among them; what follows from the
+    order of a hash map is taken out.
 
     Scores are rounded. Characters that training gave up and that were put back have the lowest
-    score and each a step more, in any order: all of them get the lowest.
+    score and each a step more, in any order: all of them get the lowest. Where the characters fill
+    the vocabulary, the library keeps every other piece too: the least probable are left out.
     """
     lowest = min(score for _, score in pieces)
-    single = sum(len(piece) == 1 for piece, _ in pieces)
-    band = lowest + STEP * (single + 1)
-    even = [(p, lowest if len(p) == 1 and score < band else score) for p, score in pieces]
-    return sorted(
-        ((piece, round(score, DIGITS)) for piece, score in even), key=lambda one: (-one[1], one[0])
-    )
+    characters = [(piece, score) for piece, score in pieces if len(piece) == 1]
+    band = lowest + STEP * (len(characters) + 1)
+    kept = [(piece, lowest if score < band else score) for piece, score in characters]
+    longer = _best((piece, score) for piece, score in pieces if len(piece) > 1)
+    return _best([*kept, *longer[: room - len(kept)]])
+
+
+def _best(pieces: Iterable[Piece]) -> list[Piece]:
+    rounded = ((piece, round(score, DIGITS)) for piece, score in pieces)
+    return sorted(rounded, key=lambda one: (-one[1], one[0]))
 
 
 def with_bytes(pieces: Sequence[Piece]) -> list[Piece]:
