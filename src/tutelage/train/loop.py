@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tutelage.data.pack import Example, memory_of, pack
 from tutelage.errors import GuardError
 from tutelage.models.forward import Model, forward
+from tutelage.nn.moe import side_loss
 from tutelage.objectives.clm import LossSum
 from tutelage.train.optimizer import Optimizers
 from tutelage.train.schedule import Schedule
@@ -104,9 +105,16 @@ def _gradients(model: Model, rows: Sequence[Example], loss: Loss, plan: Plan) ->
                 got=f"{value} on rows {_names(part)}",
                 hint="look at these rows, or lower --learning-rate",
             )
-        (result.total / weight).backward()
+        _with_side_loss(result.total / weight, model, result.count / weight).backward()
         mean += value
     return mean
+
+
+def _with_side_loss(loss: Tensor, model: Model, share: float) -> Tensor:
+    """What balances experts, in the share of the step that a pack makes; no part of what is said of
+    the loss."""
+    side = side_loss(model)
+    return loss if side is None else loss + share * side
 
 
 def _forward(model: Model, rows: Sequence[Example], loss: Loss) -> LossSum:

@@ -62,6 +62,10 @@ class RotaryConfig(Frozen):
     """Layers that know no positions."""
     embed_scale: float = 1.0
     norm_offset: float = 0.0
+    experts: int = 0
+    """Feed-forward networks of a layer, of which each token uses `experts_used`; 0: the one."""
+    experts_used: int = 2
+    balance_weight: float = 0.0
 
 
 DEFAULTS: Mapping[str, Any] = {
@@ -161,10 +165,13 @@ def layout(config: RotaryConfig) -> Iterator[Weight]:
         ("attn.k", "self_attn.k_proj", keys, width, config.qkv_bias),
         ("attn.v", "self_attn.v_proj", keys, width, config.qkv_bias),
         ("attn.o", "self_attn.o_proj", width, queries, config.o_bias),
+    ]
+    dense = [
         ("mlp.gate", "mlp.gate_proj", hidden, width, config.mlp_bias),
         ("mlp.up", "mlp.up_proj", hidden, width, config.mlp_bias),
         ("mlp.down", "mlp.down_proj", width, hidden, config.mlp_bias),
     ]
+    linears += [] if config.experts else dense
     start: Start | None = "zeros" if config.norm_offset else None
     vocabulary = (config.vocab_size, width)
     yield Weight("embed.tokens.weight", "model.embed_tokens.weight", vocabulary, "embed")
@@ -184,9 +191,30 @@ def layout(config: RotaryConfig) -> Iterator[Weight]:
             yield from linear(
                 f"{ours}.{role}", f"{theirs}.{name}", rows, columns, role, i, bias=bias
             )
+        yield from _experts(config, ours, theirs, i)
     yield from norm("norm", "model.norm", width, start=start)
     if not config.tie_word_embeddings:
         yield Weight("head.linear.weight", "lm_head.weight", vocabulary, "head")
+
+
+def _experts(config: RotaryConfig, ours: str, theirs: str, layer: int) -> Iterator[Weight]:
+    width, hidden, sparse = config.hidden_size, config.intermediate_size, "block_sparse_moe"
+    if not config.experts:
+        return
+    yield from linear(
+        f"{ours}.mlp.router", f"{theirs}.{sparse}.gate", config.experts, width, "router", layer
+    )
+    parts = [
+        ("gate", "w1", hidden, width),
+        ("up", "w3", hidden, width),
+        ("down", "w2", width, hidden),
+    ]
+    for number in range(config.experts):
+        for role, name, out, into in parts:
+            yield from linear(
+                f"{ours}.mlp.experts.{number}.{role}", f"{theirs}.{sparse}.experts.{number}.{name}",
+                out, into, f"mlp.{role}", layer,
+            )  # fmt: skip
 
 
 def build(config: RotaryConfig) -> Transformer:
@@ -196,7 +224,6 @@ def build(config: RotaryConfig) -> Transformer:
     from tutelage.nn.embedding import Embed, Embedding
     from tutelage.nn.head import Head
     from tutelage.nn.linear import Linear
-    from tutelage.nn.mlp import GatedMLP
     from tutelage.nn.norm import RMSNorm
 
     width, eps, offset = config.hidden_size, config.rms_norm_eps, config.norm_offset
@@ -204,7 +231,7 @@ def build(config: RotaryConfig) -> Transformer:
     def block(layer: int) -> PreNorm:
         return PreNorm(
             _attention(config, layer),
-            GatedMLP(width, config.intermediate_size, config.mlp_bias, config.activation),
+            _feed_forward(config),
             RMSNorm(width, eps, offset),
             RMSNorm(width, eps, offset),
         )
@@ -217,6 +244,22 @@ def build(config: RotaryConfig) -> Transformer:
         head=Head(None if tied else Linear(width, config.vocab_size, "head")),
         context=config.max_position_embeddings,
         rope=_build_rope(config),
+    )
+
+
+def _feed_forward(config: RotaryConfig) -> Any:
+    from tutelage.nn.mlp import GatedMLP
+    from tutelage.nn.moe import Experts
+
+    width = config.hidden_size
+    made = [
+        GatedMLP(width, config.intermediate_size, config.mlp_bias, config.activation)
+        for _ in range(config.experts or 1)
+    ]
+    if not config.experts:
+        return made[0]
+    return Experts(
+        width, made, config.experts_used, shared=True, balance_weight=config.balance_weight
     )
 
 
