@@ -58,6 +58,7 @@ class Contender:
     artefact: Path | None = None
     predicted: dict[str, Any] | None = None
     tried: list[dict[str, Any]] = field(default_factory=list)
+    """The fields of `record.Choice`."""
     seconds: float = 0.0
     """Making it: what tuning took."""
     measuring_seconds: float = 0.0
@@ -85,6 +86,24 @@ class Contender:
         """Remember the highest of the predictions of its stages."""
         if peak is not None:
             self.predicted_peak_bytes = max(self.predicted_peak_bytes or 0, peak)
+
+    def tries(
+        self,
+        shots: int,
+        value: float | None = None,
+        seconds: float | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Remember what so many examples brought, or why they were not asked."""
+        self.tried.append({"shots": shots, "value": value, "seconds": seconds, "reason": reason})
+
+    def choice(self, metric: str) -> str:
+        """Why it has as many examples as it has."""
+        measured = [each for each in self.tried if each["value"] is not None]
+        if len(measured) < 2:
+            return "measured"
+        values = ", ".join(f"{each['shots']}: {each['value']:.3f}" for each in measured)
+        return f"{self.shots} examples chosen by {metric} on development rows ({values})"
 
     def refused(self, refusal: Refusal) -> None:
         """The budget has no room for its next step, or for the rest of one begun."""

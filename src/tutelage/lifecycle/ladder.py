@@ -6,17 +6,15 @@
     tuning, then the tuned models prompted again, each only if it is predicted to fit
     test rows once, for the candidates on the front and for zero-shot as the baseline
 
-Knows the order and the rules. The stages do the work, `choose` compares, `assemble` writes down.
-What was decided under one budget is remembered under that budget, so that the same command decides
-the same again.
+Knows the order and the rules. The stages do the work, `reserve` and `memory` refuse, `choose`
+compares, `assemble` writes down.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tutelage.errors import GuardError, MemoryLimitError
 from tutelage.lifecycle import answering, choose, forgetting, memory, rungs, tuning
@@ -25,9 +23,9 @@ from tutelage.lifecycle.bench import Bench, Subject
 from tutelage.lifecycle.budget import OutOfTime
 from tutelage.lifecycle.contender import Contender, Refusal, interval, standing
 from tutelage.lifecycle.names import short_names
+from tutelage.lifecycle.refusals import refused
 from tutelage.lifecycle.reserve import Reserve, seconds_text
 from tutelage.lifecycle.rungs import Rung
-from tutelage.lifecycle.stages import Result, Stage
 from tutelage.progress import Progress
 from tutelage.prompts.few_shot import Example
 
@@ -170,7 +168,7 @@ class Ladder:
             too_large = memory.refusal(self.bench, one.predicted_peak_bytes)
             return too_large or self.reserve.refusal_to_tune(one, begun)
 
-        if self._refuse(one, method, refusal, begun):
+        if refused(self.bench, one, method, refusal, begun):
             return None
         keep = self.reserve.after_tuning(one)
         late = self.bench.clock.deadline(keep)
@@ -185,7 +183,7 @@ class Ladder:
             f"more were left than the {seconds_text(keep)} that measuring needs; its checkpoint is "
             "kept, and with more minutes the same command goes on from there"
         )
-        self._refuse(one, method, lambda: Refusal("minutes", reason), steps)
+        refused(self.bench, one, method, lambda: Refusal("minutes", reason), steps)
         return None
 
     def _choose_shots(self, one: Contender, subject: Subject) -> None:
@@ -195,25 +193,25 @@ class Ladder:
         for k in {"none": (0,), "one": (1,), "few": rungs.FEW}[one.rung.shots]:
             shown = self._examples(one.model, k)
             if shown is None:
-                one.tried.append(_choice(k, reason="the examples do not fit the context"))
+                one.tries(k, reason="the examples do not fit the context")
                 continue
             if best is not None and one.shots != one.tried[-1]["shots"]:
                 # Each step costs twice the last: one that did not help ends the search.
                 reason = f"not tried: {one.tried[-1]['shots']} were no better than {one.shots}"
-                one.tried.append(_choice(k, reason=reason))
+                one.tries(k, reason=reason)
                 break
             found = self._ask_in_time(one, Question(subject, "development", shown))
             if found is None:
-                one.tried.append(_choice(k, reason=one.reason))
+                one.tries(k, reason=one.reason)
                 break
             value = interval(found.evaluation, self.bench.metric).value
-            one.tried.append(_choice(k, value, found.seconds))
+            one.tries(k, value, found.seconds)
             if best is None or value > interval(best.evaluation, self.bench.metric).value:
                 best, one.shots, one.examples = found, k, shown
         if best is None:
             return
         one.development = best.evaluation
-        one.status, one.reason, one.limit = "done", _chosen(one, self.bench.metric), None
+        one.status, one.reason, one.limit = "done", one.choice(self.bench.metric), None
         if one.rung.shots == "few":
             one.name = f"{one.name}-{one.shots}"
 
@@ -235,7 +233,7 @@ class Ladder:
             too_large = memory.refusal(self.bench, needed)
             return too_large or self.reserve.refusal_to_ask(one, shots, on_test)
 
-        if self._refuse(one, step, refusal):
+        if refused(self.bench, one, step, refusal):
             if one.predicted_peak_bytes is None:
                 one.expects_peak(needed)
             return None
@@ -246,7 +244,7 @@ class Ladder:
             reason = (
                 f"stopped: the {self.bench.clock.minutes:g} minutes ended while it was measured"
             )
-            self._refuse(one, step, lambda: Refusal("minutes", reason))
+            refused(self.bench, one, step, lambda: Refusal("minutes", reason))
             return None
 
     def _ask(self, one: Contender, question: Question, keep: float) -> Answered:
@@ -298,50 +296,3 @@ class Ladder:
     def _named(self, one: Contender, what: str) -> Progress:
         report = self.bench.tools.progress
         return lambda _, done, total: report(f"{one.name}: {what}", done, total)
-
-    def _refuse(
-        self, one: Contender, step: str, decide: Callable[[], Refusal | None], begun: int = 0
-    ) -> bool:
-        """Whether this step is refused; then status and reason are set.
-
-        A refusal is remembered for this budget: killed and run again, the step stays refused,
-        unless more of its work waits in a checkpoint by then (`begun`).
-        """
-        budget = self.bench.project.budget
-
-        def make() -> Result:
-            spent = {"seconds": one.seconds, "measuring_seconds": one.measuring_seconds}
-            decided = decide()
-            said = {"refusal": None if decided is None else asdict(decided)}
-            return {**said, **spent, "peak_bytes": one.peak_bytes}
-
-        inputs = {
-            "candidate": [self.bench.facts[one.model].fingerprint, one.rung.name, step, begun],
-            "data": self.bench.material.digest(),
-            "budget": budget.model_dump(),
-        }
-        known = self.bench.stages.done(Stage("refused", inputs, make, (__name__,)))
-        found = known or make()
-        if found["refusal"] is None:
-            return False
-        if known is None:
-            self.bench.stages.run(Stage("refused", inputs, lambda: found, (__name__,)))
-        one.refused(Refusal(**found["refusal"]))
-        one.seconds, one.measuring_seconds = found["seconds"], found["measuring_seconds"]
-        one.peak_bytes = found["peak_bytes"]
-        return True
-
-
-def _choice(
-    shots: int, value: float | None = None, seconds: float | None = None, reason: str | None = None
-) -> dict[str, Any]:
-    """The fields of `record.Choice`."""
-    return {"shots": shots, "value": value, "seconds": seconds, "reason": reason}
-
-
-def _chosen(one: Contender, metric: str) -> str:
-    measured = [each for each in one.tried if each["value"] is not None]
-    if len(measured) < 2:
-        return "measured"
-    values = ", ".join(f"{each['shots']}: {each['value']:.3f}" for each in measured)
-    return f"{one.shots} examples chosen by {metric} on development rows ({values})"
