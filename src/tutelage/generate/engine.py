@@ -167,7 +167,7 @@ class _Batch:
         lengths = [len(job.prompt) - prefix for _, _, job in group]
         slots = self._tensor([slot for slot, _, _ in group])
         of_token = torch.repeat_interleave(slots, self._tensor(lengths))
-        attend = ReadPrompts(cache, Layout.of(plan, str(ids.device)), of_token, places)
+        attend = ReadPrompts(cache, Layout.of(plan, str(ids.device)), of_token, places, slots)
         tokens = Tokens(ids, places + prefix)
         hidden = self.model.hidden(tokens, attend, self._tensor(plan.select))
         cache.lengths[slots] = self._tensor(lengths)
@@ -230,7 +230,7 @@ class _Batch:
 
 def together(jobs: int, each: int, slots: int = SLOTS, cache_bytes: int = CACHE_BYTES) -> int:
     """How many of so many jobs are decoded at once, where each takes `each` bytes of cache."""
-    return max(1, min(slots, jobs, cache_bytes // each))
+    return max(1, min(slots, jobs, cache_bytes // max(each, 1)))
 
 
 def _by_length(jobs: Sequence[Job]) -> list[int]:

@@ -67,9 +67,9 @@ class Transformer(nn.Module):
 
     @property
     def heads(self) -> Heads:
-        """Of every layer alike."""
-        found: Heads = self.blocks[0].attn.heads  # type: ignore[assignment, union-attr]
-        return found
+        """Of every layer alike; none where layers keep no keys."""
+        attn = getattr(self.blocks[0], "attn", None)
+        return Heads(0, 0, 0) if attn is None else attn.heads
 
     def hidden(
         self,

@@ -26,6 +26,17 @@ Sees = Callable[[Int[Tensor, "B T 1"], Int[Tensor, "S"]], Bool[Tensor, "B T S"]]
 """Which keys a query sees, from the places of both in their row, beyond what causality hides."""
 
 
+State = tuple[Tensor, ...]
+"""What a scan remembers of each row, [B, ...] each."""
+
+Scan = Callable[
+    [Float[Tensor, "B T C"], Int[Tensor, "B"], State | None], tuple[Float[Tensor, "B T O"], State]
+]
+"""From rows padded on the right, their lengths and what is remembered of the tokens before them
+(None: nothing stood there) to new vectors and what is remembered after each row's last token. No
+token's vector may depend on later ones."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """How one layer attends, whatever the tokens. `scale` None is 1 / sqrt(D)."""
@@ -62,6 +73,10 @@ class Attend(Protocol):
     ) -> Float[Tensor, "N H D"]:
         """Attention to another sequence's tokens, every row to its own; their keys and values are
         only asked for where they are not kept already."""
+        ...
+
+    def scan(self, layer: int, step: Scan, x: Float[Tensor, "N C"]) -> Float[Tensor, "N O"]:
+        """Any causal function of rows, where a layer does not mix by softmax attention."""
         ...
 
 

@@ -20,7 +20,7 @@ from tutelage.kernels import packed as kernel
 from tutelage.kernels.attend import attend_own, available
 from tutelage.kernels.library import computes
 from tutelage.kernels.packed import CHUNK, Pieces
-from tutelage.nn.attend import Rule, join, mask_of, rectangle
+from tutelage.nn.attend import Rule, Scan, State, join, mask_of, rectangle
 from tutelage.nn.packed import Layout, PackedAttention
 
 Memory = Callable[[], tuple[Tensor, Tensor]]
@@ -47,14 +47,15 @@ class Cache:
         """Layer by layer the encoder's keys and values of each slot, [slots S K D]."""
         self.sources = torch.zeros(slots, dtype=torch.long, device=like.device)
         """How many tokens the encoder read for each slot."""
+        self.states: dict[int, State] = {}
+        """Layer by layer what a scan remembers of each slot, [slots ...]."""
+        self.prefix_states: dict[int, State] = {}
+        self.prefix_length = 0
+        """Tokens of the shared prefix."""
 
     @property
     def slots(self) -> int:
         return self.keys.shape[1]
-
-    @property
-    def prefix_length(self) -> int:
-        return self.prefix[0][0].shape[0] if self.prefix else 0
 
     @staticmethod
     def bytes_per_slot(layers: int, room: int, key_shape: tuple[int, int], item: int) -> int:
@@ -70,6 +71,17 @@ class Cache:
             layer: (keys.index_select(0, slots), values.index_select(0, slots))
             for layer, (keys, values) in self.memory.items()
         }
+        self.states = {
+            layer: tuple(part.index_select(0, slots) for part in state)
+            for layer, state in self.states.items()
+        }
+
+    def keep_state(self, layer: int, state: State, slots: Int[Tensor, "B"]) -> None:
+        """Put what a scan remembers of some rows into their slots."""
+        if layer not in self.states:
+            self.states[layer] = tuple(x.new_zeros(self.slots, *x.shape[1:]) for x in state)
+        for held, new in zip(self.states[layer], state, strict=True):
+            held[slots] = new
 
     def remember(
         self,
@@ -99,11 +111,12 @@ class FillPrefix:
 
     def __init__(self, cache: Cache) -> None:
         self.cache = cache
-        cache.prefix = []
+        cache.prefix, cache.prefix_states = [], {}
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, rule: Rule) -> Tensor:
         k, v = k.contiguous(), v.contiguous()  # a fused projection hands out strided views
         self.cache.prefix.append((k, v))
+        self.cache.prefix_length = len(q)
         if rule.plain and computes(q):
             return kernel.forward(q, k, v, Pieces.of([(0, len(q))], 0, CHUNK))[0]
         places = torch.arange(len(q), device=q.device)
@@ -111,6 +124,12 @@ class FillPrefix:
 
     def cross(self, layer: int, q: Tensor, memory: Memory, rule: Rule) -> Tensor:
         raise AssertionError("rows with an encoder's tokens share no prefix")
+
+    def scan(self, layer: int, step: Scan, x: Tensor) -> Tensor:
+        y, state = step(x[None], torch.tensor([len(x)], device=x.device), None)
+        self.cache.prefix_states[layer] = state
+        self.cache.prefix_length = len(x)
+        return y[0]
 
 
 class ReadPrompts:
@@ -142,6 +161,18 @@ class ReadPrompts:
         k, v = memory()
         self.cache.remember(layer, k, v, self.slots, self.sources)
         return PackedAttention(self.layout).cross(layer, q, lambda: (k, v), rule)
+
+    def scan(self, layer: int, step: Scan, x: Tensor) -> Tensor:
+        assert self.slots is not None
+        parts, before = [], self.cache.prefix_states.get(layer)
+        for bucket in self.layout.buckets:
+            grouped = x.index_select(0, bucket.index).view(bucket.rows, bucket.length, -1)
+            if before is not None:
+                before = tuple(part[:1].expand(bucket.rows, *part.shape[1:]) for part in before)
+            y, state = step(grouped, bucket.lengths, before)
+            self.cache.keep_state(layer, state, self.slots[bucket.members])
+            parts.append(y.flatten(0, 1))
+        return torch.cat(parts).index_select(0, self.layout.back)
 
     def _own(self, q: Tensor, k: Tensor, v: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
         mixed, sums = [], []
@@ -188,6 +219,12 @@ class DecodeStep:
         return rectangle(
             q[:, None], keys[:, :longest], values[:, :longest], False, mask, rule.scale
         )[0][:, 0]
+
+    def scan(self, layer: int, step: Scan, x: Tensor) -> Tensor:
+        y, self.cache.states[layer] = step(
+            x[:, None], torch.ones_like(self.seen), self.cache.states[layer]
+        )
+        return y[:, 0]
 
     def _own(
         self, q: Tensor, keys: Tensor, values: Tensor, seen: Tensor

@@ -25,18 +25,20 @@ from torch.autograd.function import once_differentiable
 from tutelage.kernels import packed as kernel
 from tutelage.kernels.library import computes
 from tutelage.kernels.packed import CHUNK, Pieces
-from tutelage.nn.attend import Rule, mask_of
+from tutelage.nn.attend import Rule, Scan, mask_of
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """Rows of one rectangle; `index` gathers their tokens from the pack, of which each row has
-    `lengths` before padding repeats the last. `lead` is None where no row has one."""
+    """Rows of one rectangle, `members` by number; `index` gathers their tokens from the pack,
+    of which each row has `lengths` before padding repeats the last. `lead` is None where no row
+    has one."""
 
     index: Int[Tensor, "BT"]
     rows: int
     length: int
     lengths: Int[Tensor, "B"]
+    members: Int[Tensor, "B"]
     lead: Int[Tensor, "B"] | None = None
 
     @property
@@ -84,6 +86,7 @@ def _bucket(plan: Any, leads: Sequence[int], device: str) -> Bucket:
         plan.rows,
         plan.length,
         torch.tensor(plan.lengths, device=device),
+        torch.tensor(plan.members, device=device),
         None if lead is None else torch.tensor(lead, device=device),
     )
 
@@ -98,6 +101,7 @@ def _aligned(members: Sequence[int], spans: Sequence[tuple[int, int]], device: s
         len(rows),
         longest,
         torch.tensor([length for _, length in rows], device=device),
+        torch.tensor(members, device=device),
     )
 
 
@@ -125,6 +129,13 @@ class PackedAttention:
             parts.append(
                 _attended(_gather(q, bucket), _gather(k, other), _gather(v, other), rule, mask)
             )
+        return torch.cat(parts).index_select(0, self.layout.back)
+
+    def scan(self, layer: int, step: Scan, x: Tensor) -> Tensor:
+        parts = []
+        for bucket in self.layout.buckets:
+            y, _ = step(_gather(x, bucket), bucket.lengths, None)
+            parts.append(y.flatten(0, 1))
         return torch.cat(parts).index_select(0, self.layout.back)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from tutelage.machine.device import Placement
 from tutelage.machine.speed import gemm_flops
-from tutelage.models.spec import Shape, Weight, is_linear
+from tutelage.models.spec import Shape, Weight
 
 CONVENTION = (
     "(6 N + 6 L T C) FLOPs a token, N with the head and without tables, over the speed of a large "
@@ -24,7 +24,7 @@ CONVENTION = (
 
 def multiplied(weights: Sequence[Weight], shape: Shape) -> int:
     """N: weights a token is multiplied with."""
-    inside = sum(weight.count for weight in weights if is_linear(weight))
+    inside = sum(w.count for w in weights if w.layer is not None and len(w.shape) == 2)
     return inside + shape.vocabulary * shape.width
 
 

@@ -66,7 +66,7 @@ def preset(name: str, vocabulary: int, context: int | None) -> dict[str, Any]:
             got=f"{name}, an {spec.family}",
             expected="a decoder",
         )
-    for field in ("max_position_embeddings", "n_positions"):
+    for field in ("max_position_embeddings", "n_positions", "seq_length"):
         if context is not None and field in config:
             config[field] = context
     return {**config, "vocab_size": vocabulary}
