@@ -98,7 +98,7 @@ def check_gradients(theirs: Any, ours: Model) -> None:
 
 
 def same_gradients(theirs: Any, ours: Model) -> None:
-    own, their = dict(ours.named_parameters()), dict(theirs.named_parameters())
+    own, their = (dict(m.named_parameters(remove_duplicate=False)) for m in (ours, theirs))
     spec = spec_for(theirs.config.to_dict())
     for weight in layout(theirs.config.to_dict()):
         name = next(name for name in spec.names(weight) if name in their)

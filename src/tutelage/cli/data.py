@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tutelage.cli.data_quality import quality
 from tutelage.cli.data_run import (
     Json,
     Names,
@@ -19,6 +20,7 @@ from tutelage.cli.data_run import (
 )
 from tutelage.cli.data_store import mix, tokenize
 from tutelage.cli.shared import Shared, progress
+from tutelage.errors import DataError
 
 if TYPE_CHECKING:
     from tutelage.corpus.pipeline import Step
@@ -61,6 +63,7 @@ def filter(
     use: Repeated = (),
     preset: Literal["gopher", "web", "none"] = "gopher",
     set: Repeated = (),
+    mask_personal_data: bool = False,
     field: str | None = None,
     unit: Unit = "file",
     shared: Shared | None = None,
@@ -80,17 +83,23 @@ def filter(
         Filters to begin with: gopher (length symbols words repetition), web (c4 and fineweb too).
     set
         A threshold, FILTER.KEY=VALUE, as length.min_words=20; may be given several times.
+    mask_personal_data
+        Put [EMAIL], [PHONE], [CARD], [IBAN], [SSN] or [IP] in the place of each.
     field
         The field of a row that holds its text.
     unit
         What a document is in a .txt file.
     """
     from tutelage.corpus.filters import PRESETS, filter_steps, parse_settings
+    from tutelage.corpus.pii import Mask
 
     names = tuple(dict.fromkeys([*PRESETS[preset], *use]))
-    steps = filter_steps(names, parse_settings(set))
-    settings = {step.name: step.rule.model_dump(mode="json") for step in steps}
-    return run("filter", open_sources(data, field, unit), steps, out, settings, shared)
+    filters = filter_steps(names, parse_settings(set))
+    settings: Json = {step.name: step.rule.model_dump(mode="json") for step in filters}
+    mask = Mask()
+    steps: list[Step] = [*filters, *([mask] if mask_personal_data else [])]
+    result = run("filter", open_sources(data, field, unit), steps, out, settings, shared)
+    return {**result, "masked": dict(mask.counts.most_common()) if mask_personal_data else None}
 
 
 def dedup(
@@ -130,4 +139,58 @@ def dedup(
     return run("dedup", open_sources(data, field, unit), steps, out, settings, shared)
 
 
-__all__ = ["dedup", "filter", "inspect", "mix", "show", "tokenize"]
+def contamination(
+    data: Names,
+    *,
+    against: str,
+    out: Path | None = None,
+    field: str | None = None,
+    against_field: str | None = None,
+    unit: Unit = "file",
+    shared: Shared | None = None,
+) -> Json:
+    """Leave out documents that give away items of an evaluation set.
+
+    Parameters
+    ----------
+    data
+        Text: .txt .jsonl .csv .parquet .warc .wet, gzipped or not, folders of them, hf:, builtin:.
+    against
+        The evaluation set: rows of any shape.
+    out
+        A file NAME.jsonl, or a folder, for what is kept and a report of what is not; without it the
+        documents are counted only.
+    field
+        The field of a row that holds its text.
+    against_field
+        The same for the evaluation set.
+    unit
+        What a document is in a .txt file.
+    """
+    from tutelage.corpus.decontaminate import Decontaminate
+    from tutelage.corpus.pipeline import Pipeline
+
+    items = list(Pipeline(entries(open_sources([against], against_field, "file"))))
+    if not items:
+        raise DataError(f"{against} holds no item to look for", field="--against")
+    sources = open_sources(data, field, unit)
+    step = Decontaminate(items)
+    step.count(Pipeline(entries(sources), (), progress(shared)))
+    settings: Json = {"against": against, "items": len(items), "items_too_short": step.short}
+    result = run("contamination", sources, [step], out, settings, shared)
+    found = [vars(one) for one in step.found.values()]
+    return {**result, **settings, "items_found": len(found), "found": found}
+
+
+def show_contamination(result: Json) -> None:
+    """Print how many items were found and what was left out for them."""
+    print(f"{result['items_found']:,} of {result['items']:,} items were found")
+    if result["items_too_short"]:
+        print(f"{result['items_too_short']:,} are too short to be found inside of documents")
+    show(result)
+
+
+__all__ = [
+    "contamination", "dedup", "filter", "inspect", "mix", "quality", "show", "show_contamination",
+    "tokenize",
+]  # fmt: skip

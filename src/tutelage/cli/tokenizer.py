@@ -194,27 +194,28 @@ def show_show(result: dict[str, Any]) -> None:
 
 
 def show_compare(result: dict[str, Any]) -> None:
-    """Print one line a domain and tokenizer."""
+    """Print one table a domain, one line a tokenizer."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None)
-    for name in ("domain", "tokenizer"):
-        table.add_column(name)
-    for name in ("vocabulary", "tokens a word", "bytes a token", "unknown", "in bytes"):
-        table.add_column(name, justify="right")
-    for fit in result["fits"]:
-        table.add_row(
-            Text(fit["domain"]),
-            Text(fit["tokenizer"]),
-            f"{fit['vocabulary']:,}",
-            f"{fit['fertility']:.2f}",
-            f"{fit['bytes_per_token']:.2f}",
-            f"{fit['unknown']:.2%}",
-            f"{fit['fallback']:.2%}",
-        )
-    Console().print(table)
+    console = Console()
+    for domain in dict.fromkeys(fit["domain"] for fit in result["fits"]):
+        table = Table(box=None, title=Text(domain, style="bold"), title_justify="left")
+        table.add_column("tokenizer", overflow="fold")
+        for name in ("vocabulary", "tokens/word", "bytes/token", "unknown", "in bytes"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for fit in result["fits"]:
+            if fit["domain"] == domain:
+                table.add_row(
+                    Text(fit["tokenizer"]),
+                    f"{fit['vocabulary']:,}",
+                    f"{fit['fertility']:.2f}",
+                    f"{fit['bytes_per_token']:.2f}",
+                    f"{fit['unknown']:.2%}",
+                    f"{fit['fallback']:.2%}",
+                )
+        console.print(table)
 
 
 def show_extend(result: dict[str, Any]) -> None:

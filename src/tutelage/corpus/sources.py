@@ -9,7 +9,7 @@ be read, so that interrupted work knows whether it may go on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,8 @@ class Source:
         files = []
         for file in self.files:
             found = file.path.stat() if file.path.exists() else None
-            files.append([file.name, *([found.st_size, found.st_mtime_ns] if found else [])])
+            size = [found.st_size, found.st_mtime_ns] if found else [str(file.path)]
+            files.append([file.name, *size])
         return {"name": self.name, "files": files, "rows": len(self.records), "field": self.field}
 
     def _entries(self) -> Iterator[Record | SetAside]:
@@ -65,10 +66,10 @@ def open_source(name: str, *, field: str | None = None, unit: Unit = "file") -> 
         built = BUILTIN.get(rest, field=name)()
         records = [Record(f"{name}:{n}", str(n), dict(r)) for n, r in enumerate(built.records, 1)]
         return Source(name, (), records, field, built.notes)
-    files, notes = data_files(name, readers)
+    if scheme == "hf":
+        from tutelage.corpus.remote import remote_files
+
+        files, notes = remote_files(name, readers)
+    else:
+        files, notes = data_files(name, readers)
     return Source(name, tuple(files), (), field, tuple(notes))
-
-
-def documents(entries: Iterable[Entry]) -> Iterator[Document]:
-    """The documents alone."""
-    return (one for one in entries if isinstance(one, Document))

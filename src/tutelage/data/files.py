@@ -16,6 +16,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -61,7 +62,7 @@ class DataFile:
     name: str
     reader: Reader
 
-    def open(self) -> BinaryIO:
+    def open(self) -> AbstractContextManager[BinaryIO]:
         """Its bytes, decompressed."""
         opened = gzip.open if self.path.suffix == ".gz" else Path.open
         return cast(BinaryIO, opened(self.path, "rb"))

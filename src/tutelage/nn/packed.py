@@ -112,6 +112,8 @@ class PackedAttention:
         self.layout = layout
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, rule: Rule) -> Tensor:
+        # Where later tokens are seen, a beginning that rows share is not the same in all of them.
+        assert rule.causal or not self.layout.rows.prefix, "a beginning shared by rows read whole"
         if rule.plain and not self.layout.led and computes(q):
             mixed: Tensor = _Kernel.apply(q, k, v, self.layout)
             return mixed

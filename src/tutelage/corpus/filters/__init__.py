@@ -44,8 +44,6 @@ class FilterStep:
         clean = getattr(self.rule, "clean", None)
         if clean is not None:
             document = document.changed(clean)
-            if not document.text.strip():
-                return str(self.rule.EMPTIED)
         return self.rule.judge(document) or document
 
 
@@ -66,13 +64,15 @@ def filter_steps(
             expected="one of " + ", ".join(names),
             hint=f"add --use {unused[0]}",
         )
-    return [
-        FilterStep(
-            name,
-            validate(FILTERS.get(name, field="--use"), settings.get(name, {}), where=name),
-        )
-        for name in names
-    ]
+    return [FilterStep(name, _rule(name, settings.get(name, {}))) for name in names]
+
+
+def _rule(name: str, settings: Mapping[str, Any]) -> Any:
+    try:
+        return validate(FILTERS.get(name, field="--use"), settings, where=name)
+    except ConfigError as error:
+        error.hint = error.hint or f"set it with --set {name}.KEY=VALUE"
+        raise
 
 
 def parse_settings(given: Sequence[str]) -> dict[str, dict[str, Any]]:

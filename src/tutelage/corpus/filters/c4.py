@@ -32,8 +32,6 @@ _SENTENCE_END = re.compile(r"[.?!][\"”’')\]]*(?=\s|$)")
 class C4(Frozen):
     """What a line and a page need."""
 
-    EMPTIED = "no-sentences"
-
     min_words_a_line: int = 5
     min_sentences: int = 3
     max_word_length: int = 1000

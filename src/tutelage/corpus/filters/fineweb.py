@@ -1,8 +1,8 @@
 """Lists, menus and broken lines, as FineWeb leaves them out.
 
-FineWeb (Penedo et al. 2024, arXiv:2406.17557, section 3.6): pages where at most 12% of the lines end
-in punctuation, where lines that repeat an earlier one hold at least 10% of the characters, or where
-at least 67% of the lines have fewer than 30 characters.
+FineWeb (Penedo et al. 2024, arXiv:2406.17557, section 3.6): pages where at most 12% of the lines
+end in punctuation, where lines that repeat an earlier one hold at least 10% of the characters, or
+where at least 67% of the lines have fewer than 30 characters.
 """
 
 from __future__ import annotations
