@@ -22,8 +22,19 @@ from torch import Tensor
 Bias = Callable[[Int[Tensor, "B T S"]], Float[Tensor, "B H T S"]]
 """Added to the scores, from the distance (key's place minus query's)."""
 
-Sees = Callable[[Int[Tensor, "B T 1"], Int[Tensor, "S"]], Bool[Tensor, "B T S"]]
-"""Which keys a query sees, from the places of both in their row, beyond what causality hides."""
+
+class Sees(Protocol):
+    """Which keys a query sees, beyond what causality hides (`nn/patterns.py`)."""
+
+    def __call__(
+        self, queries: Int[Tensor, "B T 1"], keys: Int[Tensor, "S"]
+    ) -> Bool[Tensor, "B T S"]:
+        """From the places of both in their row."""
+        ...
+
+    def keys(self, start: int, stop: int, length: int) -> Int[Tensor, "S"]:
+        """Places of all keys, of a row of `length`, that queries start .. stop - 1 may see."""
+        ...
 
 
 State = tuple[Tensor, ...]

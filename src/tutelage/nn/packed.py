@@ -27,6 +27,9 @@ from tutelage.kernels.library import computes
 from tutelage.kernels.packed import CHUNK, Pieces
 from tutelage.nn.attend import Rule, Scan, mask_of
 
+QUERIES = 128
+"""Queries of a sparse pattern that are computed together, in rows more than twice as long."""
+
 
 @dataclass(frozen=True)
 class Bucket:
@@ -168,8 +171,27 @@ def in_buckets(
     parts = []
     for bucket in layout.buckets:
         rows = [_gather(x, bucket) for x in (q, k, v)]
-        parts.append(_attended(rows[0], rows[1], rows[2], rule, _mask(bucket, rule, q)))
+        if rule.sees is not None and bucket.length > 2 * QUERIES and bucket.lead is None:
+            parts.append(_in_chunks(rows[0], rows[1], rows[2], rule, bucket))
+        else:
+            parts.append(_attended(rows[0], rows[1], rows[2], rule, _mask(bucket, rule, q)))
     return torch.cat(parts).index_select(0, layout.back)
+
+
+def _in_chunks(q: Tensor, k: Tensor, v: Tensor, rule: Rule, bucket: Bucket) -> Tensor:
+    """Some queries at a time with those keys alone that they may see: [B T H D] to [BT H D]."""
+    assert rule.sees is not None
+    places = torch.arange(bucket.length, device=q.device)
+    limit = None if rule.causal else bucket.lengths
+    parts = []
+    for start in range(0, bucket.length, QUERIES):
+        stop = min(start + QUERIES, bucket.length)
+        keys = rule.sees.keys(start, stop, stop if rule.causal else bucket.length).to(q.device)
+        mask = mask_of(rule, places[None, start:stop], keys, q.dtype, limit)
+        taken = [x.index_select(1, keys) for x in (k, v)]
+        mixed = _attended(q[:, start:stop], taken[0], taken[1], rule, mask)
+        parts.append(mixed.view(bucket.rows, stop - start, *q.shape[2:]))
+    return torch.cat(parts, dim=1).flatten(0, 1)
 
 
 def _mask(bucket: Bucket, rule: Rule, q: Tensor) -> Tensor | None:
