@@ -1,6 +1,7 @@
 """Attention without softmax, in time that grows with the length alone.
 
-    y_i = phi(q_i) S_i / phi(q_i) z_i,   S_i = sum_{j<=i} phi(k_j) v_j^T,   z_i = sum_{j<=i} phi(k_j)
+    y_i = phi(q_i) S_i / phi(q_i) z_i
+    S_i = sum_{j<=i} phi(k_j) v_j^T,   z_i = sum_{j<=i} phi(k_j)
 
 with phi(x) = elu(x) + 1. A row is read in chunks: inside one the scores phi(q) phi(k)^T are made,
 what came before is in S and z, which is all that is kept while text is generated.
