@@ -59,6 +59,7 @@ def layout(
     config: PlainConfig,
     positions: bool = True,
     extra: Callable[[str, int], Iterator[Weight]] = lambda path, layer: iter(()),
+    projections: str = "qkv",
 ) -> Iterator[Weight]:
     """Every stored weight; `extra` are those of a layer's attention beyond its projections."""
     width = config.hidden_size
@@ -71,7 +72,7 @@ def layout(
         path = f"blocks.{i}"
         for name in ("norm_attn", "norm_mlp"):
             yield from norm(f"{path}.{name}", f"{path}.{name}", width, i, bias=True)
-        for part in ("q", "k", "v"):
+        for part in projections:
             name = f"{path}.attn.{part}"
             yield from linear(name, name, width, width, f"attn.{part}", i)
         name = f"{path}.attn.o"
