@@ -98,7 +98,7 @@ class LocalLM:
         self, requests: Sequence[Request], cancelled: Callable[[int], bool] | None = None
     ) -> Iterator[Event]:
         """Events as tokens arrive; see `lm.LM`. Raises RequestError for a prompt that is too long
-        before anything is generated, or of an encoder."""
+        before anything is generated, and for an encoder."""
         self._refuse_encoder("generate", "an encoder gives no text: it reads whole texts")
         prompts = self._prompts([request.prompt for request in requests])
         ends = self.checkpoint.tokenizer.eos_ids
@@ -123,8 +123,8 @@ class LocalLM:
                 stopped.add(token.index)
 
     def score(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Score]:
-        """Sum of log-probabilities of each continuation, in nats. Raises RequestError where one does
-        not fit, and of an encoder."""
+        """Sum of log-probabilities of each continuation, in nats. Raises RequestError for one that
+        does not fit, and for an encoder."""
         self._refuse_encoder("score", "an encoder scores no continuations")
         examples = []
         for index, (prompt, continuation) in enumerate(pairs):
