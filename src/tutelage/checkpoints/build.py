@@ -31,7 +31,8 @@ def build(checkpoint: Checkpoint, dtype: str = "fp32", device: str = "cpu") -> A
         stored = readers[weight.path].load()  # held no longer than this, as it may be large
         samples[weight.hf_name] = sample(stored)
         value = stored.to(device=device, dtype=kind)
-        state[weight.path] = value.t().contiguous() if weight.transposed else value
+        value = value.t().contiguous() if weight.transposed else value
+        state[weight.path] = value.reshape(weight.shape)
     _set(model, state)
     model.compute = kind
     model.built_from = weights_hash(samples)
@@ -43,13 +44,16 @@ def hf_state(model: torch.nn.Module, checkpoint: Checkpoint) -> dict[str, torch.
     spec = spec_for(checkpoint.config)
     own = model.state_dict()
     weights = spec.layout(spec.read(checkpoint.config))
-    return {w.hf_name: own[w.path].t() if w.transposed else own[w.path] for w in weights}
+    return {
+        w.hf_name: (own[w.path].t() if w.transposed else own[w.path]).reshape(w.stored_shape)
+        for w in weights
+    }
 
 
 def _set(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
     """Put the values in. A module that stands in two places is named once in the state."""
     model.load_state_dict(state, assign=True, strict=False)
-    placed = dict(model.named_parameters())
+    placed = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     unset = [name for name, value in placed.items() if value.is_meta]
     assert not unset, f"the layout lacks {unset[0]}"
     assert set(placed) >= set(state), f"the module lacks {sorted(set(state) - set(placed))[0]}"

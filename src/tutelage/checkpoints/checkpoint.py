@@ -54,6 +54,8 @@ class Checkpoint:
     """The weight files; empty for weights that are made, not read."""
     identity: Mapping[str, Any] = field(default_factory=dict)
     """What else the weights follow from, where there are no files: preset and seed."""
+    sentence: Mapping[str, Any] = field(default_factory=dict)
+    """Files of sentence-transformers by their names; {} where there are none (`sentence.py`)."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -65,5 +67,6 @@ class Checkpoint:
                 "end": sorted(self.tokenizer.eos_ids),
                 "files": [[file.name, file_hash(file)] for file in self.files],
                 "identity": dict(self.identity),
+                **({"sentence": dict(self.sentence)} if self.sentence else {}),
             }
         )

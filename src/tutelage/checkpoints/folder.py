@@ -16,6 +16,7 @@ from typing import Any
 from tutelage import store
 from tutelage.checkpoints.checkpoint import Checkpoint, WeightReader
 from tutelage.checkpoints.safetensors_file import safetensors_weights
+from tutelage.checkpoints.sentence import MODULES, PART, is_sentence_file
 from tutelage.errors import SourceError
 from tutelage.text.tokenizer import SpecialTokens, Tokenizer
 
@@ -56,6 +57,7 @@ def folder_checkpoint(path: Path, source: str | None = None) -> Checkpoint:
         licence=folder.licence(),
         bytes=sum(file.stat().st_size for file in files),
         files=tuple(files),
+        sentence=folder.sentence(),
     )
 
 
@@ -72,7 +74,8 @@ class ModelFolder:
 
     def file(self, name: str) -> Path | None:
         """The file of that name, None if absent. Raises SourceError if it lies elsewhere."""
-        if not name or Path(name).name != name or "\\" in name:
+        flat = Path(name).name == name and "\\" not in name
+        if not name or not (flat or PART.fullmatch(name)):
             raise self.fault(name, "a path", "files of a model lie in its folder itself")
         file = self.path / name
         if not file.exists():
@@ -95,15 +98,16 @@ class ModelFolder:
     def json(self, name: str) -> dict[str, Any]:
         """A JSON object; {} if the file is absent."""
         text = self.text(name)
-        if text is None:
-            return {}
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise self.fault(name, f"no readable JSON: {error}", None) from None
+        value = {} if text is None else self._parsed(name, text)
         if not isinstance(value, dict):
             raise self.fault(name, f"a JSON {type(value).__name__}", None)
         return value
+
+    def _parsed(self, name: str, text: str) -> Any:
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise self.fault(name, f"no readable JSON: {error}", None) from None
 
     def weight_files(self) -> list[Path]:
         """model.safetensors, or the shards of the index in order."""
@@ -150,6 +154,19 @@ class ModelFolder:
                 f"the model knows {rows} tokens: one of the two files is of another model",
             )
         return tokenizer
+
+    def sentence(self) -> dict[str, Any]:
+        """The files of sentence-transformers, where modules.json says that there are some."""
+        text = self.text(MODULES)
+        if text is None:
+            return {}
+        modules = self._parsed(MODULES, text)
+        if not isinstance(modules, list) or not all(isinstance(one, dict) for one in modules):
+            raise self.fault(MODULES, "no list of modules", None)
+        found = [*self.path.glob("*.json"), *self.path.glob("*/config.json")]
+        names = sorted(file.relative_to(self.path).as_posix() for file in found)
+        others = [name for name in names if is_sentence_file(name) and name != MODULES]
+        return {MODULES: modules, **{name: self.json(name) for name in others}}
 
     def licence(self) -> str | None:
         """`license:` of the model card's front matter."""

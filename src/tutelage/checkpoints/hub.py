@@ -25,6 +25,10 @@ WANTED = (
     "model-*.safetensors",
     "model.safetensors.index.json",
     "README.md",
+    "modules.json",
+    "sentence_*_config.json",
+    "config_sentence_transformers.json",
+    "[0-9]*_*/config.json",
 )
 
 

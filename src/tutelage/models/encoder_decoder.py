@@ -54,7 +54,7 @@ class EncoderDecoder(nn.Module):
         return self.decoder.layers
 
     @property
-    def context(self) -> int:
+    def context(self) -> int | None:
         return self.decoder.context
 
     @property

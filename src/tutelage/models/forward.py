@@ -22,12 +22,16 @@ def forward(model: Model, plan: Any, memory: Any | None = None) -> Float[Tensor,
     device = model.device
     attend = PackedAttention(Layout.of(plan, str(device), memory))
     select = torch.from_numpy(plan.select).to(device)
-    read = None
-    if isinstance(model, EncoderDecoder):
-        assert memory is not None, "an encoder-decoder reads rows with a source"
-        own = PackedAttention(Layout.of(memory, str(device)))
-        read = model.encode(tokens_of(memory, device), own)
-    return model.hidden(tokens_of(plan, device), attend, select, read)
+    return model.hidden(tokens_of(plan, device), attend, select, encoded(model, memory))
+
+
+def encoded(model: Model, memory: Any | None) -> Float[Tensor, "S C"] | None:
+    """The encoder's vectors of the rows packed in `memory`; None for a model without one."""
+    if not isinstance(model, EncoderDecoder):
+        return None
+    assert memory is not None, "an encoder-decoder reads rows with a source"
+    attend = PackedAttention(Layout.of(memory, str(model.device)))
+    return model.encode(tokens_of(memory, model.device), attend)
 
 
 def tokens_of(plan: Any, device: torch.device) -> Tokens:

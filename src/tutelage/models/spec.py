@@ -17,6 +17,9 @@ from tutelage.registry import Registry
 Family = Literal["encoder", "decoder", "encoder-decoder"]
 Start = float | Literal["zeros", "ones"]
 
+CONSTANT = "constant"
+"""The role of numbers that are stored and never trained."""
+
 
 @dataclass(frozen=True)
 class Weight:
@@ -25,6 +28,8 @@ class Weight:
     `shape` is ours, [out, in] for linear maps; `transposed` where files hold [in, out]. `others`
     are names it also goes by. `start` is how it begins before pretraining: a normal distribution's
     deviation, or a constant; None leaves it to the preset (norms 1, biases 0, matrices its own).
+    `stored` is the shape files have, where it is another of as many numbers. The role "constant"
+    is for numbers that are stored and never trained, which do not count as parameters.
     """
 
     path: str
@@ -35,6 +40,7 @@ class Weight:
     transposed: bool = False
     others: tuple[str, ...] = ()
     start: Start | None = None
+    stored: tuple[int, ...] | None = None
 
     @property
     def count(self) -> int:
@@ -43,13 +49,21 @@ class Weight:
     @property
     def stored_shape(self) -> tuple[int, ...]:
         """As files have it."""
+        if self.stored is not None:
+            return self.stored
         return self.shape[::-1] if self.transposed else self.shape
+
+    @property
+    def trained(self) -> bool:
+        """Whether training can change it."""
+        return self.role != CONSTANT
 
 
 @dataclass(frozen=True)
 class Shape:
     """The sizes other parts of the package ask a model for. `context` None has no limit of its own;
-    `encoder_layers` are those of an encoder beside `layers` of a decoder."""
+    `encoder_layers` are those of an encoder beside `layers` of a decoder, whose rows begin with the
+    token `start`; None where there is no encoder."""
 
     layers: int
     width: int
@@ -59,6 +73,7 @@ class Shape:
     vocabulary: int
     context: int | None
     encoder_layers: int = 0
+    start: int | None = None
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Transformer(nn.Module):
     `compute` is the type activations have; weights may be kept in another (float32 masters).
     `pooler` makes one vector of a row.
     `norm` is None where the blocks end in one; `bias` adds to the scores of all layers; `head`
-    None is a stack that gives vectors alone.
+    None is a stack that gives vectors alone; `context` None has no limit of its own.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Transformer(nn.Module):
         blocks: Sequence[nn.Module],
         norm: nn.Module | None,
         head: Head | None,
-        context: int,
+        context: int | None,
         rope: Rope | None = None,
         bias: Bias | None = None,
         pooler: Pooler | None = None,

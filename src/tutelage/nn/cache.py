@@ -58,8 +58,12 @@ class Cache:
         return self.keys.shape[1]
 
     @staticmethod
-    def bytes_per_slot(layers: int, room: int, key_shape: tuple[int, int], item: int) -> int:
-        return 2 * layers * key_shape[0] * key_shape[1] * math.ceil(room / STEP) * STEP * item
+    def bytes_per_slot(
+        layers: int, room: int, key_shape: tuple[int, int], item: int, source: int = 0
+    ) -> int:
+        """`source` tokens of an encoder are kept beside the row's own."""
+        tokens = math.ceil(room / STEP) * STEP + source
+        return 2 * layers * key_shape[0] * key_shape[1] * tokens * item
 
     def keep(self, slots: Int[Tensor, "M"]) -> None:
         """Drop all rows but these, in this order."""
@@ -150,7 +154,7 @@ class ReadPrompts:
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, rule: Rule) -> Tensor:
         self.cache.keys[layer][self.slot, :, self.place] = k
         self.cache.values[layer][self.slot, :, self.place] = v
-        if rule.plain and computes(q):
+        if rule.plain and not self.layout.led and computes(q):
             prefix = self.cache.prefix[layer] if self.cache.prefix else None
             return kernel.forward(q, k, v, self.runs, prefix)[0]
         places = self.place + self.cache.prefix_length
@@ -180,7 +184,7 @@ class ReadPrompts:
             shape = (bucket.rows, bucket.length)
             rows = [x.index_select(0, bucket.index).view(*shape, *x.shape[1:]) for x in (q, k, v)]
             places = torch.arange(bucket.length, device=q.device) + self.cache.prefix_length
-            y, lse = _rectangle(rows[0], rows[1], rows[2], rule, places[None], places)
+            y, lse = _rectangle(rows[0], rows[1], rows[2], rule, places[None], places, bucket.lead)
             mixed.append(y.reshape(-1, *q.shape[1:]))
             sums.append(lse.transpose(1, 2).reshape(-1, q.shape[1]))
         back = self.layout.back
@@ -215,7 +219,9 @@ class DecodeStep:
         keys, values = cache.memory[layer]
         longest = int(cache.sources.max())
         places = torch.arange(longest, device=q.device)
-        mask = mask_of(rule, places.new_zeros(1, 1), places, q.dtype, cache.sources)
+        # A slot that no row has taken yet sees one zero: with no key at all there is no softmax.
+        seen = cache.sources.clamp(min=1)
+        mask = mask_of(rule, places.new_zeros(1, 1), places, q.dtype, seen)
         return rectangle(
             q[:, None], keys[:, :longest], values[:, :longest], False, mask, rule.scale
         )[0][:, 0]
@@ -261,12 +267,14 @@ def _rectangle(
     rule: Rule,
     queries: Int[Tensor, "B T"],
     keys: Int[Tensor, "S"],
+    lead: Int[Tensor, "B"] | None = None,
     square: bool = True,
 ) -> tuple[Float[Tensor, "B T H D"], Float[Tensor, "B H T"]]:
-    """Attention under a causal rule; `square` where queries and keys are the same tokens."""
-    if square and rule.sees is None and rule.bias is None:
+    """Attention under a causal rule; `square` where queries and keys are the same tokens. The first
+    `lead` tokens of each row are seen by all of it."""
+    if square and rule.sees is None and rule.bias is None and lead is None:
         return rectangle(q, k, v, causal=True, scale=rule.scale)
-    mask = mask_of(rule, queries, keys, q.dtype)
+    mask = mask_of(rule, queries, keys, q.dtype, lead=lead)
     return rectangle(q, k, v, False, mask, rule.scale)
 
 

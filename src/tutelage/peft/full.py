@@ -31,7 +31,7 @@ def attach(model: Model, settings: Settings, seed: int) -> None:
 
 
 def count(weights: Sequence[Weight], settings: Settings) -> int:
-    return sum(weight.count for weight in weights)
+    return sum(weight.count for weight in weights if weight.trained)
 
 
 def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from tutelage.models.spec import CONSTANT
+
 LINEAR_ROLES = ("attn.q", "attn.k", "attn.v", "attn.o", "mlp.gate", "mlp.up", "mlp.down")
 
 
@@ -51,14 +53,16 @@ def size(entry: Entry) -> int:
 
 
 def total(entries: Iterable[Entry]) -> int:
-    return sum(size(entry) for entry in entries)
+    """Parameters; constants, which no training changes, are none."""
+    return sum(size(entry) for entry in entries if entry.role != CONSTANT)
 
 
 def by_part(entries: Iterable[Entry]) -> dict[str, int]:
     """Parameters of each role, in the order of the forward pass; the values sum to the total."""
     counts: dict[str, int] = {}
     for entry in entries:
-        counts[entry.role] = counts.get(entry.role, 0) + size(entry)
+        if entry.role != CONSTANT:
+            counts[entry.role] = counts.get(entry.role, 0) + size(entry)
     return counts
 
 

@@ -2,7 +2,8 @@
 
 All but the rarest: those that together make up less than a ten-thousandth of the text are left to
 the kind's way for what is unknown, as one stray character of each script on earth would fill a
-small vocabulary (SentencePiece's character coverage; Kudo and Richardson 2018).
+small vocabulary (SentencePiece's character coverage; Kudo and Richardson 2018). The characters of
+ASCII always have one: novels hold no `|`, but what is read later may.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 
 COVERAGE = 0.9999
 """Share of the characters of a text, as they occur, that have a token of their own."""
+ASCII = frozenset(map(chr, range(0x21, 0x7F)))
+"""What is printable but for the space."""
 GAP = "\n"
 """Stands in the place of a rare character in what is learnt from; no word runs across it."""
 
@@ -29,12 +32,13 @@ class Alphabet:
         """A sentence on the rare characters, if there are any, and what becomes of them."""
         if not self.rare:
             return ()
-        share = f"{self.rare_share:.2g} of the text"
-        return (f"{self.rare} rare characters ({share}) have no token of their own: {fate}",)
+        share = f"{self.rare_share:.1g} of the text"
+        return (f"rare characters without a token of their own: {self.rare} ({share}); {fate}",)
 
 
 def alphabet(texts: Iterable[str], without: frozenset[str] = frozenset()) -> Alphabet:
-    """The most frequent characters that make up COVERAGE of the texts; equals by their code.
+    """The most frequent characters that make up COVERAGE of the texts, equals by their code; and
+    those of ASCII.
 
     Characters of `without` are never among them, nor is NUL, by which the library ends words.
     """
@@ -51,7 +55,9 @@ def alphabet(texts: Iterable[str], without: frozenset[str] = frozenset()) -> Alp
             break
         kept.add(character)
         covered += counts[character]
-    return Alphabet(frozenset(kept), len(counts) - len(kept), (total - covered) / max(total, 1))
+    rare = counts.keys() - (kept | ASCII)
+    share = sum(counts[character] for character in rare) / max(total, 1)
+    return Alphabet(frozenset(kept | ASCII), len(rare), share)
 
 
 def only(texts: Iterable[str], kept: frozenset[str]) -> Iterator[str]:

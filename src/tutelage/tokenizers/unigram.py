@@ -59,11 +59,14 @@ def _learn(texts: Iterable[str], size: int, control: Sequence[str], base: Base) 
     backend = Backend(models.Unigram())
     backend.pre_tokenizer = _cutting(WORDS)
     found = list(only(texts, base.characters))
-    marked = marked_words(_words(backend.pre_tokenizer, found), size)
+    words = _words(backend.pre_tokenizer, found)
+    marked = marked_words(words, size)
     marks = {word[-1] for word in marked}
+    characters = set(base.tokens) - set(BYTES)
+    unseen = characters.difference(*words)
     backend.pre_tokenizer = _cutting(f"{MARKED}|{WORDS}")
     trainer = trainers.UnigramTrainer(
-        vocab_size=size - len(BYTES) + len(marks),
+        vocab_size=size - len(BYTES) - len(unseen) + len(marks),
         special_tokens=list(control),
         unk_token=SPECIAL.unk,
         max_piece_length=LONGEST,
@@ -71,12 +74,12 @@ def _learn(texts: Iterable[str], size: int, control: Sequence[str], base: Base) 
     )
     backend.train_from_iterator(chain(found, marked), trainer)
     document = json.loads(backend.to_str())
-    learnt = [
-        (piece, score)
+    learnt = {
+        piece: score
         for piece, score in document["model"]["vocab"]
         if piece not in control and marks.isdisjoint(piece)
-    ]
-    pieces = settled(learnt, size - len(control) - len(BYTES))
+    }
+    pieces = settled(learnt, characters, size - len(control) - len(BYTES))
     vocabulary = [(name, 0.0) for name in control] + with_bytes(pieces)
     document["model"] |= {"vocab": vocabulary, "byte_fallback": True}
     return _finished(Backend.from_str(json.dumps(document)))
@@ -126,20 +129,20 @@ def marked_words(words: Words, count: int) -> list[str]:
     return marked
 
 
-def settled(pieces: Sequence[Piece], room: int) -> list[Piece]:
-    """At most `room` pieces, most probable first, all characters among them; what follows from the
-    order of a hash map is taken out.
+def settled(learnt: Mapping[str, float], characters: Iterable[str], room: int) -> list[Piece]:
+    """All the characters and the best of the longer pieces, `room` at most, most probable first;
+    what follows from the order of a hash map is taken out.
 
     Scores are rounded. Characters that training gave up and that were put back have the lowest
-    score and each a step more, in any order: all of them get the lowest. Where the characters fill
-    the vocabulary, the library keeps every other piece too: the least probable are left out.
+    score and each a step more, in any order: all of them get the lowest, as those never seen. Where
+    the characters fill the vocabulary, the library keeps every longer piece too.
     """
-    lowest = min(score for _, score in pieces)
-    characters = [(piece, score) for piece, score in pieces if len(piece) == 1]
-    band = lowest + STEP * (len(characters) + 1)
-    kept = [(piece, lowest if score < band else score) for piece, score in characters]
-    longer = _best((piece, score) for piece, score in pieces if len(piece) > 1)
-    return _best([*kept, *longer[: room - len(kept)]])
+    lowest = min(learnt.values())
+    likely = lowest + STEP * (sum(len(piece) == 1 for piece in learnt) + 1)
+    scores = {character: learnt.get(character, lowest) for character in characters}
+    single = [(one, score if score >= likely else lowest) for one, score in scores.items()]
+    longer = _best((piece, score) for piece, score in learnt.items() if len(piece) > 1)
+    return _best([*single, *longer[: room - len(single)]])
 
 
 def _best(pieces: Iterable[Piece]) -> list[Piece]:

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from tutelage.text.tokenizer import SpecialTokens
-from tutelage.tokenizers._alphabet import alphabet, only
+from tutelage.tokenizers._alphabet import ASCII, alphabet, only
 from tutelage.tokenizers._kind import FEWEST, Base, Cut, Kind, Words, split_words
 
 SPECIAL = SpecialTokens(pad="[PAD]", unk="[UNK]", cls="[CLS]", sep="[SEP]", mask="[MASK]")
@@ -26,13 +26,13 @@ LONGEST_WORD = 100
 
 
 def _base(texts: Sequence[str]) -> Base:
-    """Each character as the beginning of a word and as its continuation, where it occurs so."""
+    """Each character as a word's beginning, and as its continuation where it occurs so."""
     found = alphabet(texts)
     untrained = _untrained()
     trainer = trainers.WordPieceTrainer(vocab_size=0, special_tokens=[], show_progress=False)
     untrained.train_from_iterator(only(texts, found.kept), trainer)
     return Base(
-        tokens=tuple(sorted(untrained.get_vocab())),
+        tokens=tuple(sorted(untrained.get_vocab().keys() | ASCII)),
         what="for the characters, at the beginning and inside of words",
         characters=found.kept,
         notes=found.note("words with them become [UNK]"),

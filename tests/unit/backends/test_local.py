@@ -272,6 +272,17 @@ def test_exact_answers_are_the_same_in_any_company() -> None:
     assert exact.score(pairs) == [exact.score([pair])[0] for pair in pairs]
 
 
+def test_a_model_without_a_bound_takes_any_length() -> None:
+    """Relative positions end nowhere: such a configuration names no context."""
+    free = LocalLM.open(SOURCE, device="cpu", dtype="fp32", threads=1)
+    free.model.context = None
+    assert free.capabilities().context is None
+    (done,) = complete(free, [Request("x" * 600, 4)])
+    assert done.prompt_tokens == 600 and done.completion_tokens > 0
+    with pytest.raises(RequestError, match="empty"):
+        complete(free, [Request("", 4)])
+
+
 def test_no_embeddings_are_promised(lm: LocalLM) -> None:
     assert not lm.capabilities().embed
     with pytest.raises(RequestError, match="no embeddings"):

@@ -16,6 +16,7 @@ from transformers import AutoTokenizer
 
 from tests.unit.tokenizers.corpora import KINDS, SENTINELS, SIZE, TYPED, learnt, texts
 from tutelage.errors import ConfigError, DataError, RequestError, UnknownName
+from tutelage.tokenizers.measure import measure
 from tutelage.tokenizers.open import open_tokenizer
 from tutelage.tokenizers.sentinels import sentinel_ids
 from tutelage.tokenizers.train import save, train
@@ -209,13 +210,18 @@ def test_a_small_text_gives_fewer_tokens_and_says_so(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["wordpiece", "unigram"])
 def test_rare_characters_have_no_token_and_are_said(kind: str) -> None:
-    trained = train(["a b c " * 10_000 + "d 語"], kind, 400, sentinels=0)
-    assert "2 rare characters" in trained.notes[0]
+    trained = train(["a b c " * 10_000 + "ß 語"], kind, 500, sentinels=0)
+    assert "without a token of their own: 2 (" in trained.notes[0]
     ids = trained.tokenizer.encode_plain("語")
     if kind == "wordpiece":
         assert ids == [trained.tokenizer.unk_id]
     else:
         assert [trained.tokenizer.token(id) for id in ids] == ["<0xE8>", "<0xAA>", "<0x9E>"]
+    # ASCII has tokens, whether or not the text holds it.
+    fit = measure(trained.tokenizer, ["z | {Q} @"])
+    assert (fit.unknown, fit.fallback) == (0, 0)
+    alone = train(["\0 \U000f0000"], kind, 500, sentinels=0)
+    assert alone.tokenizer.decode(alone.tokenizer.encode_plain("~")) == "~"
 
 
 @pytest.mark.parametrize("kind", KINDS)
