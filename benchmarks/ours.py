@@ -128,3 +128,58 @@ def _single(
     stored = sum(p.numel() * p.element_size() for p in lm.model.parameters())
     detail = {"speeds": speeds[1:], "answer": answer, "weight_bytes": stored}
     return Measurement(statistics.median(speeds[1:]), peak.bytes - before, resolve().dtype, detail)
+
+
+def pretrain(shape: Any, batch: int, steps: int, threads: int) -> Measurement:
+    """Tokens a second of the loop that `pretrain` runs, after one step that is not counted."""
+    import functools
+
+    import torch
+
+    from tutelage.checkpoints.build import build
+    from tutelage.checkpoints.preset import random_checkpoint
+    from tutelage.data.pack import Example
+    from tutelage.machine.device import resolve, use_threads
+    from tutelage.machine.memory import Peak, freed_memory_kept
+    from tutelage.models.spec import find_preset
+    from tutelage.objectives import clm
+    from tutelage.text.byte_level import byte_tokenizer
+    from tutelage.train.loop import Plan, train
+    from tutelage.train.optimizer import pretraining
+    from tutelage.train.schedule import Schedule
+
+    use_threads(threads)
+    before = resident_after_imports()
+    config = {**find_preset("gpt2"), **shape.config()}
+    waited = 0.0
+
+    class Rows:
+        def __getitem__(self, step: int) -> list[Example]:
+            nonlocal waited
+            begun = time.perf_counter()
+            ids = torch.randint(config["vocab_size"], (batch, shape.context + 1)).tolist()
+            at = tuple(range(shape.context))
+            rows = [Example(tuple(row[:-1]), at, tuple(row[1:])) for row in ids]
+            waited += time.perf_counter() - begun
+            return rows
+
+    with Peak() as peak, freed_memory_kept():
+        model = build(random_checkpoint("benchmark", config, byte_tokenizer(None), 0, {}), "fp32")
+        model.compute = torch.bfloat16 if resolve().dtype == "bf16" else torch.float32
+        model.requires_grad_(True).train()
+        parameters = dict(model.named_parameters())
+        plan = Plan(
+            Schedule(steps + 1, 6e-4, 1), micro_batches=max(1, batch * shape.context // 2048)
+        )
+        optimizer = pretraining(parameters, 6e-4)
+        marks = [time.perf_counter()]
+        loss = functools.partial(clm.loss, z=0.0)
+        last = 0.0
+        for step in train(model, parameters, optimizer, Rows(), loss, plan):
+            marks.append(time.perf_counter())
+            last = step.loss
+    seconds = marks[-1] - marks[1]
+    detail = {"seconds": seconds, "loss": last, "waiting_share": waited / (marks[-1] - marks[0])}
+    return Measurement(
+        steps * batch * shape.context / seconds, peak.bytes - before, resolve().dtype, detail
+    )
