@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import math
 import tempfile
+import weakref
 from array import array
 from collections.abc import Iterable
 from pathlib import Path
@@ -134,6 +135,7 @@ class _Spool:
 
     def __init__(self, folder: Path | None) -> None:
         self._file: Any = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - open as long as this
+        weakref.finalize(self, self._file.close)
         self._ends = array("q", [0])
 
     def add(self, values: np.ndarray) -> int:

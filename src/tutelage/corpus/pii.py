@@ -2,7 +2,7 @@
 
     email   name@host.tld
     phone   +49 30 1234567, (555) 123-4567, 555-123-4567: international, or grouped as in America
-    card    13 to 19 digits that pass Luhn's check, grouped or not
+    card    13 to 19 digits that pass Luhn's check, in one, or grouped as on a card
     iban    two letters, two digits and the account, that pass the check modulo 97
     ssn     American social security numbers, 123-45-6789, those that can exist
     ip      IPv4 and IPv6 addresses of public hosts
@@ -22,6 +22,9 @@ from types import MappingProxyType
 
 from tutelage.corpus.documents import Document
 
+_GROUP = r"[ .\-]"
+_GAP = re.compile(_GROUP)
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -29,6 +32,12 @@ class Kind:
 
     pattern: re.Pattern[str]
     check: Callable[[str], bool] = field(default=lambda text: True)
+
+    def of(self, text: str) -> str:
+        """The longest beginning of a text of this form that passes the check, up to a gap: a number
+        behind a number may look like its last group. Nothing if none passes."""
+        ends = [len(text), *(gap.start() for gap in reversed(list(_GAP.finditer(text))))]
+        return next((text[:end] for end in ends if self.check(text[:end])), "")
 
 
 def luhn(text: str) -> bool:
@@ -61,7 +70,6 @@ def _phone(text: str) -> bool:
     return 7 <= sum(c.isdigit() for c in text) <= 15
 
 
-_GROUP = r"[ .\-]"
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "email": Kind(
@@ -70,7 +78,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "iban": Kind(
             re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"), mod97
         ),
-        "card": Kind(re.compile(r"(?<![\w.])\d(?:[ -]?\d){12,18}(?![\w]|\.\d)"), luhn),
+        "card": Kind(
+            re.compile(
+                r"(?<![\w.-])(?:[2-6]\d{3}([ -]?)\d{4}\1\d{4}\1\d{1,7}|3\d{3}[ -]?\d{6}[ -]?\d{5})"
+                r"(?!\w|\.\d)"
+            ),
+            luhn,
+        ),
         "ssn": Kind(re.compile(r"(?<![\w-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])")),
         "ip": Kind(
             re.compile(
@@ -99,10 +113,11 @@ def mask(text: str) -> tuple[str, Counter[str]]:
     for name, kind in KINDS.items():
 
         def masked(found: re.Match[str], name: str = name, kind: Kind = kind) -> str:
-            if not kind.check(found.group()):
+            taken = kind.of(found.group())
+            if not taken:
                 return found.group()
             counts[name] += 1
-            return f"[{name.upper()}]"
+            return f"[{name.upper()}]{found.group()[len(taken) :]}"
 
         text = kind.pattern.sub(masked, text)
     return text, counts

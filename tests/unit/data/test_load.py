@@ -168,11 +168,26 @@ def test_a_file_the_system_refuses_is_named(write: Write, monkeypatch: pytest.Mo
     assert caught.value.field == path
 
 
+def test_rows_without_an_answer_are_set_aside_where_one_is_needed(write: Write) -> None:
+    text = b'{"text": "no answer", "id": "one"}'
+    asked = b'{"prompt": "p", "completion": "c", "id": "one"}'
+    tagged = b'{"tokens": ["a"], "tags": ["b"]}'
+    path = write("a.jsonl", b"\n".join([text, asked, tagged]))
+    assert [one.reason for one in load(path).set_aside] == ["duplicate-id"]
+    found = load(path, answered=True)
+    assert [(one.where, one.reason) for one in found.set_aside] == [
+        (f"{path}:1", "no-answer"), (f"{path}:3", "no-answer")
+    ]  # fmt: skip
+    assert [row.id for row in found.rows] == ["one"]
+    with pytest.raises(DataError, match=r"a\.jsonl:1.*no-answer"):
+        load(path, answered=True, strict=True)
+
+
 def test_a_source_without_a_usable_row_shows_the_counts_and_the_first(write: Write) -> None:
     path = write("a.jsonl", b'{"question": "q"}\n{"prompt": "", "completion": "x"}\n{"q": 1}\n')
     with pytest.raises(DataError) as caught:
         load(path)
-    assert caught.value.got == "2 unknown-shape, 1 empty-prompt"
+    assert caught.value.got == "3 rows, set aside: 2 unknown-shape, 1 empty-prompt"
     assert f"{path}:1" in (caught.value.hint or "") and "template" in (caught.value.hint or "")
 
 
