@@ -54,7 +54,8 @@ def tune(
     method
         lora, or full for all weights.
     out
-        The folder to write; must not exist.
+        The folder to write. An unfinished run of the same request goes on, a finished one is
+        returned as it is; a folder with anything else in it is refused.
     role
         Linears that get an adapter, as attn.q; may be given several times.
     rank
@@ -165,21 +166,7 @@ def _tuned(
         model, loaded.rows, config, out, progress=progress(shared), note=_note, strict=strict,
         **_where(shared),
     )  # fmt: skip
-    return {
-        "out": str(out),
-        "method": done["method"],
-        "trained_parameters": done["trained_parameters"],
-        "trained_tokens": done["trained_tokens"],
-        "rows": _rows(loaded, done["rows"]["used"]),
-        "set_aside": _set_aside(loaded, done["set_aside"]),
-        "loss": done["loss"],
-        "seconds": done["seconds"],
-        "peak_bytes": done["peak_bytes"],
-        "predicted_seconds": done["predicted_seconds"],
-        "predicted_peak_bytes": done["predicted_peak_bytes"],
-        "forgetting": None,
-        "settings": done["settings"],
-    }
+    return _answer(out, loaded, done["rows"]["used"], done["set_aside"], done)
 
 
 def _plan(
@@ -188,28 +175,45 @@ def _plan(
     from tutelage.train.tune import predict, prepare
 
     run = prepare(model, loaded.rows, config, strict=strict, **_where(shared))
-    found = predict(run)
-    return {
-        "out": None if out is None else str(out),
+    prediction = predict(run)
+    planned = {
         "method": run.method.name,
         "trained_parameters": run.method.count(run.weights, run.settings),
         "trained_tokens": sum(row.trained for step in run.steps for row in step),
-        "rows": _rows(loaded, len(run.examples)),
-        "set_aside": _set_aside(loaded, run.set_aside),
-        "loss": None,
-        "seconds": None,
-        "peak_bytes": None,
-        "predicted_seconds": found.seconds,
-        "predicted_peak_bytes": found.peak_bytes,
-        "predicted_memory": found.memory,
-        "forgetting": None,
-        "settings": run.config.model_dump(),
+        "predicted_seconds": prediction.seconds,
+        "predicted_peak_bytes": prediction.peak_bytes,
+        "predicted_memory": prediction.memory,
+        "settings": run.config.model_dump(mode="json"),
     }
+    return _answer(out, loaded, run.rows_used(len(run.steps)), run.set_aside, planned)
 
 
-def _rows(loaded: Loaded, used: int) -> dict[str, int]:
-    """Every row is used or set aside, by the data's own faults or for training."""
-    return {"used": used, "set_aside": loaded.total - used}
+def _answer(
+    out: Path | None, loaded: Loaded, used: int, untrained: Sequence[dict[str, str]], found: Json
+) -> Json:
+    """The contract's object of what was done, or of what would be, where null is not yet known.
+
+    A row that is neither used nor set aside is one that the steps did not come to.
+    """
+    aside = _set_aside(loaded, untrained)
+    if unseen := loaded.total - used - len(aside):
+        _note(f"{unseen} rows are not seen in these steps; the others are counted as used")
+    return {
+        "out": None if out is None else str(out),
+        "method": found["method"],
+        "trained_parameters": found["trained_parameters"],
+        "trained_tokens": found["trained_tokens"],
+        "rows": {"used": used, "set_aside": len(aside)},
+        "set_aside": aside,
+        "loss": found.get("loss"),
+        "seconds": found.get("seconds"),
+        "peak_bytes": found.get("peak_bytes"),
+        "predicted_seconds": found["predicted_seconds"],
+        "predicted_peak_bytes": found["predicted_peak_bytes"],
+        "predicted_memory": found["predicted_memory"],
+        "forgetting": None,
+        "settings": found["settings"],
+    }
 
 
 def _set_aside(loaded: Loaded, untrained: Sequence[dict[str, str]]) -> list[dict[str, str]]:

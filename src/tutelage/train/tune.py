@@ -62,6 +62,10 @@ class Run:
     steps: list[list[Example]]
     set_aside: list[dict[str, str]]
 
+    def rows_used(self, steps: int) -> int:
+        """How many rows the first so many steps see; two may be equal, and count as two."""
+        return len({id(row) for step in self.steps[:steps] for row in step})
+
     @property
     def digest(self) -> str:
         """Ties checkpoints and results to the inputs and, after a colon, to the code that made
@@ -234,7 +238,7 @@ def _result(
         "status": "stopped" if outcome.stopped else "done",
         "trained_parameters": run.method.count(run.weights, run.settings),
         "trained_tokens": at.trained_tokens,
-        "rows": {"used": len(run.examples), "set_aside": len(run.set_aside)},
+        "rows": {"used": run.rows_used(at.step), "set_aside": len(run.set_aside)},
         "loss": {"first": at.curve[0][2], "last": at.curve[-1][2]} if at.curve else None,
         "seconds": at.seconds,
         "peak_bytes": peak,

@@ -47,6 +47,46 @@ def test_rows_set_aside_are_named_whoever_set_them_aside(
         assert one["where"] in errors and one["reason"] in errors and one["detail"] in errors
 
 
+@pytest.mark.parametrize("how", ["--dry-run", "--out"])
+def test_rows_used_are_those_that_steps_come_to(
+    how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = rows(tmp_path, *GOOD, GOOD[0], "no JSON")
+    few = ["--batch-tokens", "40", "--data", data, "--skip-forgetting"]
+    for steps, used in (("2", 4), ("4", 7), ("9", 7)):
+        out = str(tmp_path / f"out-{steps}")
+        rest = ["--dry-run"] if how == "--dry-run" else ["--out", out]
+        code, found, errors = called(capsys, *few, "--steps", steps, *rest)
+        assert code == 0 and found["rows"] == {"used": used, "set_aside": 1}
+        assert (f"{7 - used} rows are not seen" in errors) == (used < 7)
+
+
+def test_a_plan_and_its_run_answer_with_the_same_keys(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--data", rows(tmp_path, *GOOD), "--steps", "2", "--skip-forgetting"]
+    _, planned, _ = called(capsys, *given, "--dry-run")
+    _, done, _ = called(capsys, *given, "--out", str(tmp_path / "out"))
+    assert list(planned) == list(done)
+    for same in ("method", "trained_parameters", "trained_tokens", "rows", "settings"):
+        assert planned[same] == done[same]
+    unknown = {name for name, value in planned.items() if value is None}
+    assert unknown == {"out", "loss", "seconds", "peak_bytes", "forgetting"}
+
+
+def test_out_is_what_help_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--data", rows(tmp_path, *GOOD), "--skip-forgetting", "--out", str(tmp_path / "out")]
+    _, first, _ = called(capsys, *given, "--steps", "2")
+    code, again, _ = called(capsys, *given, "--steps", "2")
+    assert code == 0 and again == first, "it is not done a second time"
+    code, other, _ = called(capsys, *given, "--steps", "3")
+    assert code == 2 and other["error"]["field"] == "--out"
+    assert run_command(["tune", "--help"]) == 0
+    page = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "must not exist" not in page
+    assert "An unfinished run of the same request goes on, a finished one is returned" in page
+
+
 def test_twenty_rows_are_named_and_the_rest_counted(capsys: pytest.CaptureFixture[str]) -> None:
     aside = [{"where": f"f:{n}", "reason": "too-long", "detail": "9 tokens"} for n in range(25)]
     assert verb._set_aside(Loaded((), (), 0), aside) == aside
