@@ -14,7 +14,7 @@ class Head(nn.Module):
     """scores = W transform(x) * scale + b.
 
     `linear` None ties W to the token table. `vocabulary` is the length of a bias of its own, where
-    W is tied and yet has one (BERT).
+    W is tied and yet has one (BERT); a `constant` one is no parameter (BART).
     """
 
     def __init__(
@@ -23,17 +23,25 @@ class Head(nn.Module):
         transform: nn.Module | None = None,
         vocabulary: int = 0,
         scale: float = 1.0,
+        constant: bool = False,
     ) -> None:
         super().__init__()
         self.linear = linear
         self.transform = transform
-        self.bias = nn.Parameter(torch.empty(vocabulary)) if vocabulary else None
+        self.bias = _bias(vocabulary, constant)
         self.scale = scale
 
     def prepare(self, x: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
         """What W is multiplied with."""
         x = x if self.transform is None else self.transform(x)
         return x if self.scale == 1.0 else x * self.scale
+
+
+def _bias(vocabulary: int, constant: bool) -> Tensor | None:
+    if not vocabulary:
+        return None
+    values = torch.empty(vocabulary)
+    return nn.Buffer(values) if constant else nn.Parameter(values)
 
 
 class Transform(nn.Module):
