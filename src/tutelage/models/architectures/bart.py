@@ -8,6 +8,7 @@ table, whose first rows fairseq kept for padding. Files hold a bias of the score
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -60,11 +61,16 @@ class Stack:
     """Layers counted before its first."""
     bias: bool = True
     """Whether attention's projections have biases."""
-    start: float = 0.02
+    start: float | None = 0.02
+    """Deviation of every matrix as it begins; None is Glorot's, sqrt(2 / (in + out))."""
 
     @property
     def decodes(self) -> bool:
         return self.name == "decoder"
+
+    def deviation(self, out: int, into: int) -> float:
+        """Of a matrix of this shape, as it begins."""
+        return math.sqrt(2 / (out + into)) if self.start is None else self.start
 
 
 def read(config: Mapping[str, Any]) -> BartConfig:
@@ -157,7 +163,7 @@ def stack_layout(stack: Stack) -> Iterator[Weight]:
                 yield from linear(
                     f"{ours}.{part}.{name}", f"{theirs}.{hf_name}.{PROJECTIONS[name]}",
                     stack.width, stack.width, f"{part}.{name}", layer, bias=stack.bias,
-                    start=stack.start,
+                    start=stack.deviation(stack.width, stack.width),
                 )  # fmt: skip
             yield from norm(
                 f"{ours}.norm_{part}", f"{theirs}.{hf_name}_layer_norm", stack.width, layer,
@@ -169,7 +175,7 @@ def stack_layout(stack: Stack) -> Iterator[Weight]:
         ):
             yield from linear(
                 f"{ours}.mlp.{name}", f"{theirs}.{hf_name}", out, into, f"mlp.{name}", layer,
-                bias=True, start=stack.start,
+                bias=True, start=stack.deviation(out, into),
             )  # fmt: skip
         yield from norm(
             f"{ours}.norm_mlp", f"{theirs}.final_layer_norm", stack.width, layer, bias=True
