@@ -11,6 +11,7 @@ import torch
 
 from tutelage.errors import ConfigError
 from tutelage.machine.describe import cores, cpuinfo
+from tutelage.machine.memory import keep_few_products
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CPU_BF16_UNITS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
@@ -57,7 +58,9 @@ def has_bf16_units(device: str) -> bool:
 
 
 def use_threads(threads: int | None) -> int:
-    """Let torch compute with this many threads (all cores this process may use if None)."""
+    """Let torch compute with this many threads (all cores this process may use if None), and not
+    keep more of its products than it uses again."""
+    keep_few_products()
     count = threads or cores()
     torch.set_num_threads(count)
     return count

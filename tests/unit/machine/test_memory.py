@@ -100,3 +100,43 @@ def test_freed_arrays_are_used_again_until_released() -> None:
     assert kept < plain / 10
     assert after > plain / 2, "not beyond its end"
     assert resident < 160_000_000, "given back"
+
+
+SHAPES = """
+import torch
+from tutelage.machine.device import use_threads
+from tutelage.machine.memory import release, resident
+
+use_threads(1)
+square = torch.zeros(64, 64, dtype=torch.bfloat16)
+square @ square
+release()
+before = resident()
+for rows in range(65, 365):
+    torch.zeros(rows, 64, dtype=torch.bfloat16) @ square
+release()
+print(resident() - before)
+"""
+
+
+def test_products_of_many_shapes_are_not_all_kept() -> None:
+    """By default each of 300 shapes leaves half a megabyte where the processor has the units."""
+    done = subprocess.run(
+        [sys.executable, "-c", SHAPES], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 90 * MEGABYTE
+
+
+def test_a_limit_that_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    code = (
+        "from tutelage.machine.memory import keep_few_products as few; few(); import subprocess; "
+    )
+    code += "print(subprocess.run(['env'], capture_output=True, text=True).stdout)"
+    for given, expected in ((None, str(memory.KEPT_PRODUCTS)), ("7", "7")):
+        monkeypatch.delenv(name, raising=False)
+        if given is not None:
+            monkeypatch.setenv(name, given)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert f"{name}={expected}" in done.stdout.splitlines()

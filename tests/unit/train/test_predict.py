@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +48,33 @@ def test_parts_never_hold_less_than_the_longest_row(run: Run) -> None:
     parts = [predict(replace(run, config=config(micro_batches=n))) for n in (1, 2, 64, 128)]
     sizes = [one.memory["activations"] for one in parts]
     assert sizes[0] > sizes[1] > sizes[2] == sizes[3]
+
+
+TUNE = """
+import sys
+from pathlib import Path
+from tests.unit.train.rows import config, tuned
+
+method, dtype, out = sys.argv[1:]
+found = tuned(Path(out), config(method=method, steps=4), dtype=dtype)
+print(found["predicted_peak_bytes"] / found["peak_bytes"])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere memory is sampled, not measured")
+@pytest.mark.parametrize(
+    ("method", "dtype"), [("lora", "fp32"), ("lora", "bf16"), ("full", "bf16")]
+)
+def test_a_tiny_run_in_a_process_of_its_own(
+    method: str, dtype: str, tmp_path: Path, root: Path
+) -> None:
+    """Next to nothing but what Python and torch load and keep, all of which is to be foreseen."""
+    done = subprocess.run(
+        [sys.executable, "-c", TUNE, method, dtype, str(tmp_path / "out")],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 0.9 < float(done.stdout) < 1.1
