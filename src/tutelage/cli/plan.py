@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from tutelage.cli.plan_memory import (
     Asked,
@@ -55,15 +55,20 @@ def memory(
     )  # fmt: skip
 
 
-def parameters(*, model: str, shared: Shared | None = None) -> dict[str, Any]:
+def parameters(
+    *, model: str, table: Literal["course"] | None = None, shared: Shared | None = None
+) -> dict[str, Any]:
     """Parameters by part, from the model's shape.
 
     Parameters
     ----------
     model
         A model source; only its configuration is read.
+    table
+        course: the sum that is taught, and what it leaves out of the model that is built.
     """
     from tutelage.cli.model import describe
+    from tutelage.plan.course import course_table
     from tutelage.plan.parameters import by_part, dimensions, total
 
     check_unplaced(shared or Shared())
@@ -78,6 +83,7 @@ def parameters(*, model: str, shared: Shared | None = None) -> dict[str, Any]:
         "layers": sizes.layers,
         "per_layer": total(first),
         "tied_head": sizes.tied,
+        **({"course": course_table(layout)} if table else {}),
     }
 
 
@@ -111,3 +117,21 @@ def show_parameters(result: dict[str, Any]) -> None:
         table.add_row(name, f"{count:,}", f"{100 * count / result['total']:.2f}%")
     table.add_row("total", f"{result['total']:,}", "100.00%", style="bold")
     Console().print(table)
+    if "course" in result:
+        _show_course(result["course"])
+
+
+def _show_course(course: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="as it is taught", box=None)
+    for column in ("part", "millions", "share"):
+        table.add_column(column, justify="left" if column == "part" else "right")
+    for row in course["rows"]:
+        millions = f"{row['parameters'] / 1e6:,.0f}M"
+        table.add_row(row["part"], millions, f"{100 * row['share']:.2f}%")
+    table.add_row("sum", f"{course['sum'] / 1e6:,.0f}M", "100.00%", style="bold")
+    Console().print(table)
+    more = "".join(f" + {row['part']} {row['parameters']:,}" for row in course["left_out"])
+    print(f"{course['sum']:,}{more} = {course['built']:,} built")
