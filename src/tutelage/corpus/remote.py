@@ -63,7 +63,7 @@ def remote_files(source: str, readers: Mapping[str, Reader]) -> tuple[list[DataF
         cached, notes = data_files(str(folder), readers)
         return cached, [note, *notes]
     with reachable(source):
-        commit = huggingface_hub.HfApi().dataset_info(name, revision=revision).sha
+        commit = str(huggingface_hub.HfApi().dataset_info(name, revision=revision).sha)
         system = huggingface_hub.HfFileSystem()
         root = f"datasets/{name}@{commit}"
         listed = sorted(system.find(f"{root}/{below}" if below else root))

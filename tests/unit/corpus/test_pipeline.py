@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.unit.corpus.documents import documents, jsonl, prose
 from tutelage.corpus import funnel, output
+from tutelage.corpus.dedup import Exact, Near
 from tutelage.corpus.documents import Document, text_document
-from tutelage.corpus.filters import FilterStep, filter_steps, parse_settings
+from tutelage.corpus.filters import PRESETS, FilterStep, filter_steps, parse_settings
 from tutelage.corpus.filters.length import Length
 from tutelage.corpus.pipeline import Pipeline
 from tutelage.corpus.sources import open_source
+from tutelage.corpus.tokenize import Request, end_token, tokenize
 from tutelage.data.rows import SetAside
 from tutelage.errors import ConfigError, UnknownName
+from tutelage.text.byte_level import byte_tokenizer
 
 
 class Shout:
@@ -113,6 +118,33 @@ def test_a_failure_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
                 Pipeline(open_source(str(tmp_path / "bad.json"))), out, lambda: {"commands": []}
             )
     assert [file.name for file in tmp_path.iterdir()] == ["bad.json"]
+
+
+def test_few_documents_are_held_at_a_time(tmp_path: Path) -> None:
+    pytest.importorskip("rensa")
+    alive = most = 0
+
+    def gone() -> None:
+        nonlocal alive
+        alive -= 1
+
+    def entries() -> Iterator[Document]:
+        nonlocal alive, most
+        for number in range(200):
+            one = text_document(f"d{number}", prose(number))
+            weakref.finalize(one, gone)
+            alive += 1
+            most = max(most, alive)
+            yield one
+
+    steps = [*filter_steps(PRESETS["web"], {}), Exact(), Near(folder=tmp_path)]
+    pipeline = Pipeline(entries(), steps)
+    output.write_documents(pipeline, tmp_path / "out.jsonl", lambda: {"commands": []})
+    assert pipeline.tallies[-1].rows_out == 200 and most <= 3
+    request = Request(byte_tokenizer(), 0, end_token(byte_tokenizer()), 1000)
+    most = 0
+    tokenize(entries(), request, tmp_path / "store", lambda: {"commands": []})
+    assert 0 < most <= 3
 
 
 def test_settings_are_typed_and_checked() -> None:
