@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from tutelage.cli.shared import Shared, progress
 
@@ -12,15 +14,20 @@ if TYPE_CHECKING:
     from tutelage.data.rows import Loaded
     from tutelage.text.tokenizer import Tokenizer
 
+Several = Annotated[tuple[str, ...], Parameter(consume_multiple=False)]
+"""An option that is given once for each value."""
+
 
 def train(
     *,
-    data: tuple[str, ...],
+    data: Several,
     kind: str,
     vocabulary: int,
     out: Path,
-    special: tuple[str, ...] = (),
+    special: Several = (),
     sentinels: int | None = None,
+    prompt: str | None = None,
+    completion: str | None = None,
     shared: Shared | None = None,
 ) -> dict[str, Any]:
     """Train a tokenizer on text, and write it as a folder that any Hugging Face tool opens.
@@ -40,6 +47,10 @@ def train(
         A further control token, as <|im_end|>; may be given several times.
     sentinels
         Tokens <extra_id_0>, <extra_id_1> ... for spans taken out; 100 for unigram, else none.
+    prompt
+        Template over the fields of rows of another shape, as "{question}".
+    completion
+        Template of the answer.
     """
     from tutelage.tokenizers.measure import measure
     from tutelage.tokenizers.train import check_free, save
@@ -47,7 +58,7 @@ def train(
 
     check_free(out)
     told = progress(shared)
-    loaded = _loaded(data)
+    loaded = _loaded(data, prompt, completion)
     texts = _texts(loaded)
     trained = learn(texts, kind, vocabulary, special=special, sentinels=sentinels, progress=told)
     fit = measure(trained.tokenizer, texts, told)
@@ -81,7 +92,13 @@ def show(source: str, text: str, *, shared: Shared | None = None) -> dict[str, A
     return {"tokens": _tokens(tokenizer, tokenizer.encode(text))}
 
 
-def compare(*sources: str, data: tuple[str, ...], shared: Shared | None = None) -> dict[str, Any]:
+def compare(
+    *sources: str,
+    data: Several,
+    prompt: str | None = None,
+    completion: str | None = None,
+    shared: Shared | None = None,
+) -> dict[str, Any]:
     """Measure tokenizers on texts: tokens a word, bytes a token, unknown text.
 
     Parameters
@@ -90,6 +107,10 @@ def compare(*sources: str, data: tuple[str, ...], shared: Shared | None = None) 
         Tokenizers' folders, or model sources.
     data
         Texts of one domain, as for train; give it once for each domain.
+    prompt
+        Template over the fields of rows of another shape, as "{question}".
+    completion
+        Template of the answer.
     """
     from tutelage.errors import ConfigError
     from tutelage.tokenizers.measure import measure
@@ -98,7 +119,7 @@ def compare(*sources: str, data: tuple[str, ...], shared: Shared | None = None) 
     if not sources:
         raise ConfigError("no tokenizer was named", field="SOURCES", expected="one or more")
     tokenizers = [(source, open_tokenizer(source)) for source in sources]
-    domains = [(one, _texts(_loaded([one]))) for one in data]
+    domains = [(one, _texts(_loaded([one], prompt, completion))) for one in data]
     return {
         "fits": [
             {
@@ -116,9 +137,11 @@ def compare(*sources: str, data: tuple[str, ...], shared: Shared | None = None) 
 def extend(
     source: str,
     *,
-    data: tuple[str, ...],
+    data: Several,
     tokens: int,
     out: Path,
+    prompt: str | None = None,
+    completion: str | None = None,
     shared: Shared | None = None,
 ) -> dict[str, Any]:
     """Give a tokenizer, or a model, tokens for the words of a domain that it cuts apart.
@@ -136,6 +159,10 @@ def extend(
         New tokens, at most.
     out
         The folder to write; it must not exist yet.
+    prompt
+        Template over the fields of rows of another shape, as "{question}".
+    completion
+        Template of the answer.
     """
     from tutelage.tokenizers.extend import extend as extended_by
     from tutelage.tokenizers.extend import new_pieces
@@ -146,7 +173,7 @@ def extend(
     check_free(out)
     told = progress(shared)
     base = open_tokenizer(source)
-    texts = _texts(_loaded(data))
+    texts = _texts(_loaded(data, prompt, completion))
     extended = extended_by(base, texts, tokens)
     pieces = new_pieces(base, extended)
     before, after = measure(base, texts, told), measure(extended, texts, told)
@@ -231,10 +258,10 @@ def show_extend(result: dict[str, Any]) -> None:
     print(f"written to {result['out']}")
 
 
-def _loaded(data: Sequence[str]) -> list[Loaded]:
+def _loaded(data: Sequence[str], prompt: str | None, completion: str | None) -> list[Loaded]:
     from tutelage.data.load import load
 
-    return [load(source) for source in data]
+    return [load(source, prompt=prompt, completion=completion) for source in data]
 
 
 def _texts(loaded: Sequence[Loaded]) -> list[str]:

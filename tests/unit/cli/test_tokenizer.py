@@ -186,6 +186,22 @@ def test_data_without_text_and_a_taken_folder_exit_2(
     assert answered(["tokenizer", "show", str(tmp_path / "none"), "x"], capsys)[0] == 2
 
 
+def test_rows_of_another_shape_are_read_through_templates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = tmp_path / "asked.jsonl", tmp_path / "out"
+    data.write_text(json.dumps({"question": DOCS[0], "answer": DOCS[1]}), encoding="utf-8")
+    templates = ["--prompt", "{question}", "--completion", "{answer}"]
+    code, found = answered([*training(data, out), *templates], capsys)
+    assert (code, found["bytes"]) == (0, len(f"{DOCS[0]}\n{DOCS[1]}".encode()))
+    # An option for several values takes one at a time, so what follows is no part of it.
+    asked = ["tokenizer", "compare", "--data", str(data), str(out), *templates]
+    assert len(answered(asked, capsys)[1]["fits"]) == 1
+    more = ["tokenizer", "extend", "preset:llama-tiny", "--data", str(data), "--tokens", "9"]
+    code, found = answered([*more, "--out", str(tmp_path / "more"), *templates], capsys)
+    assert (code, found["added"]) == (0, 9)
+
+
 def test_a_text_too_small_for_the_vocabulary_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
