@@ -98,6 +98,7 @@ def mix(
     return {
         **counts_of([tally.as_json() for tally in blended.tallies], out),
         "shares": taken(),
+        "report": None if out is None else str(funnel.beside(out).with_suffix(".html")),
         "notes": notes(sources),
     }
 
