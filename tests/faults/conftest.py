@@ -24,6 +24,7 @@ class Zygote:
     def __init__(self, root: Path, errors: Path) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.errors = errors
+        self.place = "-"
         with errors.open("w") as stderr:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.faults.zygote"],
@@ -35,13 +36,24 @@ class Zygote:
                 text=True,
             )
 
-    def run(self, out: Path, work: str, kill_at: int = 0, kill_after: float = 0.0) -> int:
-        """The exit code of one run, KILLED if it was."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+    def warm(self, work: str) -> None:
+        """Let it do this work once itself, so that each run of it is quick."""
+        assert self.process.stdin is not None
+        print(work, file=self.process.stdin, flush=True)
+        assert self._said() == "warm\n", self.errors.read_text()
+
+    def run(self, out: Path, work: str, kill_at: int | str = 0, kill_after: float = 0.0) -> int:
+        """The exit code of one run, KILLED if it was; `place` says where."""
+        assert self.process.stdin is not None
         print(out, work, kill_at, kill_after, file=self.process.stdin, flush=True)
-        code = int(self.process.stdout.readline())
+        printed, self.place = self._said().split()
+        code = int(printed)
         assert code in (0, KILLED), self.errors.read_text()
         return code
+
+    def _said(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
 
 
 @pytest.fixture(scope="module")

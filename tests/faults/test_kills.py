@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.faults.campaign import Case, Kills
 from tests.faults.conftest import KILLED, Zygote
 from tests.unit.train.rows import rows_of
 from tutelage import store
@@ -23,21 +25,19 @@ from tutelage import store
 METHODS = ("lora", "full")
 
 
-class Undisturbed:
-    """What a run without kills ends with, how long it takes, and its durable operations."""
-
-    def __init__(self, zygote: Zygote, out: Path, method: str) -> None:
-        begun = time.monotonic()
-        assert zygote.run(out, method, kill_at=-1) == 0
-        self.seconds = time.monotonic() - begun
-        self.digests = digests(out)
-        self.operations = int(out.with_name(out.name + ".operations").read_text())
-
-
 @pytest.fixture(scope="module")
-def undisturbed(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Undisturbed]:
+def cases(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
+    """An undisturbed run of each method."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    return {method: Undisturbed(zygote, folder / method, method) for method in METHODS}
+    return {
+        method: Case.of(zygote, folder / method / "run", method, finished, ending)
+        for method in METHODS
+    }
+
+
+def finished(out: Path) -> dict[str, int]:
+    """The result, which appears at once, and when it was made."""
+    return {file.name: file.stat().st_mtime_ns for file in out.glob("*")}
 
 
 def digests(out: Path) -> dict[str, str]:
@@ -48,82 +48,62 @@ def digests(out: Path) -> dict[str, str]:
     return found
 
 
-def ends_the_same(zygote: Zygote, out: Path, method: str, expected: Undisturbed) -> None:
-    assert zygote.run(out, method) == 0
-    assert digests(out) == expected.digests
-    assert [p.name for p in out.parent.iterdir()] == [out.name], "nothing is left behind"
+def ending(out: Path) -> dict[str, Any]:
+    """Weights, and steps with their losses; nothing else is left behind."""
+    assert {p.name for p in out.parent.iterdir()} <= {out.name, out.name + ".operations"}
     curve = json.loads((out / "tutelage.json").read_text())["curve"]
     assert [point["step"] for point in curve] == list(range(1, 7))
+    return {"weights": digests(out), "losses": [point["loss"] for point in curve]}
 
 
-def kill_at_random_moments(
-    zygote: Zygote, folder: Path, expected: dict[str, Undisturbed], count: int, seed: int
-) -> None:
-    """Several kills a run, until it is done before the kill comes."""
-    drawn = random.Random(seed)
-    killed = 0
-    number = 0
-    while killed < count:
-        method = METHODS[number % 2]
-        out = folder / str(number) / "out"
-        for _ in range(drawn.randrange(1, 4)):
-            moment = drawn.uniform(0.001, expected[method].seconds)
-            killed += zygote.run(out, method, kill_after=moment) == KILLED
-        ends_the_same(zygote, out, method, expected[method])
-        number += 1
-
-
-def kill_at_operations(
-    zygote: Zygote, folder: Path, expected: dict[str, Undisturbed], stride: int
-) -> None:
-    """Before every stride-th durable operation, each on a fresh folder."""
-    for method in METHODS:
-        operations = expected[method].operations
-        assert operations > 60
-        for at in range(1 + stride // 2, operations + 1, stride):
-            out = folder / f"{method}-{at}" / "out"
-            assert zygote.run(out, method, kill_at=at) == KILLED, (method, at)
-            ends_the_same(zygote, out, method, expected[method])
-
-
-def test_kills_at_random_moments(
-    zygote: Zygote, undisturbed: dict[str, Undisturbed], tmp_path: Path
-) -> None:
-    kill_at_random_moments(zygote, tmp_path, undisturbed, count=8, seed=1)
-
-
-def test_kills_before_durable_operations(
-    zygote: Zygote, undisturbed: dict[str, Undisturbed], tmp_path: Path
-) -> None:
-    kill_at_operations(zygote, tmp_path, undisturbed, stride=13)
+def kill_before_operations(kills: Kills, numbers: Iterable[int]) -> None:
+    """Each on a fresh folder."""
+    for at in numbers:
+        out = kills.new()
+        assert kills.killed(out, kill_at=at), at
+        kills.end(out)
+    kills.summary()
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_kills_before_the_last_operations(
-    method: str, zygote: Zygote, undisturbed: dict[str, Undisturbed], tmp_path: Path
+def test_kills_at_random_moments(
+    method: str, zygote: Zygote, cases: dict[str, Case], tmp_path: Path
 ) -> None:
-    """The result's own files, its manifest, and its way to where it was asked for."""
-    operations = undisturbed[method].operations
-    for at in (operations - 9, operations - 5, operations - 1, operations):
-        out = tmp_path / str(at) / "out"
-        assert zygote.run(out, method, kill_at=at) == KILLED
-        ends_the_same(zygote, out, method, undisturbed[method])
+    Kills(zygote, cases[method], tmp_path).at_random_moments(4, seed=1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_kills_before_durable_operations(
+    method: str, zygote: Zygote, cases: dict[str, Case], tmp_path: Path
+) -> None:
+    """Every thirteenth, and the last: the result's own files, its manifest, and its way to where
+    it was asked for."""
+    count = len(cases[method].operations)
+    assert count > 60
+    numbers = [*range(7, count - 9, 13), count - 9, count - 5, count - 1, count]
+    kill_before_operations(Kills(zygote, cases[method], tmp_path), numbers)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(14400)
+@pytest.mark.parametrize("method", METHODS)
 def test_many_kills_at_random_moments(
-    zygote: Zygote, undisturbed: dict[str, Undisturbed], tmp_path: Path
+    method: str, zygote: Zygote, cases: dict[str, Case], tmp_path: Path
 ) -> None:
-    kill_at_random_moments(zygote, tmp_path, undisturbed, count=50, seed=2)
+    kills = Kills(zygote, cases[method], tmp_path)
+    kills.at_random_moments(50, seed=2)
+    assert sum(count for place, count in kills.places.items() if "save" in place) >= 5
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(14400)
+@pytest.mark.parametrize("method", METHODS)
 def test_kills_before_every_durable_operation(
-    zygote: Zygote, undisturbed: dict[str, Undisturbed], tmp_path: Path
+    method: str, zygote: Zygote, cases: dict[str, Case], tmp_path: Path
 ) -> None:
-    kill_at_operations(zygote, tmp_path, undisturbed, stride=1)
+    kills = Kills(zygote, cases[method], tmp_path)
+    kill_before_operations(kills, range(1, len(cases[method].operations) + 1))
+    assert {"save", "save/manifest", "manifest"} <= set(kills.places)
 
 
 def test_the_command_goes_on_after_a_kill(root: Path, tmp_path: Path) -> None:

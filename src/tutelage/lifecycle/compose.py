@@ -55,6 +55,7 @@ def real_tools(
     """
     where: dict[str, Any] = {"device": device, "dtype": dtype, "exact": exact, "threads": threads}
     placed = _placement(project, **where)
+    machine = _machine(placed)  # now: the code at work is that of now, whatever is committed later
     _check_key(project, api_key_file)
     seed = project.search.seed
     models = _Models(where, placed["dtype"], seed, api_key_file, strict, note)
@@ -69,7 +70,7 @@ def real_tools(
             source, prompt=prompt, completion=completion, answered=True, strict=strict
         ),
         write_pages=_write_pages,
-        machine=lambda: _machine(placed),
+        machine=lambda: machine,
         now=time.monotonic,
         date=lambda: datetime.now(UTC).isoformat(timespec="seconds"),
         environment={**placed, "processor": describe.processor(), **_versions()},

@@ -17,7 +17,7 @@ from tutelage.lifecycle.project import Limits, Models, Project, Rows, Search, Ta
 from tutelage.lifecycle.record import Record
 from tutelage.lifecycle.run import run
 from tutelage.lm import Message
-from tutelage.machine import memory
+from tutelage.machine import describe, memory
 from tutelage.plan.answering import Asked
 
 TINY = "preset:llama-tiny"
@@ -42,6 +42,16 @@ def test_what_decides_results_is_part_of_the_environment(plan: Project) -> None:
     found = real_tools(plan, dtype="fp32", threads=1).environment
     for name in ("torch", "tokenizers", "jinja2", "gguf", "sacrebleu", "rouge-score"):
         assert found[name] == version(name)
+
+
+def test_the_commit_is_that_of_the_code_the_run_began_with(
+    plan: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another may be made while it runs."""
+    monkeypatch.setattr(describe, "commit", lambda: "before")
+    tools = real_tools(plan, threads=1)
+    monkeypatch.setattr(describe, "commit", lambda: "after")
+    assert tools.machine()["commit"] == "before"
 
 
 def test_answering_is_predicted_in_the_number_format_of_the_run(plan: Project) -> None:
