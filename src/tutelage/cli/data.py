@@ -134,7 +134,8 @@ def dedup(
 
     steps: list[Step] = [Exact()]
     if not exact:
-        steps.append(Near(threshold))
+        # The place of the answer has room for its size; a system's temporary folder may not.
+        steps.append(Near(threshold, folder=out.parent if out and out.parent.is_dir() else None))
     settings = {"threshold": None if exact else threshold}
     return run("dedup", open_sources(data, field, unit), steps, out, settings, shared)
 

@@ -189,7 +189,7 @@ def _named(data: Sequence[str]) -> dict[str, str]:
     """Name -> source. Raises ConfigError where two have one name."""
     found: dict[str, str] = {}
     for one in data:
-        match = _NAMED.fullmatch(one)
+        match = None if Path(one).exists() else _NAMED.fullmatch(one)
         name, source = match.groups() if match else (_stem(one), one)
         if name in found:
             raise ConfigError(

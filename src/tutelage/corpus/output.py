@@ -8,6 +8,7 @@ Either is a source of every verb that takes data. The same documents give the sa
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tutelage.errors import ConfigError
 MOST_BYTES = 256 * 2**20
 """Of one file in a folder."""
 
+RESULT, OLD = "result", "old"
 Report = Callable[[], dict[str, Any]]
 
 
@@ -33,7 +35,8 @@ def check_out(out: Path, sources: Sequence[str]) -> None:
             got=str(out),
             expected="a file NAME.jsonl, or a folder",
         )
-    if any(":" not in one and Path(one).resolve() == out.resolve() for one in sources):
+    places = [Path(one).resolve() for one in sources if Path(one).exists()]
+    if any(place.is_relative_to(out.resolve()) for place in places):
         raise ConfigError(f"{out} is what is read", field="--out", expected="another place")
     empty = out.is_dir() and not any(out.iterdir())
     if out.exists() and not empty and not funnel.beside(out).is_file():
@@ -47,17 +50,42 @@ def check_out(out: Path, sources: Sequence[str]) -> None:
 def write_documents(documents: Iterable[Document], out: Path, report: Report) -> None:
     """Write all documents, then the funnel that `report` gives once they have been read.
 
-    Replaces what is there (see `check_out`). Raises WorkError if it cannot be written.
+    Replaces what is there (see `check_out`). What a killed writer left is in OUT.state, and the
+    next one removes it. Raises WorkError if it cannot be written, BusyError if another process
+    writes to `out`.
     """
-    if out.suffix:
-        with store.new_file(out) as file:
-            for document in documents:
-                file.write(_line(document))
-        funnel.write(report(), funnel.beside(out))
-        return
-    with store.new_folder(out) as inside:
+    state = out.with_name(f"{out.name}.state")
+    with store.lock(state):
+        try:
+            store.sweep(state)
+            if out.suffix:
+                _write_file(documents, out, state, report)
+            else:
+                _write_folder(documents, out, state, report)
+        finally:
+            if out.exists() or not (state / OLD).exists():
+                shutil.rmtree(state, ignore_errors=True)
+
+
+def _write_file(documents: Iterable[Document], out: Path, state: Path, report: Report) -> None:
+    with store.new_file(state / RESULT) as file:
+        for document in documents:
+            file.write(_line(document))
+    store.move(state / RESULT, out)
+    funnel.write(report(), funnel.beside(out))
+
+
+def _write_folder(documents: Iterable[Document], out: Path, state: Path, report: Report) -> None:
+    """What is replaced stands aside until the new folder is in its place."""
+    if not out.exists() and (state / OLD).exists():
+        store.move(state / OLD, out)
+    with store.new_folder(state / RESULT) as inside:
         _write_files(documents, inside)
         funnel.write(report(), inside / funnel.NAME)
+    if out.exists():
+        shutil.rmtree(state / OLD, ignore_errors=True)
+        store.move(out, state / OLD)
+    store.move(state / RESULT, out)
 
 
 def _write_files(documents: Iterable[Document], folder: Path) -> None:

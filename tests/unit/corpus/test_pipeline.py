@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,6 +110,28 @@ def test_nothing_of_others_is_replaced(tmp_path: Path) -> None:
         output.check_out(tmp_path / out, [source])
         output.write_documents(documents(1), tmp_path / out, lambda: {"commands": []})
         output.check_out(tmp_path / out, [source])
+
+
+def test_what_is_read_is_never_replaced(tmp_path: Path) -> None:
+    output.write_documents(documents(2), tmp_path / "a", lambda: {"commands": []})
+    for source in (tmp_path / "a", tmp_path / "a" / "documents-00000.jsonl"):
+        with pytest.raises(ConfigError, match="is what is read"):
+            output.check_out(tmp_path / "a", [str(source)])
+
+
+@pytest.mark.parametrize("name", ["out", "out.jsonl"])
+def test_killed_at_any_durable_operation_old_or_new_is_there(
+    name: str, tmp_path: Path, root: Path
+) -> None:
+    out = tmp_path / name
+    command = [sys.executable, "-m", "tests.unit.corpus.killed_writer", str(out), "24"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    counts = json.loads(done.stdout)
+    assert counts[0] == 2 and counts[-1] == 3 and set(counts) == {2, 3}
+    assert counts == sorted(counts), "what is new stays"
+    output.write_documents(documents(4), out, lambda: {"commands": []})
+    assert len(list(open_source(str(out)))) == 4
+    assert not (tmp_path / f"{name}.state").exists()
 
 
 def test_a_failure_in_the_middle_leaves_nothing(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 
 from tests.unit.corpus.documents import documents, jsonl, prose
 from tutelage import store
@@ -76,8 +77,17 @@ def test_what_a_text_spells_is_no_control_token(tmp_path: Path) -> None:
     assert stream.slice(0, len(stream)).tolist().count(END) == 1
 
 
-def test_width_follows_from_the_vocabulary() -> None:
+def test_width_follows_from_the_vocabulary(tmp_path: Path) -> None:
     assert [dtype_for(n) for n in (2**16, 2**16 + 1)] == ["<u2", "<u4"]
+    words = {f"w{n}": n for n in range(70_000)}
+    large = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, "w0"))
+    large.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    large.add_special_tokens(["<end>"])
+    tokenizer = Tokenizer(large.to_str(), SpecialTokens(eos="<end>"))
+    request = Request(tokenizer, 1, end_token(tokenizer), 3)
+    given = [text_document("a", "w69999 w1"), text_document("b", "w65536 w2")]
+    tokenize(given, request, tmp_path / "s", lambda: {"commands": []})
+    assert TokenStore(tmp_path / "s").slice(0, 6).tolist() == [69999, 1, 70000, 65536, 2, 70000]
 
 
 def test_the_end_token_must_be_there() -> None:
