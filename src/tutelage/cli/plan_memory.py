@@ -177,13 +177,16 @@ def _default_rule(train: bool, precision: str | None) -> str | None:
 def _training(asked: Asked, described: Described) -> list[Component]:
     from tutelage.plan.memory import training_components
 
-    return training_components(described.layout, _tuning(asked.trained), _batch(asked, described))
+    if not described.shape.plain:
+        raise _not_counted(described, "training", "estimate it by a rule: --rule mixed-16")
+    tuning = _tuning(asked.trained, described)
+    return training_components(described.layout, tuning, _batch(asked, described))
 
 
-def _tuning(trained: Trained) -> Tuning:
+def _tuning(trained: Trained, described: Described) -> Tuning:
     from tutelage.errors import UnknownName
     from tutelage.plan.memory import Tuning
-    from tutelage.plan.parameters import LINEAR_ROLES
+    from tutelage.plan.parameters import linear_roles
 
     if trained.method != "lora":
         check_unused(
@@ -192,12 +195,11 @@ def _tuning(trained: Trained) -> Tuning:
             rank=trained.rank,
             role=trained.role,
         )
+    known = linear_roles(described.layout)
     for role in trained.role:
-        if role not in LINEAR_ROLES:
-            raise UnknownName("role", role, LINEAR_ROLES, field="--role")
-    return Tuning(
-        trained.method or "full", trained.rank or Tuning.rank, trained.role or LINEAR_ROLES
-    )
+        if role not in known:
+            raise UnknownName("role", role, known, field="--role")
+    return Tuning(trained.method or "full", trained.rank or Tuning.rank, trained.role or None)
 
 
 def _batch(asked: Asked, described: Described) -> Batch:
@@ -220,10 +222,15 @@ def _batch(asked: Asked, described: Described) -> Batch:
 
 
 def _answering(asked: Asked, described: Described) -> list[Component]:
-    from tutelage.plan.answering import Held, answering_components
+    from tutelage.plan.answering import Held, answering_components, reading_components
 
-    held = Held(asked.sequences.batch or 1, _context(described, asked.sequences.context))
-    return answering_components(described.layout, asked.precision or "bf16", held)
+    precision = asked.precision or "bf16"
+    rows, tokens = asked.sequences.batch or 1, _context(described, asked.sequences.context)
+    if described.family == "encoder":
+        return reading_components(described.layout, precision, rows * tokens)
+    if described.family != "decoder":
+        raise _not_counted(described, "answering", "leave --model out and say --params")
+    return answering_components(described.layout, precision, Held(rows, tokens))
 
 
 def _context(described: Described, asked: int | None) -> int:
@@ -267,6 +274,17 @@ def _check_positive(**values: int | None) -> None:
             raise ConfigError(
                 f"--{name} must be at least 1", field=f"--{name}", got=value, expected=">= 1"
             )
+
+
+def _not_counted(described: Described, what: str, hint: str) -> ConfigError:
+    architecture = (described.config.get("architectures") or ["?"])[0]
+    return ConfigError(
+        f"what {what} holds of {architecture} is not counted part by part",
+        field="--model",
+        got=described.source,
+        expected="a decoder of plain blocks, as LLaMA's and GPT-2's",
+        hint=hint,
+    )
 
 
 def _cannot_train(precision: str | None) -> ConfigError:

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from tutelage.errors import SourceError, UnknownName
 from tutelage.registry import Registry
@@ -63,7 +63,9 @@ class Weight:
 class Shape:
     """The sizes other parts of the package ask a model for. `context` None has no limit of its own;
     `encoder_layers` are those of an encoder beside `layers` of a decoder, whose rows begin with the
-    token `start`; None where there is no encoder."""
+    token `start`; None where there is no encoder. `plain` blocks are causal attention and a
+    feed-forward network, each behind one norm and with nothing more: what `plan/activations.py`
+    counts to the byte."""
 
     layers: int
     width: int
@@ -74,6 +76,7 @@ class Shape:
     context: int | None
     encoder_layers: int = 0
     start: int | None = None
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,16 @@ class Spec:
         return any(re.search(pattern, name) for pattern in self.ignored)
 
 
-def is_linear(weight: Weight) -> bool:
+class Sized(Protocol):
+    """What of a weight tells that it is a matrix, and which."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def role(self) -> str: ...
+
+
+def is_linear(weight: Sized) -> bool:
     """Whether it is the matrix of a linear map inside the blocks, beside which adapters can be."""
     return len(weight.shape) == 2 and weight.role.startswith(("attn.", "cross.", "mlp."))
 

@@ -1,8 +1,9 @@
 """What a training step keeps between the forward and the backward pass, tensor by tensor.
 
-Every tensor autograd saves in one layer of a pre-norm decoder is a line here: its numbers per
-token, its bytes per number, and which trained weights make it necessary. The list is checked
-against what autograd really saves by a test; see `memory.py` for everything else.
+Every tensor autograd saves in one layer of a plain pre-norm decoder (`models.spec.Shape.plain`) is
+a line here: its numbers per token, its bytes per number, and which trained weights make it
+necessary. The list is checked against what autograd really saves by a test; see `memory.py` for
+everything else.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from tutelage.plan.parameters import LINEAR_ROLES, Dimensions
+from tutelage.plan.parameters import Dimensions
 
-PROJECTIONS = frozenset({"attn.q", "attn.k", "attn.v"})
+PROJECTIONS = frozenset({"attn.q", "attn.k", "attn.v", "attn.qkv"})
 FEED_FORWARD_IN = frozenset({"mlp.gate", "mlp.up"})
 
 
@@ -56,17 +57,18 @@ def saved_tensors(
     things again: the norm in float32, silu.
     """
     low = batch.compute_bytes
+    scale = ("mean and deviation", 2, low) if sizes.centred else ("root mean square", 1, 4)
     width, hidden = sizes.width, sizes.hidden
     kept = [
         Saved("block input", width, low),
-        Saved("root mean square", 1, 4),
+        Saved(*scale),
         Saved("q", sizes.query, low),
         Saved("k", sizes.key, low),
         Saved("v", sizes.value, low),
         Saved("attention output", sizes.query, low),
         Saved("log-sum-exp", batch.heads, 4),
         Saved("feed-forward input", width, low, after=True),
-        Saved("root mean square", 1, 4, after=True),
+        Saved(*scale, after=True),
         Saved("up", hidden, low, after=True),
     ]
     if sizes.gated:
@@ -76,8 +78,9 @@ def saved_tensors(
     if not FEED_FORWARD_IN.isdisjoint(trained):
         kept.append(Saved("normed feed-forward input", width, low, after=True))
     if "mlp.down" in trained:
-        kept.append(Saved("silu(gate) * up", hidden, low, after=True))
-    for role in sorted(set(trained) & set(LINEAR_ROLES)) if rank else ():
+        name = "silu(gate) * up" if sizes.gated else "activation"
+        kept.append(Saved(name, hidden, low, after=True))
+    for role in sorted(trained) if rank else ():
         after = role not in PROJECTIONS
         kept.append(Saved(f"A x of {role}", rank, low, after))
     return kept
@@ -92,7 +95,7 @@ def saved_bytes(sizes: Dimensions, batch: Batch, trained: Collection[str], rank:
     tensors = saved_tensors(sizes, batch, trained, rank)
     before = sum(t.numbers * t.bytes for t in tensors if not t.after)
     after = sum(t.numbers * t.bytes for t in tensors if t.after)
-    angles = batch.tokens * 2 * (sizes.query // batch.heads) * 4
+    angles = batch.tokens * 2 * (sizes.query // batch.heads) * 4 if sizes.rotated else 0
     if batch.checkpointing:
         inputs = sizes.layers * batch.tokens * sizes.width * batch.compute_bytes
         return angles + inputs + batch.tokens * (before + after)

@@ -3,7 +3,8 @@
     answering_components(entries, "bf16", Held(sequences=64, tokens=320, shared=150))
 
 Keys and values are kept of every sequence answered at once, and once of what all of them begin
-with. Pure functions of shapes; how many are answered at once is the engine's to say.
+with; of texts that an encoder reads nothing is kept. Pure functions of shapes; how many are
+answered at once is the engine's to say.
 """
 
 from __future__ import annotations
@@ -40,23 +41,40 @@ class Held:
 def answering_components(entries: Sequence[Entry], precision: str, held: Held) -> list[Component]:
     """The parts of answering at its peak, with weights kept in `precision`."""
     sizes = dimensions(entries)
-    low = int(max(BYTES[precision], 2))  # only weights are kept in less than half precision
+    low = _compute_bytes(precision)
     reading = held.reading or held.sequences * held.tokens
-    widest = 2 * sizes.width + 2 * sizes.query + sizes.key + sizes.value + 3 * sizes.hidden
     return [
-        Component(
-            "weights",
-            round(BYTES[precision] * sizes.parameters),
-            f"{BYTES[precision]:g} x {sizes.parameters}",
-        ),
+        _weights(sizes, precision),
         _kept(sizes, low, held),
-        Component("activations", low * reading * widest, f"{low} x {reading} tokens x {widest}"),
+        _computed(sizes, low, reading),
         Component(
             "logits",
             4 * held.sequences * sizes.vocabulary,
             f"4 x {held.sequences} x {sizes.vocabulary} tokens known",
         ),
     ]
+
+
+def reading_components(entries: Sequence[Entry], precision: str, tokens: int) -> list[Component]:
+    """The parts of reading so many tokens at once, as an encoder does, which keeps nothing."""
+    sizes = dimensions(entries)
+    return [_weights(sizes, precision), _computed(sizes, _compute_bytes(precision), tokens)]
+
+
+def _compute_bytes(precision: str) -> int:
+    """Only weights are kept in less than half precision."""
+    return int(max(BYTES[precision], 2))
+
+
+def _weights(sizes: Dimensions, precision: str) -> Component:
+    size = round(BYTES[precision] * sizes.parameters)
+    return Component("weights", size, f"{BYTES[precision]:g} x {sizes.parameters}")
+
+
+def _computed(sizes: Dimensions, low: int, tokens: int) -> Component:
+    """What one layer has in memory at most; nothing of it outlives the layer."""
+    widest = 2 * sizes.width + 2 * sizes.query + sizes.key + sizes.value + 3 * sizes.hidden
+    return Component("activations", low * tokens * widest, f"{low} x {tokens} tokens x {widest}")
 
 
 def _kept(sizes: Dimensions, low: int, held: Held) -> Component:

@@ -12,15 +12,15 @@ in `answering.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tutelage.errors import ConfigError, UnknownName
 from tutelage.plan.activations import Batch, attention_workspace, saved_bytes
 from tutelage.plan.parameters import (
-    LINEAR_ROLES,
     Dimensions,
     Entry,
     dimensions,
+    linear_roles,
     lora_parameters,
 )
 
@@ -49,7 +49,8 @@ class Tuning:
     method: str = "full"
     rank: int = 16
     """As `tune` has it by default."""
-    roles: tuple[str, ...] = LINEAR_ROLES
+    roles: tuple[str, ...] | None = None
+    """None is all of the model's."""
     optimizer_bytes: int = 8
     """Per trained parameter: Adam keeps two float32 moments."""
 
@@ -78,11 +79,12 @@ def training_components(
     if tuning.method not in ("full", "lora"):
         raise UnknownName("method", tuning.method, ("full", "lora"), field="--method")
     sizes, full = dimensions(entries), tuning.method == "full"
-    trained = sizes.parameters if full else lora_parameters(entries, tuning.rank, tuning.roles)
+    roles = linear_roles(entries) if full or tuning.roles is None else tuning.roles
+    trained = sizes.parameters if full else lora_parameters(entries, tuning.rank, roles)
     low, factor = batch.compute_bytes, tuning.optimizer_bytes
     parts = [
         *_weights(sizes.parameters, trained, full, low),
-        *_backward(sizes, tuning, batch, trained, calibration or RETAINED),
+        *_backward(sizes, replace(tuning, roles=roles), batch, trained, calibration or RETAINED),
         Component("optimizer", factor * trained, f"{factor} x {trained} trained"),
         Component(
             "workspace",
@@ -158,8 +160,7 @@ def _backward(
     the update has left its gradients. The head's gradient comes first and is held twice.
     """
     full = tuning.method == "full"
-    roles = LINEAR_ROLES if full else tuning.roles
-    saved = saved_bytes(sizes, batch, roles, 0 if full else tuning.rank)
+    saved = saved_bytes(sizes, batch, tuning.roles or (), 0 if full else tuning.rank)
     kept = round(saved * calibration)
     how = f"saved tensors of {sizes.layers} layers x {batch.tokens} tokens x {calibration:g}"
     activations = Component("activations", kept, how)

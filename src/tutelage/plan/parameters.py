@@ -10,9 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tutelage.models.spec import CONSTANT
-
-LINEAR_ROLES = ("attn.q", "attn.k", "attn.v", "attn.o", "mlp.gate", "mlp.up", "mlp.down")
+from tutelage.models.spec import CONSTANT, is_linear
 
 
 class Entry(Protocol):
@@ -30,9 +28,11 @@ class Entry(Protocol):
 
 @dataclass(frozen=True)
 class Dimensions:
-    """The sizes of a decoder that arithmetic needs, read off the shapes of its weights.
+    """The sizes of a stack that arithmetic needs, read off the shapes of its weights.
 
     `query`, `key`, `value` and `hidden` are widths of all heads and of the feed-forward network.
+    `centred` norms are LayerNorms, others divide by the root mean square alone. Positions are
+    `rotated` where no table holds them.
     """
 
     parameters: int
@@ -45,6 +45,8 @@ class Dimensions:
     hidden: int
     gated: bool
     tied: bool
+    centred: bool
+    rotated: bool
 
 
 def size(entry: Entry) -> int:
@@ -72,18 +74,26 @@ def dimensions(entries: Sequence[Entry]) -> Dimensions:
     if table is None:
         raise ValueError("a list of weights without a token table (role 'embed')")
     widths = {e.role: e.shape[0] for e in reversed(entries) if len(e.shape) == 2}
+    joint = widths.get("attn.qkv", 0) // 3
     return Dimensions(
         parameters=total(entries),
         vocabulary=table.shape[0],
         width=table.shape[1],
         layers=len({e.layer for e in entries if e.layer is not None}),
-        query=widths.get("attn.q", 0),
-        key=widths.get("attn.k", 0),
-        value=widths.get("attn.v", 0),
+        query=widths.get("attn.q", joint),
+        key=widths.get("attn.k", joint),
+        value=widths.get("attn.v", joint),
         hidden=widths.get("mlp.up", 0),
         gated="mlp.gate" in widths,
         tied="head" not in widths,
+        centred=any(e.role == "norm" and e.hf_name.endswith((".bias", ".beta")) for e in entries),
+        rotated=not any(e.role in ("embed.position", "embed.relative") for e in entries),
     )
+
+
+def linear_roles(entries: Iterable[Entry]) -> tuple[str, ...]:
+    """The roles of the matrices inside the blocks, in the order of the forward pass."""
+    return tuple(dict.fromkeys(e.role for e in entries if is_linear(e)))
 
 
 def lora_parameters(entries: Iterable[Entry], rank: int, roles: Collection[str]) -> int:

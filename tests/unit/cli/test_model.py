@@ -75,3 +75,33 @@ def test_the_verbs_print(folder: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert json.loads(capsys.readouterr().out)["family"] == "decoder"
     assert run_command(["model", "pull", TINY, "--out", str(tmp_path / "x")]) == 0
     assert "sha256" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "architecture", "parameters", "context"),
+    [
+        ("bert-base", "encoder", "BertModel", 109_482_240, 512),
+        ("bert-tiny", "encoder", "BertForMaskedLM", 154_180, 512),
+        ("roberta-large", "encoder", "RobertaModel", 355_359_744, 512),
+        ("gpt3-175b", "decoder", "GPT2LMHeadModel", 174_604_259_328, 2048),
+    ],
+)
+def test_presets_are_shown_and_not_built(
+    name: str, family: str, architecture: str, parameters: int, context: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert run_command(["model", "show", f"preset:{name}", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["family"], found["architecture"]) == (family, architecture)
+    assert (found["parameters"], found["context"]) == (parameters, context)
+
+
+@pytest.mark.parametrize("raw", [[], ["--raw"]])
+def test_an_encoder_is_refused_where_text_is_asked_for(
+    raw: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["generate", "preset:bert-tiny", "Hello", "--json", "--device", "cpu", *raw]
+    assert run_command(given) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["kind"], error["got"]) == ("request", "preset:bert-tiny")
+    assert "gives no text" in error["message"] and "vectors" in error["hint"]

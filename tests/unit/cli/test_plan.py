@@ -221,3 +221,39 @@ def test_planning_builds_nothing() -> None:
         "bytes": 4 * COUNT,
         "licence": None,
     }
+
+
+def test_an_encoder_reads_and_keeps_nothing(memory: Asked) -> None:
+    found = memory(model="preset:bert-base", precision="fp32", batch=4, context=128)
+    assert list(found["components"]) == ["weights", "activations"]
+    assert found["components"]["weights"] == 4 * 109_482_240
+
+
+@pytest.mark.parametrize("model", ["bert-base", "roberta-tiny", "t5-small", "bloom-tiny"])
+def test_training_that_is_not_counted_is_refused(model: str, memory: Asked) -> None:
+    error = memory(model=f"preset:{model}", train=True)
+    assert (error["field"], error["got"]) == ("--model", f"preset:{model}")
+    assert "--rule mixed-16" in error["hint"]
+    assert memory(model=f"preset:{model}", rule="mixed-16")["total_bytes"] > 0
+
+
+def test_fused_projections_are_counted_and_named(memory: Asked) -> None:
+    full = memory(model="preset:gpt2", train=True, context=1024)
+    assert full["components"]["workspace"] > 1024 * 3 * 768 * 2
+    lora = {"model": "preset:gpt2", "train": True, "method": "lora", "rank": 8}
+    fused = memory(**lora, role="attn.qkv")
+    assert fused["components"]["adapter"] == 4 * 12 * 8 * (768 + 3 * 768)
+    every = 4 * 12 * 8 * ((768 + 3 * 768) + (768 + 768) + 2 * (768 + 3072))
+    assert memory(**lora)["components"]["adapter"] == every
+    error = memory(**lora, role="attn.q")
+    assert (error["kind"], error["field"]) == ("unknown-name", "--role")
+    assert "attn.qkv" in error["expected"]
+
+
+def test_parameters_of_an_encoder_by_part(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["plan", "parameters", "--model", "preset:bert-base", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["total"] == sum(found["parts"].values()) == 109_482_240
+    assert (found["layers"], found["per_layer"]) == (12, 7_087_872)
+    assert found["parts"]["pooler"] == 768 * 769
+    assert found["parts"]["embed.type"] == 2 * 768

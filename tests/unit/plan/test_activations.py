@@ -6,23 +6,37 @@ import pytest
 import torch
 
 from tutelage.data.pack import Example, pack
-from tutelage.models.spec import find_preset, layout, spec_for
+from tutelage.models.spec import ARCHITECTURES, find_preset, layout, shape, spec_for
 from tutelage.nn.embedding import Tokens
 from tutelage.nn.packed import Layout, PackedAttention
 from tutelage.plan.activations import Batch, attention_workspace, saved_bytes, saved_tensors
-from tutelage.plan.parameters import LINEAR_ROLES, dimensions, size
+from tutelage.plan.parameters import Dimensions, dimensions, linear_roles, size
 
 TOKENS, ROW, LABELS = 96, 24, 30
-CONFIG = dict(find_preset("llama-tiny"))
-SIZES = dimensions(layout(CONFIG))
-EVERYTHING = (*LINEAR_ROLES, "embed", "norm", "head")
+PRESETS = sorted(
+    name
+    for architecture in ARCHITECTURES.names()
+    for name, config in ARCHITECTURES.get(architecture).presets.items()
+    if name.endswith("-tiny") and shape(config).plain
+)
+"""All tiny ones that are said to be counted: rotated and gated, fused and centred ..."""
+SIZES = dimensions(layout(find_preset("llama-tiny")))
 INDEX = 8
 """Bytes of one row number; token ids and the selection of labelled rows are saved too."""
 
 
-def build(dtype: torch.dtype, full: bool) -> torch.nn.Module:
-    spec = spec_for(CONFIG)
-    model = spec.build(spec.read(CONFIG))
+def sizes_of(preset: str) -> Dimensions:
+    return dimensions(layout(find_preset(preset)))
+
+
+def everything(preset: str = "llama-tiny") -> tuple[str, ...]:
+    return (*linear_roles(layout(find_preset(preset))), "embed", "norm", "head")
+
+
+def build(dtype: torch.dtype, full: bool, preset: str = "llama-tiny") -> torch.nn.Module:
+    config = find_preset(preset)
+    spec = spec_for(config)
+    model = spec.build(spec.read(config))
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.02)
     model.compute = dtype
@@ -58,36 +72,42 @@ def batch(dtype: torch.dtype, **more: bool) -> Batch:
     return Batch(TOKENS, LABELS, ROW, heads=4, compute_bytes=dtype.itemsize, **more)
 
 
+@pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_frozen_layers_that_pass_gradients(dtype: torch.dtype) -> None:
-    measured = autograd_saves(build(dtype, full=False))
-    assert measured - INDEX * LABELS == saved_bytes(SIZES, batch(dtype), (), rank=1)
+def test_frozen_layers_that_pass_gradients(dtype: torch.dtype, preset: str) -> None:
+    measured = autograd_saves(build(dtype, False, preset))
+    assert measured - INDEX * LABELS == saved_bytes(sizes_of(preset), batch(dtype), (), rank=1)
 
 
+@pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_full_tuning(dtype: torch.dtype) -> None:
-    measured = autograd_saves(build(dtype, full=True))
-    copies = 0
+def test_full_tuning(dtype: torch.dtype, preset: str) -> None:
+    measured = autograd_saves(build(dtype, True, preset))
+    sizes, copies = sizes_of(preset), 0
     if dtype != torch.float32:  # each use of a master saves the copy it was rounded to
-        inside = [e for e in layout(CONFIG) if e.layer is not None and len(e.shape) == 2]
-        copies = sum(dtype.itemsize * size(e) for e in inside)
-    expected = saved_bytes(SIZES, batch(dtype), EVERYTHING) + copies
-    assert measured - INDEX * (TOKENS + LABELS) == expected
+        inside = [e for e in layout(find_preset(preset)) if e.layer is not None]
+        kept = [e for e in inside if len(e.shape) == 2 or (sizes.centred and e.role == "norm")]
+        copies = sum(dtype.itemsize * size(e) for e in kept)
+    expected = saved_bytes(sizes, batch(dtype), everything(preset)) + copies
+    ids = TOKENS + LABELS + (0 if sizes.rotated else TOKENS)  # a table's rows are saved by number
+    assert measured - INDEX * ids == expected
 
 
+@pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("full", [False, True])
-def test_checkpointing_keeps_block_inputs_alone(full: bool) -> None:
-    model = build(torch.float32, full)
+def test_checkpointing_keeps_block_inputs_alone(full: bool, preset: str) -> None:
+    model = build(torch.float32, full, preset)
     model.checkpointing = True
-    measured = autograd_saves(model)
-    planned = saved_bytes(SIZES, batch(torch.float32, checkpointing=True), EVERYTHING)
+    measured, sizes = autograd_saves(model), sizes_of(preset)
+    planned = saved_bytes(sizes, batch(torch.float32, checkpointing=True), everything(preset))
     one_layer = TOKENS * sum(
-        t.numbers * t.bytes for t in saved_tensors(SIZES, batch(torch.float32), EVERYTHING)
+        t.numbers * t.bytes for t in saved_tensors(sizes, batch(torch.float32), everything(preset))
     )
     # The layer being computed again appears only during the backward pass. The angles are held by
     # what every block is handed, where autograd's hooks do not see them.
-    angles = TOKENS * 2 * (SIZES.query // 4) * 4
-    assert measured - INDEX * TOKENS * full == planned - one_layer - angles
+    angles = TOKENS * 2 * (sizes.query // 4) * 4 if sizes.rotated else 0
+    ids = TOKENS * (1 if sizes.rotated else 2) if full else 0
+    assert measured - INDEX * ids == planned - one_layer - angles
 
 
 def test_a_frozen_weight_needs_no_input() -> None:

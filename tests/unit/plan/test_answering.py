@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tutelage.models.spec import find_preset, layout
-from tutelage.plan.answering import Held, answering_components
+from tutelage.plan.answering import Held, answering_components, reading_components
 
 SMOLLM = layout(find_preset("smollm2-135m"))
 COUNT = 134_515_008
@@ -45,3 +45,12 @@ def test_quantized_weights_keep_a_half_precision_cache() -> None:
 def test_every_component_says_how_it_was_computed(held: Held) -> None:
     for part in answering_components(SMOLLM, "bf16", held):
         assert any(character.isdigit() for character in part.formula)
+
+
+def test_an_encoder_keeps_nothing_of_what_it_reads() -> None:
+    entries = layout(find_preset("bert-base"))
+    found = {part.name: part.bytes for part in reading_components(entries, "fp32", 1024)}
+    assert found.keys() == {"weights", "activations"}
+    assert found["weights"] == 4 * 109_482_240
+    twice = {part.name: part.bytes for part in reading_components(entries, "bf16", 2048)}
+    assert twice["activations"] == found["activations"]

@@ -10,15 +10,26 @@ import transformers
 
 from tutelage.models.spec import find_preset, layout
 from tutelage.plan.parameters import (
-    LINEAR_ROLES,
     by_part,
     dimensions,
+    linear_roles,
     lora_parameters,
     size,
     total,
 )
 
 PRESETS = ["llama-tiny", "smollm2-135m", "llama-7b", "llama3-8b"]
+LINEAR_ROLES = linear_roles(layout(find_preset("llama-tiny")))
+ENCODERS = {
+    "bert-base": 109_482_240,
+    "bert-large": 335_141_888,
+    "minilm-l6": 22_713_216,
+    "roberta-base": 124_645_632,
+    "roberta-large": 355_359_744,
+    "xlm-roberta-base": 278_043_648,
+    "xlm-roberta-large": 559_890_432,
+}
+"""With their poolers and without the layers before the scores, as these models are published."""
 
 
 def built(config: dict[str, Any]) -> torch.nn.Module:
@@ -41,6 +52,18 @@ def test_published_totals() -> None:
     assert total(layout(find_preset("smollm2-135m"))) == 134_515_008
     assert total(layout(find_preset("llama-7b"))) == 6_738_415_616
     assert total(layout(find_preset("llama3-8b"))) == 8_030_261_248
+    assert total(layout(find_preset("gpt3-175b"))) == 174_604_259_328
+    for name, count in ENCODERS.items():
+        assert total(layout(find_preset(name))) == count
+
+
+def test_encoders_have_as_many_as_transformers_builds() -> None:
+    for name in ENCODERS:
+        config = dict(find_preset(name))
+        kind = getattr(transformers, config["architectures"][0])
+        with torch.device("meta"):
+            model = kind(transformers.AutoConfig.for_model(**config))
+        assert sum(p.numel() for p in model.parameters()) == ENCODERS[name]
 
 
 def test_parts_are_the_closed_forms() -> None:
@@ -64,6 +87,17 @@ def test_dimensions_are_those_of_the_configuration() -> None:
     assert (found.query, found.key, found.value, found.hidden) == (4096, 1024, 1024, 14336)
     assert found.gated and not found.tied
     assert dimensions(layout(find_preset("smollm2-135m"))).tied
+
+
+def test_dimensions_of_fused_projections_and_of_encoders() -> None:
+    gpt2 = dimensions(layout(find_preset("gpt2")))
+    assert (gpt2.query, gpt2.key, gpt2.value, gpt2.hidden) == (768, 768, 768, 3072)
+    assert not gpt2.gated and gpt2.centred and not gpt2.rotated
+    bert = dimensions(layout(find_preset("bert-base")))
+    assert (bert.vocabulary, bert.width, bert.layers) == (30522, 768, 12)
+    assert (bert.query, bert.key, bert.value, bert.hidden) == (768, 768, 768, 3072)
+    llama = dimensions(layout(find_preset("llama-tiny")))
+    assert llama.rotated and not llama.centred
 
 
 def test_biases_are_counted_and_do_not_change_the_widths() -> None:

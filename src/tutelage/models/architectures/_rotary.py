@@ -152,6 +152,8 @@ def shape(config: RotaryConfig) -> Shape:
         head_width=config.head_dim,
         vocabulary=config.vocab_size,
         context=config.max_position_embeddings,
+        plain=config.activation == "silu"
+        and not (config.windows or config.head_norms or config.norm_offset or config.experts),
     )
 
 

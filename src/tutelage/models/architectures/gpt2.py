@@ -66,6 +66,7 @@ def shape(config: GPT2Config) -> Shape:
         head_width=config.n_embd // config.n_head,
         vocabulary=config.vocab_size,
         context=config.n_positions,
+        plain=True,
     )
 
 
