@@ -50,6 +50,19 @@ def test_parts_never_hold_less_than_the_longest_row(run: Run) -> None:
     assert sizes[0] > sizes[1] > sizes[2] == sizes[3]
 
 
+def test_what_is_loaded_already_is_not_foreseen_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "resident", lambda: 10**9)
+    monkeypatch.delitem(sys.modules, module.COMPILER, raising=False)
+    half = replace(run, placement=Placement("cpu", "bf16"))
+    assert predict(run).memory["runtime"] == 10**9 + module.FIRST_STEP
+    assert predict(half).memory["runtime"] == 10**9 + module.FIRST_STEP + module.PRODUCTS
+    monkeypatch.setitem(sys.modules, module.COMPILER, module)
+    assert predict(run).memory["runtime"] == 10**9
+    assert predict(half).memory["runtime"] == 10**9 + module.PRODUCTS
+
+
 TUNE = """
 import sys
 from pathlib import Path
