@@ -29,7 +29,7 @@ from tutelage.errors import ConfigError, DataError, RequestError
 from tutelage.machine.device import Placement, resolve, use_threads
 from tutelage.machine.memory import Peak, freed_memory_kept
 from tutelage.models.forward import Model
-from tutelage.models.spec import Weight, layout, shape
+from tutelage.models.spec import Weight, layout, shape, spec_for
 from tutelage.objectives import clm
 from tutelage.peft import METHODS
 from tutelage.peft._method import Method, Settings
@@ -110,6 +110,7 @@ def prepare(
             hint="tune its base, or a run that recommends a whole model",
         )
     checkpoint = open_checkpoint(source, seed=config.seed)
+    _refuse_encoder(checkpoint)
     method: Method = METHODS.get(config.method, field="--method")
     weights = layout(checkpoint.config)
     asked = Settings(rank=config.rank, alpha=config.alpha, roles=config.roles)
@@ -278,6 +279,17 @@ def _needed(run: Run, config: TuneConfig) -> int:
     """Bytes the run would add with other settings, to what the process holds already."""
     changed = replace(run, config=config, steps=schedule(run.examples, config))
     return sum(size for name, size in predict(changed).memory.items() if name != "runtime")
+
+
+def _refuse_encoder(checkpoint: Checkpoint) -> None:
+    """An encoder sees the token it would be asked to predict next, and would learn to copy it."""
+    if spec_for(checkpoint.config).family == "encoder":
+        raise RequestError(
+            "an encoder cannot be taught to answer: it reads whole texts and writes none",
+            field="MODEL",
+            got=checkpoint.source,
+            expected="a decoder or an encoder-decoder",
+        )
 
 
 def _none_usable(count: int, set_aside: Sequence[dict[str, str]]) -> DataError:

@@ -362,3 +362,11 @@ def test_predicting_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     large = predict(prepare(SOURCE, rows_of(), config(method="full"), **where))
     assert 0 < small.seconds < large.seconds
     assert 0 < small.peak_bytes < large.peak_bytes
+
+
+@pytest.mark.parametrize("source", ["preset:bert-tiny", "preset:minilm-l6"])
+def test_an_encoder_would_learn_to_copy_and_is_refused(source: str, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="cannot be taught to answer") as caught:
+        tune(source, rows_of(), config(), tmp_path / "out", device="cpu", dtype="fp32", threads=1)
+    assert caught.value.got == source
+    assert not (tmp_path / "out").exists()
