@@ -1,7 +1,7 @@
 """Rows of weights for tokens that are new: the mean of the rows of the pieces they were cut into.
 
-A new word then begins as what the model knew it as, roughly, and not as noise (Hewitt 2021; Gee et
-al. 2022). Everything with one row a token grows alike: embedding, head, and the head's bias.
+A new word then begins as what the model knew it as, roughly, and not as noise (Gee et al. 2022).
+Everything with one row a token grows alike: embedding, head, and the head's bias.
 """
 
 from __future__ import annotations
