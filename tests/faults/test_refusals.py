@@ -14,8 +14,8 @@ import pytest
 from tests.unit.train.rows import SOURCE, After, config, rows_of, tuned, weights_of
 from tutelage import store
 from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.reading import Reading
 from tutelage.errors import WorkError
-from tutelage.text.render import Renderer
 from tutelage.train import tune as module
 
 SETTINGS = config(save_seconds=1e-9)
@@ -24,8 +24,7 @@ SETTINGS = config(save_seconds=1e-9)
 @pytest.fixture(scope="module", autouse=True)
 def rendered_once() -> Iterator[None]:
     """The rows' tokens are the same in every run here: one rendering serves them all."""
-    renderer = Renderer(open_checkpoint(SOURCE).tokenizer)
-    known = module.examples_of(rows_of(), renderer, 512)
+    known = module.examples_of(rows_of(), Reading.of(open_checkpoint(SOURCE)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "examples_of", lambda *given, **named: known)
         yield

@@ -14,9 +14,9 @@ from tutelage.checkpoints.build import build
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.program import expect
+from tutelage.checkpoints.reading import Reading
 from tutelage.checkpoints.sentence import Pooling, pooling_of
 from tutelage.checkpoints.source import parse
-from tutelage.data.pack import Example
 from tutelage.errors import RequestError, TutelageError
 from tutelage.generate.embed import embed
 from tutelage.generate.engine import Engine, Job
@@ -36,7 +36,6 @@ from tutelage.models.forward import Model
 from tutelage.models.spec import spec_for
 from tutelage.models.transformer import Transformer
 from tutelage.peft import lora
-from tutelage.text.render import Renderer
 
 
 class LocalLM:
@@ -51,7 +50,8 @@ class LocalLM:
         self.model = model
         self.exact = exact
         self.encodes = spec_for(checkpoint.config).family == "encoder"
-        self.renderer = Renderer(checkpoint.tokenizer)
+        self.reading = Reading.of(checkpoint)
+        self.renderer = self.reading.renderer
         self.engine = Engine(model, exact=exact)
 
     @classmethod
@@ -88,7 +88,7 @@ class LocalLM:
             score=not self.encodes,
             embed=self.encodes,
             chat=self.renderer.chat,
-            context=self._longest() if self.encodes else self.model.context,
+            context=self._longest() if self.encodes else self.reading.context,
         )
 
     def count_tokens(self, prompt: Prompt) -> int:
@@ -105,7 +105,7 @@ class LocalLM:
         jobs, streams = [], []
         for index, (request, ids) in enumerate(zip(requests, prompts, strict=True)):
             limit = self._room(index, len(ids), request.max_new_tokens)
-            jobs.append(Job(tuple(ids), limit, ends, request.sampling))
+            jobs.append(Job(tuple(ids), limit, ends, request.sampling, self.reading.both))
             stop = (*request.stop, *self.renderer.stops(request.prompt))
             lead = self.renderer.lead(request.prompt)
             streams.append(_Stream(index, len(ids), stop, self.checkpoint.tokenizer, lead))
@@ -133,8 +133,8 @@ class LocalLM:
                 raise RequestError(
                     "nothing to score", field=f"pair {index}", got=repr(continuation[:40])
                 )
-            self._room(index, len(ids) + len(more) - 1, 1)
-            examples.append(Example.answer(ids, more))
+            self._fits(index, ids, more)
+            examples.append(self.reading.scored(ids, more))
         return [
             Score(sum(found.log_probabilities), len(found.greedy), all(found.greedy))
             for found in score(self.model, examples, self.exact)
@@ -194,15 +194,26 @@ class LocalLM:
 
     def _room(self, index: int, used: int, wanted: int) -> int:
         """New tokens that fit after `used`; the context is a limit that is said, not cut to."""
-        context = self.model.context
-        if used < 1 or (context is not None and used >= context):
+        longest, room = self.reading.longest_prompt, self.reading.room(used)
+        if used < 1 or (longest is not None and used > longest):
             raise RequestError(
                 "the prompt does not fit the model's context" if used else "the prompt is empty",
                 field=f"prompt {index}",
                 got=f"{used} tokens",
-                expected="1 or more" if context is None else f"1 to {context - 1}",
+                expected="1 or more" if longest is None else f"1 to {longest}",
             )
-        return wanted if context is None else min(wanted, context - used)
+        return wanted if room is None else min(wanted, room)
+
+    def _fits(self, index: int, prompt: Sequence[int], text: Sequence[int]) -> None:
+        """Raises RequestError for a prompt and a text behind it that the context does not hold."""
+        context, used = self.reading.context, self.reading.length(len(prompt), len(text))
+        if context is not None and used > context:
+            raise RequestError(
+                "prompt and text do not fit the model's context",
+                field=f"pair {index}",
+                got=f"{used} tokens",
+                expected=f"at most {context}",
+            )
 
 
 class _Stream:

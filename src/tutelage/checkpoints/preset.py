@@ -7,13 +7,13 @@ seed and its own name alone, so it is the same whatever is loaded before it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tutelage.checkpoints.checkpoint import Checkpoint, WeightReader
 from tutelage.errors import SourceError
-from tutelage.models.spec import Start, Weight, find_preset, layout, shape, spec_for
+from tutelage.models.spec import Family, Start, Weight, find_preset, layout, shape, spec_for
 from tutelage.text import byte_level
 from tutelage.text.tokenizer import Tokenizer
 
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     import torch
 
 BYTES_PER_WEIGHT = 4
+TOKENIZERS: Mapping[Family, Callable[[int | None], Tokenizer]] = {
+    "decoder": byte_level.byte_tokenizer,
+    "encoder": byte_level.encoder_tokenizer,
+    "encoder-decoder": byte_level.pair_tokenizer,
+}
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,7 @@ def preset_checkpoint(name: str, seed: int = 0) -> Checkpoint:
     """
     config: dict[str, Any] = dict(find_preset(name))
     spec = spec_for(config)
-    made = byte_level.encoder_tokenizer if spec.family == "encoder" else byte_level.byte_tokenizer
-    tokenizer = made(shape(config).context)
+    tokenizer = TOKENIZERS[spec.family](shape(config).context)
     if config["vocab_size"] < tokenizer.vocabulary:
         raise SourceError(
             f"preset:{name} has too small a vocabulary for its byte-level tokenizer",
@@ -82,6 +86,9 @@ def random_checkpoint(
     """A model of this shape as it is before any training. `identity` and the seed tell its weights
     from others."""
     ids = {"eos_token_id": sorted(tokenizer.eos_ids) or None, "pad_token_id": tokenizer.pad_id}
+    if spec_for(config).family == "encoder-decoder":  # as T5: decoders begin with the padding
+        first = tokenizer.eos_id if tokenizer.pad_id is None else tokenizer.pad_id
+        ids["decoder_start_token_id"] = first
     config = {**config, "bos_token_id": tokenizer.bos_id, **ids}
     deviation = float(config.get("initializer_range", 0.02))
     weights: dict[str, WeightReader] = {

@@ -51,26 +51,30 @@ class Example:
 
     @staticmethod
     def answer(
-        prompt: Sequence[int], completion: Sequence[int], weight: float = 1.0, name: str = ""
-    ) -> Example:
+        prompt: Sequence[int], completion: Sequence[int], weight: float = 1.0, name: str = "",
+        lead: int = 0,
+    ) -> Example:  # fmt: skip
         """A prompt and what follows it, all of which is trained or scored and nothing else. The
         last token is only ever a label and is not read."""
         whole = (*prompt, *completion)
         at = range(len(prompt) - 1, len(whole) - 1)
-        return Example(whole[:-1], tuple(at), tuple(completion), weight, name)
+        return Example(whole[:-1], tuple(at), tuple(completion), weight, name, lead=lead)
 
     @staticmethod
     def pair(
         source: Sequence[int],
         target: Sequence[int],
         start: int,
+        given: int = 0,
         weight: float = 1.0,
         name: str = "",
     ) -> Example:
-        """What an encoder reads and all that a decoder is to say, whose rows begin with `start`.
-        The target's last token is only ever a label and is not read."""
+        """What an encoder reads and what a decoder is to say, whose rows begin with `start`; all of
+        it is trained or scored but its first `given` tokens. The last token is only ever a label
+        and is not read."""
         ids = (start, *target[:-1])
-        return Example(ids, tuple(range(len(ids))), tuple(target), weight, name, tuple(source))
+        at, labels = tuple(range(given, len(ids))), tuple(target[given:])
+        return Example(ids, at, labels, weight, name, tuple(source))
 
     @staticmethod
     def read(ids: Sequence[int], memory: Sequence[int] = (), lead: int = 0) -> Example:

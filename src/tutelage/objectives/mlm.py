@@ -12,7 +12,6 @@ the same ones.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from tutelage.data.pack import Example
 from tutelage.errors import ConfigError
 from tutelage.objectives.cross_entropy import LossSum, loss
+from tutelage.objectives.drawing import numbers
 from tutelage.text.tokenizer import Tokenizer
 from tutelage.text.words import continuations
 
@@ -92,7 +92,7 @@ def example(
 ) -> Example:
     """A row with masks in it, and what stood in their places. At least one token is hidden, unless
     all are control tokens, and at most the share, rounded."""
-    drawn = _numbers(f"{seed}:{epoch}:{row}")
+    drawn = numbers(seed, epoch, row)
     tokens = np.asarray(ids, dtype=np.int64)
     hidden = _chosen(tokens, masking, drawn)
     labels = tokens[hidden]
@@ -124,9 +124,3 @@ def _chosen(tokens: Integers, masking: Masking, drawn: np.random.Generator) -> I
         if used >= count:
             break
     return places[np.isin(word, taken)]
-
-
-def _numbers(key: str) -> np.random.Generator:
-    """Random numbers that follow from the key alone, on every machine."""
-    digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))

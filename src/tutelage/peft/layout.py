@@ -150,6 +150,18 @@ def read_tensors(folder: Path, parts: tuple[str, ...]) -> dict[str, dict[str, Te
     return found
 
 
+def endings(chosen: Collection[str], known: Collection[str]) -> list[str]:
+    """The shortest endings of dotted names by which PEFT finds exactly the `chosen` among those
+    `known`: `q_proj`, or `SelfAttention.q` where there is an `EncDecAttention.q` that is not."""
+    others = [f".{name}" for name in known if name not in chosen]
+    found: set[str] = set()
+    for length in range(1, 1 + max(name.count(".") + 1 for name in chosen)):
+        found = {".".join(name.split(".")[-length:]) for name in chosen}
+        if not any(other.endswith(f".{ending}") for other in others for ending in found):
+            break
+    return sorted(found)
+
+
 def module_names(checkpoint: Checkpoint) -> dict[str, str]:
     """Our module path -> Hugging Face's module name."""
     return {

@@ -10,7 +10,7 @@ uniform with a = sqrt 5), where the paper says Gaussian.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,14 @@ from torch.autograd.function import once_differentiable
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.errors import ConfigError, SourceError, UnknownName
 from tutelage.models.forward import Model
-from tutelage.models.spec import Weight, is_linear
+from tutelage.models.spec import Family, Weight, is_linear, spec_for
 from tutelage.nn.linear import Linear
 from tutelage.peft._method import Method, Settings
 from tutelage.peft.layout import (
     CONFIG,
     WEIGHTS,
     Base,
+    endings,
     module_names,
     read_config,
     read_tensors,
@@ -39,6 +40,12 @@ from tutelage.peft.layout import (
 
 DEFAULT_RANK = 16
 PARTS = ("lora_A", "lora_B")
+TASKS: Mapping[Family, str] = {
+    "encoder": "FEATURE_EXTRACTION",
+    "decoder": "CAUSAL_LM",
+    "encoder-decoder": "SEQ_2_SEQ_LM",
+}
+"""What PEFT calls the use of a family's models."""
 HONOURED = {"bias": ("none",), "init_lora_weights": (True, "gaussian", "eva", "orthogonal")}
 """Settings of PEFT's LoRA with the values that are honoured. Other ways of starting (PiSSA, OLoRA,
 LoftQ ...) also change the base's weights, which the adapter's file does not hold."""
@@ -177,12 +184,12 @@ def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path
             tensors[names[path], "lora_B"] = module.lora_b
     config = {
         "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
+        "task_type": TASKS[spec_for(checkpoint.config).family],
         "base_model_name_or_path": checkpoint.source,
         "r": settings.rank,
         "lora_alpha": settings.alpha,
         "lora_dropout": 0.0,
-        "target_modules": sorted({stem.rpartition(".")[2] for stem, _ in tensors}),
+        "target_modules": endings({stem for stem, _ in tensors}, names.values()),
         "bias": "none",
         "fan_in_fan_out": False,
         "use_rslora": False,

@@ -1,8 +1,8 @@
 """The tokenizers of the presets: one token a byte, and control tokens.
 
-Built in code, so that a tiny model needs no file and every text has an encoding. Models that
-generate get ChatML and ids that are byte values; encoders get what rows begin and end with, padding
-and a mask.
+Built in code, so that a tiny model needs no file and every text has an encoding. Decoders get
+ChatML and ids that are byte values; encoders get what rows begin and end with, padding and a mask;
+encoder-decoders an end of rows, padding (which their decoders begin with) and a mask.
 """
 
 from __future__ import annotations
@@ -38,23 +38,38 @@ def encoder_tokenizer(context: int | None = None) -> Tokenizer:
     A row is written between start and end."""
     special = SpecialTokens(cls=ROW_START, pad=PADDING, sep=ROW_END, mask=MASK)
     control = {ROW_START: 0, PADDING: 1, ROW_END: 2, MASK: 3}
-    around = {
-        name: {"id": name, "ids": [control[name]], "tokens": [name]}
-        for name in (ROW_START, ROW_END)
-    }
-    ends = [{"SpecialToken": {"id": name, "type_id": 0}} for name in around]
-    parts = {
-        "single": [ends[0], {"Sequence": {"id": "A", "type_id": 0}}, ends[1]],
-        "pair": [
-            ends[0],
-            {"Sequence": {"id": "A", "type_id": 0}},
-            ends[1],
-            {"Sequence": {"id": "B", "type_id": 0}},
-            ends[1],
-        ],
-    }
-    rows = {"type": "TemplateProcessing", **parts, "special_tokens": around}
+    rows = _rows(control, before=(ROW_START,))
     return Tokenizer(_document(control, first=4, rows=rows), special, context=context)
+
+
+def pair_tokenizer(context: int | None = None) -> Tokenizer:
+    """260 tokens: padding, end and mask, numbered as T5 numbers its first two, then bytes. A row is
+    written before an end."""
+    special = SpecialTokens(eos=ROW_END, pad=PADDING, bos=ROW_START, mask=MASK)
+    control = {PADDING: 0, ROW_END: 1, ROW_START: 2, MASK: 3}
+    document = _document(control, first=4, rows=_rows(control, before=()))
+    return Tokenizer(document, special, context=context)
+
+
+def _rows(control: Mapping[str, int], before: tuple[str, ...]) -> dict[str, Any]:
+    """How one text, or two, are written as a row: `before` in front, an end behind each."""
+
+    def token(name: str) -> dict[str, Any]:
+        return {"SpecialToken": {"id": name, "type_id": 0}}
+
+    def text(name: str) -> list[dict[str, Any]]:
+        return [{"Sequence": {"id": name, "type_id": 0}}, token(ROW_END)]
+
+    start = [token(name) for name in before]
+    known = {
+        name: {"id": name, "ids": [control[name]], "tokens": [name]} for name in (*before, ROW_END)
+    }
+    return {
+        "type": "TemplateProcessing",
+        "single": [*start, *text("A")],
+        "pair": [*start, *text("A"), *text("B")],
+        "special_tokens": known,
+    }
 
 
 def _document(control: Mapping[str, int], first: int, rows: Mapping[str, Any] | None = None) -> str:

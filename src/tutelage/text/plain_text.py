@@ -14,6 +14,9 @@ answer follows "Output:" after a space (LEAD) and is to be cut at STOP. Knows no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from tutelage.lm import Message
 from tutelage.text.chat import Conversation
 
 LEAD = " "
@@ -23,6 +26,14 @@ STOP = ("\n\nInput:",)
 
 _NAMES = {"system": "", "user": "Input: ", "assistant": "Output:" + LEAD}
 _BEHIND = {"system": "\n\n", "user": "\n", "assistant": "\n\n"}
+
+
+def source(turns: Sequence[Message]) -> str:
+    """What an encoder reads: a query alone, with the system's words before it, as it is; more turns
+    written out up to where the answer begins."""
+    if [turn.role for turn in turns if turn.role != "system"] == ["user"]:
+        return "\n\n".join(turn.content for turn in turns)
+    return written(Conversation(tuple(turns), prompted=True))
 
 
 def written(conversation: Conversation) -> str:

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 
+from tutelage.checkpoints.reading import Reading
 from tutelage.data.pack import Example, batch
 from tutelage.data.rows import Row
 from tutelage.errors import DataError, GuardError, TutelageError
@@ -17,7 +18,7 @@ Rendered = tuple[list[int], list[int]] | TutelageError | None
 
 
 def examples_of(
-    rows: Sequence[Row], renderer: Renderer, context: int | None, *, strict: bool = False
+    rows: Sequence[Row], reading: Reading, *, strict: bool = False
 ) -> tuple[list[Example], list[dict[str, str]]]:
     """The examples of all usable rows, and which were set aside and why. Nothing is cut short.
 
@@ -27,13 +28,13 @@ def examples_of(
     examples: list[Example] = []
     aside: list[dict[str, str]] = []
     guard: GuardError | None = None
-    for row, result in zip(rows, _rendered(rows, renderer), strict=True):
+    for row, result in zip(rows, _rendered(rows, reading.renderer), strict=True):
         if isinstance(result, GuardError):
             guard = guard or result
-        fault = _fault(result, context)
+        fault = _fault(result, reading)
         if fault is None:
             assert isinstance(result, tuple)
-            examples.append(Example.answer(*result, row.weight, row.id))
+            examples.append(reading.example(*result, row.weight, row.id))
             continue
         reason, detail = fault
         if strict and not isinstance(result, GuardError):
@@ -57,15 +58,15 @@ def _rendered(rows: Sequence[Row], renderer: Renderer) -> Iterator[Rendered]:
         yield None if row.completion is None else next(outcomes)
 
 
-def _fault(result: Rendered, context: int | None) -> tuple[str, str] | None:
+def _fault(result: Rendered, reading: Reading) -> tuple[str, str] | None:
     """Reason and detail for which a row is set aside; None for a usable one."""
     if result is None:
         return "missing-key", "no completion to learn"
     if isinstance(result, TutelageError):
         return "template", result.message
-    length = len(result[0]) + len(result[1])
-    if context is not None and length > context:
-        return "too-long", f"{length} tokens, the context is {context}"
+    length = reading.length(*map(len, result))
+    if reading.context is not None and length > reading.context:
+        return "too-long", f"{length} tokens, the context is {reading.context}"
     return None
 
 

@@ -22,6 +22,7 @@ from tutelage.checkpoints.build import build
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.program import program_of
+from tutelage.checkpoints.reading import Reading
 from tutelage.code_hash import code_hash
 from tutelage.data.pack import Example
 from tutelage.data.rows import Row
@@ -34,7 +35,6 @@ from tutelage.objectives import clm
 from tutelage.peft import METHODS
 from tutelage.peft._method import Method, Settings
 from tutelage.progress import Progress, silent
-from tutelage.text.render import Renderer
 from tutelage.train import fit, state
 from tutelage.train.config import TuneConfig
 from tutelage.train.examples import examples_of, schedule
@@ -73,7 +73,9 @@ class Run:
         inputs = {
             "base": self.checkpoint.fingerprint,
             "config": self.config.model_dump(exclude={"save_seconds"}),
-            "examples": [[e.ids, e.at, e.labels, e.weight] for e in self.examples],
+            "examples": [
+                [e.ids, e.at, e.labels, e.weight, e.memory, e.lead] for e in self.examples
+            ],
             "dtype": self.placement.dtype,
             "device": self.placement.device,
             "threads": self.threads,
@@ -115,9 +117,7 @@ def prepare(
     weights = layout(checkpoint.config)
     asked = Settings(rank=config.rank, alpha=config.alpha, roles=config.roles)
     settings = method.resolve(asked, weights)
-    context = shape(checkpoint.config).context
-    renderer = Renderer(checkpoint.tokenizer)
-    examples, set_aside = examples_of(rows, renderer, context, strict=strict)
+    examples, set_aside = examples_of(rows, Reading.of(checkpoint), strict=strict)
     if not examples:
         raise _none_usable(len(rows), set_aside)
     steps = schedule(examples, config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -275,7 +276,7 @@ def test_exact_answers_are_the_same_in_any_company() -> None:
 def test_a_model_without_a_bound_takes_any_length() -> None:
     """Relative positions end nowhere: such a configuration names no context."""
     free = LocalLM.open(SOURCE, device="cpu", dtype="fp32", threads=1)
-    free.model.context = None
+    free.reading = replace(free.reading, context=None)
     assert free.capabilities().context is None
     (done,) = complete(free, [Request("x" * 600, 4)])
     assert done.prompt_tokens == 600 and done.completion_tokens > 0

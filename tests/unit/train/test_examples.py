@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.train.rows import rows_of
+from tutelage.checkpoints.reading import Reading
 from tutelage.data.pack import Example
 from tutelage.data.rows import REASONS
 from tutelage.errors import DataError, GuardError
@@ -30,7 +31,7 @@ def renderer(template: str | None = None) -> Renderer:
 
 def test_every_example_ends_with_the_end_token_and_trains_the_answer_alone() -> None:
     rows = rows_of(5)
-    examples, aside = examples_of(rows, renderer(), 512)
+    examples, aside = examples_of(rows, Reading(renderer(), 512))
     assert aside == []
     tokenizer = byte_tokenizer()
     for row, example in zip(rows, examples, strict=True):
@@ -45,7 +46,7 @@ def test_rows_that_cannot_be_used_are_set_aside_with_their_reasons() -> None:
     good = rows_of(3)
     long = replace(good[0], id="long", where="f:7", completion="x" * 600)
     mute = replace(good[0], id="mute", where="f:8", completion=None, text="plain")
-    examples, aside = examples_of([good[0], long, good[1], mute, good[2]], renderer(), 512)
+    examples, aside = examples_of([good[0], long, good[1], mute, good[2]], Reading(renderer(), 512))
     assert [e.name for e in examples] == [row.id for row in good]
     found = {entry["where"]: entry["reason"] for entry in aside}
     assert found == {"f:7": "too-long", "f:8": "missing-key"}
@@ -56,8 +57,8 @@ def test_rows_that_cannot_be_used_are_set_aside_with_their_reasons() -> None:
 def test_a_row_just_as_long_as_the_context_is_used() -> None:
     row = rows_of(1)[0]
     length = sum(map(len, renderer().example_ids(row.messages, row.completion or "")))
-    assert len(examples_of([row], renderer(), length)[0]) == 1
-    assert len(examples_of([row], renderer(), length - 1)[0]) == 0
+    assert len(examples_of([row], Reading(renderer(), length))[0]) == 1
+    assert len(examples_of([row], Reading(renderer(), length - 1))[0]) == 0
 
 
 def test_a_row_the_template_refuses_does_not_stop_the_others() -> None:
@@ -67,7 +68,7 @@ def test_a_row_the_template_refuses_does_not_stop_the_others() -> None:
     )
     rows = rows_of(3)
     rows[1] = replace(rows[1], messages=(Message("user", "bad"),))
-    examples, aside = examples_of(rows, renderer(template), 512)
+    examples, aside = examples_of(rows, Reading(renderer(template), 512))
     assert [e.name for e in examples] == [rows[0].id, rows[2].id]
     assert [(entry["where"], entry["reason"]) for entry in aside] == [(rows[1].where, "template")]
 
@@ -80,7 +81,7 @@ def endless() -> Renderer:
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_model_without_an_end_token_fails_as_a_whole(strict: bool) -> None:
     with pytest.raises(GuardError, match="no end token"):
-        examples_of(rows_of(3), endless(), 512, strict=strict)
+        examples_of(rows_of(3), Reading(endless(), 512), strict=strict)
 
 
 def test_strict_stops_at_the_first_row_that_would_be_set_aside() -> None:
@@ -88,12 +89,12 @@ def test_strict_stops_at_the_first_row_that_would_be_set_aside() -> None:
     rows[1] = replace(rows[1], where="f:2", completion="x" * 600)
     rows[3] = replace(rows[3], where="f:4", completion=None)
     with pytest.raises(DataError, match=r"f:2.*too-long") as caught:
-        examples_of(rows, renderer(), 512, strict=True)
+        examples_of(rows, Reading(renderer(), 512), strict=True)
     assert caught.value.field == "f:2" and "512" in str(caught.value.got)
     del rows[1]
     with pytest.raises(DataError, match=r"f:4.*missing-key"):
-        examples_of(rows, renderer(), 512, strict=True)
-    assert len(examples_of(rows[:2], renderer(), 512, strict=True)[0]) == 2
+        examples_of(rows, Reading(renderer(), 512), strict=True)
+    assert len(examples_of(rows[:2], Reading(renderer(), 512), strict=True)[0]) == 2
 
 
 SIZES = st.lists(st.tuples(st.integers(1, 30), st.integers(1, 20)), min_size=1, max_size=20)

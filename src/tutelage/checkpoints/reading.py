@@ -1,0 +1,75 @@
+"""How one model is asked: what a prompt becomes, where the answer stands, and what fits.
+
+    decoder           [prompt answer]           on one axis, causally
+    prefix decoder    [prompt answer]           the prompt's tokens see each other both ways
+    encoder-decoder   prompt -> [start answer]  an encoder reads the prompt
+
+The one place where training, scoring and generation learn it from. A decoder is one that sees its
+prompts both ways where its config.json says `"prefix_lm": true`: its weights do not tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.data.pack import Example
+from tutelage.models.spec import shape
+from tutelage.text.pairs import PairRenderer
+from tutelage.text.render import Renderer
+
+PREFIX_LM = "prefix_lm"
+"""The key of config.json, ours alone, that says how a decoder was trained to see its prompts."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One model's way. `context` is the most tokens of one axis, None where there is no limit;
+    `start` the token a decoder's rows begin with where an encoder reads the prompt."""
+
+    renderer: Renderer
+    context: int | None
+    start: int | None = None
+    both: bool = False
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> Reading:
+        found = shape(checkpoint.config)
+        pair = found.start is not None
+        renderer = (PairRenderer if pair else Renderer)(checkpoint.tokenizer)
+        both = checkpoint.config.get(PREFIX_LM) is True and not pair
+        return cls(renderer, found.context, found.start, both)
+
+    def example(
+        self, prompt: Sequence[int], answer: Sequence[int], weight: float = 1.0, name: str = ""
+    ) -> Example:
+        """A prompt and its whole answer, of which every token is trained."""
+        if self.start is not None:
+            return Example.pair(prompt, answer, self.start, weight=weight, name=name)
+        return Example.answer(prompt, answer, weight, name, len(prompt) if self.both else 0)
+
+    def scored(self, prompt: Sequence[int], text: Sequence[int]) -> Example:
+        """A prompt and a text behind it that is scored: where the tokenizer puts tokens before a
+        row, the decoder is given them."""
+        if self.start is None:
+            return self.example(prompt, text)
+        before = self.renderer.tokenizer.prefix
+        return Example.pair(prompt, (*before, *text), self.start, given=len(before))
+
+    def length(self, prompt: int, answer: int) -> int:
+        """Tokens of the longer axis that so many of both take."""
+        return prompt + answer if self.start is None else max(prompt, answer)
+
+    @property
+    def longest_prompt(self) -> int | None:
+        """Tokens of the longest prompt with room for an answer; None where there is no limit."""
+        if self.context is None:
+            return None
+        return self.context - 1 if self.start is None else self.context
+
+    def room(self, prompt: int) -> int | None:
+        """Tokens an answer may have after a prompt that fits; None where there is no limit."""
+        if self.context is None:
+            return None
+        return self.context - prompt if self.start is None else self.context
