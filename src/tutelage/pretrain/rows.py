@@ -8,20 +8,21 @@ from collections.abc import Mapping
 from tutelage.corpus.mixture import Mixture
 from tutelage.corpus.tokens import TokenStore, Windows
 from tutelage.data.pack import Example
+from tutelage.pretrain.makers import Maker
 
 
 class StepRows:
-    """Step -> so many windows of `context` tokens, each predicting its next token everywhere.
-
-    Counts the seconds spent on reading."""
+    """Step -> so many rows, each what the objective makes of a window. Counts the seconds spent on
+    reading."""
 
     def __init__(
-        self, stores: Mapping[str, TokenStore], weights: Mapping[str, float] | None, context: int,
+        self, stores: Mapping[str, TokenStore], weights: Mapping[str, float] | None, maker: Maker,
         rows: int, seed: int,
     ) -> None:  # fmt: skip
-        windows = {name: Windows(one, context, seed) for name, one in stores.items()}
+        windows = {name: Windows(one, maker.window, seed) for name, one in stores.items()}
         shares = weights or {name: float(one.count) for name, one in windows.items()}
         self.mixture = Mixture(windows, shares, seed)
+        self.maker = maker
         self.rows = rows
         self.seconds = 0.0
 
@@ -32,5 +33,4 @@ class StepRows:
         return found
 
     def _row(self, position: int) -> Example:
-        ids = tuple(self.mixture[position].tokens.tolist())
-        return Example(ids[:-1], tuple(range(len(ids) - 1)), ids[1:], name=f"window {position}")
+        return self.maker.row(self.mixture[position].tokens.tolist(), position)

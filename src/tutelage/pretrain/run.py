@@ -16,6 +16,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,16 @@ from tutelage.objectives import clm
 from tutelage.pretrain import compute, size
 from tutelage.pretrain.bits import bits_per_byte
 from tutelage.pretrain.config import PretrainConfig
+from tutelage.pretrain.held_out import held_out_loss
+from tutelage.pretrain.makers import Maker, maker, objective_of
 from tutelage.pretrain.material import Material, prepare
+from tutelage.pretrain.record import told
 from tutelage.pretrain.rows import StepRows
 from tutelage.pretrain.samples import Samples
 from tutelage.progress import Progress, silent
 from tutelage.train.loop import Plan, Step, train
 from tutelage.train.optimizer import pretraining
-from tutelage.train.resumable import Deadline, Outcome, Work, resumable
+from tutelage.train.resumable import Deadline, Work, resumable
 from tutelage.train.schedule import Schedule
 
 Json = dict[str, Any]
@@ -77,6 +81,13 @@ class Run:
         }
         code = {"torch": torch.__version__, "code": code_hash(__name__)}
         return f"{store.digest(inputs)}:{store.digest(code)}"
+
+    @cached_property
+    def maker(self) -> Maker:
+        """What the objective makes of a window."""
+        config = self.checkpoint.config
+        name = objective_of(config, self.config.training.objective)
+        return maker(name, self.material.tokenizer, config, self.context, self.config.seed)
 
     @property
     def rows(self) -> int:
@@ -186,19 +197,34 @@ def _made(
             note=note, report=report, deadline=deadline,
         )  # fmt: skip
         peaks.append(compute.peak(run.placement))
-    record = _record(run, out, work, outcome, peaks, peak.bytes, speeds)
+    record = {
+        "out": str(out),
+        "request": run.digest,
+        **told(run.checkpoint, work, outcome, speeds, peaks),
+        "peak_bytes": peak.bytes,
+        "config": run.config.model_dump(mode="json"),
+        "model_folder": str(out / "model"),
+    }
     if outcome.stopped:
         return record
-    bits = {
-        name: bits_per_byte(model, run.material.tokenizer, run.material.end, texts, run.context)
-        for name, texts in run.material.held_out.items()
-    }
-    record["bits_per_byte"] = bits
+    record |= _measured(run, model)
     with store.new_folder(out / "model") as folder:
         write_model(hf_state(model, run.checkpoint), run.checkpoint, folder, dtype="float32")
     store.write_json(out / RECORD, record)
     shutil.rmtree(out / "state", ignore_errors=True)
     return record
+
+
+def _measured(run: Run, model: Model) -> Json:
+    """Bits per byte of each held-out text, or the objective's own loss."""
+    material, causal = run.material, run.maker.name == "clm"
+    found: dict[str, Any] = {}
+    for name, texts in material.held_out.items():
+        if causal:
+            found[name] = bits_per_byte(model, material.tokenizer, material.end, texts, run.context)
+        else:
+            found[name] = held_out_loss(model, material.tokenizer, material.end, texts, run.maker)
+    return {"bits_per_byte": found if causal else {}, "held_out_loss": {} if causal else found}
 
 
 def _model(run: Run) -> Model:
@@ -227,7 +253,7 @@ def _work(run: Run, model: Model, total: int) -> Work:
         parameters,
         pretraining(parameters, rate, muon=muon, decay=training.weight_decay),
         StepRows(
-            run.material.stores, run.config.data.weights, run.context, run.rows, run.config.seed
+            run.material.stores, run.config.data.weights, run.maker, run.rows, run.config.seed
         ),
         functools.partial(clm.loss, z=training.z_loss),
         plan,
@@ -245,7 +271,7 @@ def _steps(run: Run, out: Path) -> int:
     if training.steps is not None:
         steps = training.steps
     elif training.tokens is not None:
-        steps = max(1, round(training.tokens / (run.rows * run.context)))
+        steps = max(1, round(training.tokens / (run.rows * run.maker.window)))
     else:
         assert training.minutes is not None
         steps = max(1, int(training.minutes * 60 / _seconds_of_a_step(run)))
@@ -262,41 +288,3 @@ def _seconds_of_a_step(run: Run) -> float:
         marks.append(time.monotonic())
     seconds = [b - a for a, b in itertools.pairwise(marks[1:])]
     return statistics.median(seconds or [marks[1] - marks[0]])
-
-
-def _record(
-    run: Run, out: Path, work: Work, outcome: Outcome, peaks: list[float], peak: int,
-    marks: list[float],
-) -> Json:  # fmt: skip
-    """The contract's object, and what a reader of the run wants beyond it."""
-    at, sizes = outcome.progress, shape(run.checkpoint.config)
-    weights = layout(run.checkpoint.config)
-    tokens = run.rows * run.context
-    gaps = [b - a for a, b in itertools.pairwise(marks)]
-    speed = tokens / statistics.median(gaps) if gaps else None
-    flops = compute.flops_per_token(weights, sizes, run.context)
-    rows = work.steps
-    assert isinstance(rows, StepRows)
-    return {
-        "out": str(out),
-        "request": run.digest,
-        "status": "stopped" if outcome.stopped else "done",
-        "parameters": sum(weight.count for weight in weights),
-        "tokens": at.step * tokens,
-        "bits_per_byte": {},
-        "tokens_per_second": speed,
-        "mfu": None if speed is None else speed * flops / statistics.mean(peaks),
-        "mfu_convention": compute.CONVENTION,
-        "gemm_flops": statistics.mean(peaks),
-        "seconds": at.seconds,
-        "peak_bytes": peak,
-        "steps": at.step,
-        "steps_total": work.plan.schedule.total,
-        "loss": {"first": at.curve[0][2], "last": at.curve[-1][2]} if at.curve else None,
-        "waiting_share": rows.seconds / max(at.seconds, 1e-9),
-        "epochs": rows.mixture.epochs(at.step * run.rows),
-        "curve": [{"step": s, "seconds": t, "loss": v} for s, t, v in at.curve],
-        "config": run.config.model_dump(mode="json"),
-        "model": {"architecture": run.checkpoint.config["architectures"][0], **vars(sizes)},
-        "model_folder": str(out / "model"),
-    }

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tutelage.errors import ConfigError, UnknownName
-from tutelage.models.spec import find_preset, spec_for
+from tutelage.errors import UnknownName
+from tutelage.models.spec import find_preset
 
 ASPECT = 64
 HEAD = 64
@@ -54,18 +54,9 @@ def sized(depth: int, architecture: str, vocabulary: int, context: int) -> dict[
 
 
 def preset(name: str, vocabulary: int, context: int | None) -> dict[str, Any]:
-    """A preset's shape with this vocabulary, and a context of this length or its own.
-
-    Raises UnknownName, ConfigError for a model that is no decoder."""
+    """A preset's shape with this vocabulary, and a context of this length or its own. Raises
+    UnknownName."""
     config = dict(find_preset(name))
-    spec = spec_for(config)
-    if spec.family != "decoder":
-        raise ConfigError(
-            "only decoders are pretrained yet",
-            field="model.preset",
-            got=f"{name}, an {spec.family}",
-            expected="a decoder",
-        )
     for field in ("max_position_embeddings", "n_positions", "seq_length"):
         if context is not None and field in config:
             config[field] = context

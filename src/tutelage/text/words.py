@@ -34,7 +34,7 @@ def _rule(tokenizer: Tokenizer) -> Callable[[str], bool]:
         prefix = document["model"]["continuing_subword_prefix"]
         return lambda text: text.startswith(prefix) and text != prefix
     if "ByteLevel" in json.dumps([document["pre_tokenizer"], document["decoder"]]):
-        byte = {character: byte for byte, character in byte_alphabet().items()}
         # A byte above 127 is part of a letter, more often than not.
-        return lambda text: byte[text[0]] > 127 or chr(byte[text[0]]).isalnum()
+        byte = {sign: "a" if byte > 127 else chr(byte) for byte, sign in byte_alphabet().items()}
+        return lambda text: byte.get(text[0], text[0]).isalnum()  # added tokens are spelled plainly
     return lambda text: text[0].isalnum()

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     import torch
 
 
-def with_new_rows(weight: torch.Tensor, pieces: Pieces) -> torch.Tensor:
+def with_new_rows(weight: torch.Tensor, pieces: Pieces, axis: int = 0) -> torch.Tensor:
     """`weight` [V, ...] with a row for each new token: the mean of its pieces' rows, in float32.
 
     Rows beyond V are added as needed; a row within V that no token used (padding of the vocabulary)
-    is overwritten. Raises SourceError if a row would be left without a token.
+    is overwritten. `axis` is that of the tokens, where it is not the first. Raises SourceError if a
+    row would be left without a token.
     """
+    weight = weight.movedim(axis, 0)
     old = weight.shape[0]
     rows = max(old, *(id + 1 for id in pieces))
     missing = set(range(old, rows)) - set(pieces)
@@ -40,7 +42,7 @@ def with_new_rows(weight: torch.Tensor, pieces: Pieces) -> torch.Tensor:
     grown[:old] = weight
     for id, ids in pieces.items():
         grown[id] = weight[list(ids)].float().mean(dim=0).to(weight.dtype)
-    return grown
+    return grown.movedim(0, axis).contiguous()
 
 
 @dataclass(frozen=True)
@@ -49,34 +51,44 @@ class GrownWeight:
 
     reader: WeightReader
     pieces: Pieces
+    axis: int
+    """Of the tokens."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        rows = max(self.reader.shape[0], *(id + 1 for id in self.pieces))
-        return (rows, *self.reader.shape[1:])
+        shape = list(self.reader.shape)
+        shape[self.axis] = max(shape[self.axis], *(id + 1 for id in self.pieces))
+        return tuple(shape)
 
     @property
     def dtype(self) -> str:
         return self.reader.dtype
 
     def load(self) -> torch.Tensor:
-        return with_new_rows(self.reader.load(), self.pieces)
+        return with_new_rows(self.reader.load(), self.pieces, self.axis)
 
 
 def extended_model(checkpoint: Checkpoint, tokenizer: Tokenizer, pieces: Pieces) -> Checkpoint:
     """The model with the extended tokenizer, and with rows for its new tokens."""
     config = dict(checkpoint.config)
-    by_token = rows_by_token(config)
+    rows = rows_by_token(config)
     config["vocab_size"] = max(config["vocab_size"], *(id + 1 for id in pieces))
     weights: dict[str, WeightReader] = {
-        name: GrownWeight(reader, pieces) if name in by_token else reader
+        # As stored a weight may have other axes than in the layout: BART's bias has one more.
+        name: GrownWeight(reader, pieces, reader.shape.index(rows[name]))
+        if name in rows
+        else reader
         for name, reader in checkpoint.weights.items()
     }
-    return replace(checkpoint, config=config, weights=weights, tokenizer=tokenizer, files=())
+    return replace(checkpoint, config=config, weights=weights, tokenizer=tokenizer)
 
 
-def rows_by_token(config: Mapping[str, Any]) -> frozenset[str]:
-    """Names of the weights with one row a token: those that a larger vocabulary changes."""
+def rows_by_token(config: Mapping[str, Any]) -> dict[str, int]:
+    """Name of each weight with one row a token -> its rows: what a larger vocabulary changes."""
     larger = layout({**config, "vocab_size": config["vocab_size"] + 1})
-    pairs = zip(layout(config), larger, strict=True)
-    return frozenset(one.hf_name for one, other in pairs if one.shape != other.shape)
+    return {
+        one.hf_name: before
+        for one, other in zip(layout(config), larger, strict=True)
+        for before, after in zip(one.shape, other.shape, strict=True)
+        if before != after
+    }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.corpus.documents import jsonl, prose
@@ -60,6 +60,7 @@ names = st.sampled_from("abcdef")
 numbers = st.floats(1e-3, 1e9)
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(
     st.dictionaries(names, st.tuples(numbers, numbers), min_size=1),
     st.floats(0.1, 10),

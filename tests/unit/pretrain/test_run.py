@@ -149,3 +149,39 @@ def test_a_shape_that_cannot_be_is_refused(text: Path, tmp_path: Path) -> None:
         assert str(caught.value.field).startswith("model")
     with pytest.raises(DataError):
         run(described(tmp_path / "absent.txt"), tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("preset", "kind", "objective"),
+    [
+        ("bert-tiny", "wordpiece", "mlm"),
+        ("t5-tiny", "unigram", "span"),
+        ("bart-tiny", "wordpiece", "denoise"),
+        ("gpt2-tiny", "bpe", "prefix"),
+        ("mixtral-tiny", "bpe", "clm"),
+    ],
+)
+def test_every_family_is_raised_by_its_objective(
+    preset: str, kind: str, objective: str, text: Path, tmp_path: Path
+) -> None:
+    asked = {
+        "model": {"preset": preset, "context": 48},
+        "tokenizer": {"kind": kind, "vocabulary": 500},
+        "data": {"train": {"text": str(text)}, "unit": "line"},
+        "training": {
+            "steps": 25, "batch_tokens": 192, "learning_rate": 5e-3, "objective": objective,
+        },
+    }  # fmt: skip
+    record = run(validate(PretrainConfig, asked), tmp_path / "out")
+    assert record["objective"] == objective
+    assert record["loss"]["last"] < record["loss"]["first"] - 0.5
+    measured = record["bits_per_byte"] or record["held_out_loss"]
+    assert measured["text"]["low"] < measured["text"]["value"] < measured["text"]["high"]
+    assert record["mfu"] > 0
+    assert weights(tmp_path / "out")
+
+
+def test_an_objective_of_another_family_is_refused(text: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        run(described(text, objective="mlm"), tmp_path / "out")
+    assert caught.value.field == "training.objective"

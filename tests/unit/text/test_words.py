@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.unit.text.test_tokenizer import word_pieces
 from tests.unit.text.vocabularies import byte_fallback_bpe, byte_level_bpe
 from tutelage.text.byte_level import byte_tokenizer, encoder_tokenizer
@@ -26,6 +28,15 @@ def test_bytes_and_their_merges() -> None:
     for tokenizer in (byte_tokenizer(), encoder_tokenizer(), byte_level_bpe()):
         assert begins(tokenizer, f" {text}") == "| The| quick| brown|-fox|,| isn|'t| 12345| x"
         assert continuations(tokenizer).isdisjoint(tokenizer.control_ids)
+
+
+def test_added_tokens_are_spelled_as_text() -> None:
+    document = json.loads(byte_tokenizer().json)
+    plain = {**document["added_tokens"][0], "special": False}
+    more = [{**plain, "id": 259 + n, "content": text} for n, text in enumerate((" new", "日本"))]
+    document["added_tokens"] += more
+    inside = continuations(Tokenizer(json.dumps(document), byte_tokenizer().special))
+    assert (259 in inside, 260 in inside) == (False, True)
 
 
 def test_letters_of_several_bytes_are_inside() -> None:

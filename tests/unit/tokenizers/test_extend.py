@@ -16,15 +16,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.unit.text.vocabularies import byte_fallback_bpe
 from tests.unit.tokenizers.corpora import KINDS, learnt, texts
+from tutelage.checkpoints.build import build
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.save import save_folder
 from tutelage.errors import ConfigError, DataError, SourceError
+from tutelage.models.spec import ARCHITECTURES
 from tutelage.text.byte_level import byte_tokenizer
 from tutelage.text.tokenizer import SpecialTokens, Tokenizer
 from tutelage.tokenizers.bpe import further_merges, merged
 from tutelage.tokenizers.extend import domain_words, extend, new_pieces
 from tutelage.tokenizers.measure import measure
-from tutelage.tokenizers.rows import extended_model, with_new_rows
+from tutelage.tokenizers.rows import extended_model, rows_by_token, with_new_rows
 from tutelage.tokenizers.train import save
 
 DOMAIN = [
@@ -164,6 +166,9 @@ def test_new_rows_are_the_mean_of_their_pieces() -> None:
     # A row that pads the vocabulary is taken before a new one is made; a bias has one axis.
     assert torch.equal(with_new_rows(weight, {3: (0, 1)})[3], torch.tensor([1.0, 2.0]))
     assert torch.equal(with_new_rows(torch.arange(3.0), {3: (0, 2)}), torch.tensor([0, 1, 2, 1.0]))
+    assert torch.equal(
+        with_new_rows(weight.T, {4: (0, 2)}, axis=1), with_new_rows(weight, {4: (0, 2)}).T
+    )
 
 
 def test_means_are_taken_in_float32_and_gaps_refused() -> None:
@@ -200,6 +205,24 @@ def test_a_model_grows_with_its_tokenizer_and_opens_in_transformers(tmp_path: Pa
         )
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "after")
     assert tokenizer("myocardial")["input_ids"] == extended.encode("myocardial")
+
+
+def tiny_presets() -> list[str]:
+    specs = (ARCHITECTURES.get(name) for name in ARCHITECTURES.names())
+    return [name for spec in specs for name in spec.presets if name.endswith("-tiny")]
+
+
+@pytest.mark.parametrize("preset", tiny_presets())
+def test_every_architecture_is_built_with_its_new_rows(preset: str) -> None:
+    checkpoint = open_checkpoint(f"preset:{preset}")
+    extended = extend(checkpoint.tokenizer, DOMAIN, 12)
+    pieces = new_pieces(checkpoint.tokenizer, extended)
+    grown = extended_model(checkpoint, extended, pieces)
+    assert grown.config["vocab_size"] == max(pieces) + 1 > checkpoint.config["vocab_size"]
+    for name in rows_by_token(checkpoint.config):
+        assert 12 + sum(checkpoint.weights[name].shape) >= sum(grown.weights[name].load().shape)
+        assert sum(grown.weights[name].shape) > sum(checkpoint.weights[name].shape)
+    assert build(grown) is not None
 
 
 def test_what_cannot_be_extended_is_refused() -> None:
