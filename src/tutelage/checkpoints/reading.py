@@ -11,7 +11,7 @@ prompts both ways where its config.json says `"prefix_lm": true`: its weights do
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.data.pack import Example
@@ -21,6 +21,12 @@ from tutelage.text.render import Renderer
 
 PREFIX_LM = "prefix_lm"
 """The key of config.json, ours alone, that says how a decoder was trained to see its prompts."""
+
+
+def trained_to_read(checkpoint: Checkpoint, both: bool) -> Checkpoint:
+    """The checkpoint, its configuration saying whether it is trained to see prompts both ways."""
+    config = {key: value for key, value in checkpoint.config.items() if key != PREFIX_LM}
+    return replace(checkpoint, config={**config, PREFIX_LM: True} if both else config)
 
 
 @dataclass(frozen=True)
