@@ -80,11 +80,15 @@ def test_tune_with_forgetting(
 
 
 def test_plans_refuse_or_count(capsys: pytest.CaptureFixture[str]) -> None:
-    code, found = called(capsys, "plan", "parameters", "--model", "preset:t5-small")
+    def called(*arguments: str) -> tuple[int, dict[str, Any]]:
+        code = run_command([*arguments, "--model", "preset:t5-small", "--json"])
+        return code, json.loads(capsys.readouterr().out)
+
+    code, found = called("plan", "parameters")
     assert code == 0 and found["total"] == sum(found["parts"].values()) == 60_506_624
     assert found["parts"]["cross.q"] == 6 * 512 * 512
     for more in ([], ["--train"]):
-        code, refused = called(capsys, "plan", "memory", "--model", "preset:t5-small", *more)
+        code, refused = called("plan", "memory", *more)
         assert code == 2 and refused["error"]["field"] == "--model"
 
 

@@ -135,11 +135,11 @@ def test_what_is_hidden_follows_from_seed_epoch_and_row_alone() -> None:
     others = [corrupted(ids), corrupted(ids, seed=1), corrupted(ids, row=1)]
     others.append(span_corruption.example(ids, SPANS, seed=0, epoch=1, row=0))
     assert len({found.memory for found in others}) == 4
-    pinned = corrupted(list(range(10, 30)), row=5)
-    assert pinned.memory == PINNED[0] and pinned.labels == PINNED[1]
+    pinned = corrupted(list(range(100, 150)), row=5)
+    assert pinned.labels == PINNED, "on every machine and in every version"
 
 
-PINNED: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+PINNED = (299, 131, 298, 133, 134, 297, 145, 146, 147, 148, 149, 1)
 
 
 def test_settings_come_from_the_tokenizer_or_are_refused() -> None:
@@ -166,7 +166,7 @@ MODEL = "flan-t5-tiny"
 def test_a_fresh_model_knows_nothing() -> None:
     """Scores of a head of its own are h w with |h|^2 = C and deviation C^-1/2: normal with
     variance 1, so that log sum exp is ln V + 1/2 and the label's score 0 in the mean."""
-    check_start(MODEL, EIGHT, span_corruption.loss, math.log(VOCABULARY) + 0.5, seeds=12)
+    check_start(MODEL, EIGHT, span_corruption.loss, math.log(VOCABULARY) + 0.5, seeds=8)
 
 
 def test_eight_rows_are_learned_by_heart() -> None:

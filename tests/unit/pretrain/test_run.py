@@ -199,7 +199,7 @@ def test_a_prefix_model_says_what_it_learned_while_it_learns(text: Path, tmp_pat
         (answer,) = complete(lm, [Request("the cat sat on", 40)])
         lines = (tmp_path / objective / "samples.jsonl").read_text().splitlines()
         found[objective] = json.loads(lines[-1])["text"]
-        assert found[objective] == "the cat sat on" + answer.text
+        assert answer.text and found[objective].startswith("the cat sat on" + answer.text)
     again = {"model": {"start": str(tmp_path / "prefix" / "model"), "context": 32}}
     config = validate(PretrainConfig, {**described(text, steps=4).model_dump(), **again})
     run(config, tmp_path / "on")
