@@ -30,6 +30,7 @@ from tutelage.data.load import load
 from tutelage.train.config import TuneConfig
 from tutelage.train.tune import tune
 
+LONG = pytest.mark.long
 METHODS = ("lora", "full")
 COMMON = ("--device", "cpu", "--dtype", "fp32", "--threads", "1", "--json", "--quiet")
 STEPS, BATCH_TOKENS = 6, 160
@@ -151,9 +152,9 @@ def damage(file: Path, how: str) -> None:
     ("method", "how", "name", "victims"),
     [
         ("lora", "truncated", "weights.safetensors", 1),
-        ("lora", "flipped", "optimizer.safetensors", 2),
-        ("full", "flipped", "weights.safetensors", 1),
-        ("full", "truncated", "manifest.json", 1),
+        ("full", "flipped", "optimizer.safetensors", 1),
+        pytest.param("lora", "flipped", "weights.safetensors", 2, marks=LONG),
+        pytest.param("full", "truncated", "manifest.json", 1, marks=LONG),
     ],
 )
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
@@ -186,7 +187,7 @@ exit $first$second
 """
 
 
-@pytest.mark.parametrize("size", ["200k", "440k"])
+@pytest.mark.parametrize("size", ["200k", pytest.param("440k", marks=LONG)])
 def test_a_full_disk_is_named_and_with_room_the_same_command_goes_on(
     size: str, project: Path, tmp_path: Path, undisturbed: dict[str, dict[str, str]]
 ) -> None:
@@ -208,7 +209,7 @@ def test_a_full_disk_is_named_and_with_room_the_same_command_goes_on(
     assert second["out"] == str(out) and digests(kept) == undisturbed["full"]
 
 
-@pytest.mark.parametrize("blocks", [100, 2000])
+@pytest.mark.parametrize("blocks", [pytest.param(100, marks=LONG), 2000])
 def test_a_file_that_may_not_grow_is_named_and_no_finished_stage_is_redone(
     blocks: int, project: Path, tmp_path: Path
 ) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 import importlib
+import multiprocessing
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
@@ -50,9 +52,17 @@ def _name(schema: type) -> str:
 
 @functools.cache
 def attributes_asked() -> frozenset[tuple[str, str]]:
-    """Class and name of every attribute that the package asks of an object, bases included."""
-    nodes = pytest.importorskip("mypy.nodes", reason="mypy comes with the `check` extra")
-    from mypy import build
+    """Class and name of every attribute that the package asks of an object, bases included.
+
+    From a process of its own: the trees of the whole package would stay in this one, and each
+    later collection of garbage would walk them."""
+    pytest.importorskip("mypy.nodes", reason="mypy comes with the `check` extra")
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_asked).result()
+
+
+def _asked() -> frozenset[tuple[str, str]]:
+    from mypy import build, nodes
     from mypy.modulefinder import BuildSource
     from mypy.options import Options
 

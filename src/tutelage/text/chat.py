@@ -17,7 +17,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -46,6 +45,9 @@ ENDED: dict[str, Any] = {
     "why": "it was stopped, having used more time or memory than it may",
 }
 GIVEN_UP = {"error": "time", "why": f"it had to be stopped {PATIENCE} times before"}
+WAIT_SECONDS = 0.1
+"""Patience is counted in waits of this length: however long both processes are stopped (Ctrl-Z, a
+machine asleep), it is one wait, and no fault of the template."""
 
 
 @dataclass(frozen=True)
@@ -205,11 +207,9 @@ class ChatTemplate:
 
     def _receive(self, seconds: float) -> dict[str, Any]:
         assert self._child is not None and self._child.stdout is not None
-        deadline = time.monotonic() + seconds
-        header = _read(self._child.stdout.fileno(), 4, deadline)
-        body = header and _read(
-            self._child.stdout.fileno(), struct.unpack("<I", header)[0], deadline
-        )
+        handle, waits = self._child.stdout.fileno(), iter(range(round(seconds / WAIT_SECONDS)))
+        header = _read(handle, 4, waits)
+        body = header and _read(handle, struct.unpack("<I", header)[0], waits)
         if not body:
             return _ended(self._child)
         return dict(json.loads(body))
@@ -223,13 +223,14 @@ class ChatTemplate:
         )
 
 
-def _read(handle: int, count: int, deadline: float) -> bytes:
-    """`count` bytes, or b"" if the other end closed or the time is up."""
+def _read(handle: int, count: int, waits: Iterator[int]) -> bytes:
+    """`count` bytes, or b"" if the other end closed or all waits are over."""
     data = bytearray()
     while len(data) < count:
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([handle], [], [], left)[0]:
-            return b""
+        if not select.select([handle], [], [], WAIT_SECONDS)[0]:
+            if next(waits, None) is None:
+                return b""
+            continue
         piece = os.read(handle, min(count - len(data), 1 << 20))
         if not piece:
             return b""

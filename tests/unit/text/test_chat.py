@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import signal
+
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -198,3 +201,22 @@ def test_a_closed_template_renders_again() -> None:
     first = template.render(ASKED)
     template.close()
     assert template.render(ASKED) == first
+
+
+def test_time_that_passes_while_all_is_stopped_is_not_the_templates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As after Ctrl-Z: whenever the clock is looked at, it has gone on by an hour."""
+    clock = itertools.count(0, 3600)
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    assert ChatTemplate("done", {}).render(ASKED) == "done"
+
+
+def test_a_child_that_does_nothing_is_given_up() -> None:
+    template = ChatTemplate("done", {}, Limits(wall_seconds=0.3))
+    assert template.render(ASKED) == "done"
+    assert template._child is not None
+    template._child.send_signal(signal.SIGSTOP)
+    with pytest.raises(TemplateError, match="stopped"):
+        template.render(ASKED)
+    assert template.render(ASKED) == "done"
