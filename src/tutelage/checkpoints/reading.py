@@ -23,6 +23,12 @@ PREFIX_LM = "prefix_lm"
 """The key of config.json, ours alone, that says how a decoder was trained to see its prompts."""
 
 
+def trained_to_read(checkpoint: Checkpoint, both: bool) -> Checkpoint:
+    """The checkpoint, its configuration saying whether it is trained to see prompts both ways."""
+    config = {key: value for key, value in checkpoint.config.items() if key != PREFIX_LM}
+    return replace(checkpoint, config={**config, PREFIX_LM: True} if both else config)
+
+
 @dataclass(frozen=True)
 class Reading:
     """One model's way. `context` is the most tokens of one axis, None where there is no limit;

@@ -37,15 +37,19 @@ def loss(
     labels: Int[Tensor, "M"],
     weights: Float[Tensor, "M"],
     z: float = 0.0,
+    smoothing: float = 0.0,
 ) -> LossSum:
     """The loss of the trained positions' vectors (before the final norm).
 
-    `z` adds w_i z logsumexp(z_i)^2 to the gradient, not to the total: it keeps scores from drifting
-    and is no part of what is measured. Source: Chowdhery et al. 2022, arXiv:2204.02311, section 5
-    (z-loss, 1e-4 there).
+    Two things change the gradient and not the total, which stays what is measured. `z` adds
+    w_i z logsumexp(z_i)^2, which keeps scores from drifting. Source: Chowdhery et al. 2022,
+    arXiv:2204.02311, section 5 (z-loss, 1e-4 there). `smoothing` spreads that share of each label
+    evenly over the vocabulary. Source: Szegedy et al. 2016, arXiv:1512.00567, section 7 (label
+    smoothing); 0.1 in Vaswani et al. 2017, arXiv:1706.03762, section 5.4.
     """
     x = model.prepare(hidden)
-    total = _ChunkedLoss.apply(x, model.head_weight, model.head_bias, labels, weights, z)
+    head, bias = model.head_weight, model.head_bias
+    total = _ChunkedLoss.apply(x, head, bias, labels, weights, z, smoothing)
     return LossSum(total, float(weights.sum()))
 
 
@@ -56,7 +60,7 @@ class _ChunkedLoss(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, head: Tensor, bias: Tensor | None, labels: Tensor, weights: Tensor,
-        z: float,
+        z: float, smoothing: float,
     ) -> Tensor:  # fmt: skip
         used = head.to(x.dtype)
         shift = None if bias is None else bias.to(x.dtype)
@@ -74,7 +78,9 @@ class _ChunkedLoss(torch.autograd.Function):
             shares = logs.exp_()
             if z:  # the gradient of lse^2 is 2 lse softmax
                 shares *= 1 + 2 * z * torch.logsumexp(scores.float(), dim=-1, keepdim=True)
-            grads = shares.scatter_add_(1, at, torch.full_like(weight, -1.0))
+            grads = shares.scatter_add_(1, at, torch.full_like(weight, smoothing - 1.0))
+            if smoothing:
+                grads -= smoothing / len(head)
             grads = grads.mul_(weight).to(x.dtype)
             dx[part] = grads @ used
             if train_head:
@@ -91,4 +97,4 @@ class _ChunkedLoss(torch.autograd.Function):
         # In place: a second array of the head's size would cost more than the multiplication.
         dhead = None if ctx.dhead is None else ctx.dhead.mul_(upstream)
         dbias = None if ctx.dbias is None else ctx.dbias * upstream
-        return ctx.dx * upstream.to(ctx.dx.dtype), dhead, dbias, None, None, None
+        return ctx.dx * upstream.to(ctx.dx.dtype), dhead, dbias, None, None, None, None

@@ -27,6 +27,7 @@ from tutelage.checkpoints.build import build, hf_state
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.preset import random_checkpoint
+from tutelage.checkpoints.reading import Reading, trained_to_read
 from tutelage.checkpoints.save import write_model
 from tutelage.code_hash import code_hash
 from tutelage.errors import ConfigError, RequestError
@@ -125,7 +126,8 @@ def pretrain(
     with store.lock(out):
         store.sweep(out)
         material = prepare(config, out, progress)
-        checkpoint = _start(config, material)
+        prefix = config.training.objective == "prefix"
+        checkpoint = trained_to_read(_start(config, material), both=prefix)
         context = _context(config, checkpoint)
         run = Run(config, material, checkpoint, context, placement, count)
         done = _finished(run, out)
@@ -180,7 +182,8 @@ def _made(
     run: Run, out: Path, progress: Progress, note: Callable[[str], None], deadline: Deadline | None
 ) -> Json:
     model = _model(run)
-    samples = Samples(run.config.training.samples, run.material.tokenizer, out / "samples.jsonl")
+    reading = Reading.of(run.checkpoint)
+    samples = Samples(run.config.training.samples, reading, out / "samples.jsonl")
     with Peak() as peak, freed_memory_kept():
         peaks = [compute.peak(run.placement)]
         work = _work(run, model, _steps(run, out))

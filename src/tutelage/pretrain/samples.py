@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from tutelage.checkpoints.reading import Reading
 from tutelage.generate.engine import Engine, Job
 from tutelage.models.forward import Model
-from tutelage.text.tokenizer import Tokenizer
 
 TIMES = 10
 TOKENS = 40
@@ -17,9 +17,9 @@ TOKENS = 40
 class Samples:
     """Appends a line to `file` for each beginning and time; greedy, so that lines compare."""
 
-    def __init__(self, beginnings: Sequence[str], tokenizer: Tokenizer, file: Path) -> None:
+    def __init__(self, beginnings: Sequence[str], reading: Reading, file: Path) -> None:
         self.beginnings = tuple(beginnings)
-        self.tokenizer = tokenizer
+        self.reading = reading
         self.file = file
 
     def at(self, model: Model, step: int, total: int) -> None:
@@ -31,13 +31,13 @@ class Samples:
                 lines.write(json.dumps({"step": step, "text": text}) + "\n")
 
     def _continued(self, model: Model) -> list[str]:
-        prompts = [tuple(self.tokenizer.encode_plain(text)) for text in self.beginnings]
+        tokenizer, both = self.reading.renderer.tokenizer, self.reading.both
+        prompts = [tuple(self.reading.renderer.prompt_ids(text)) for text in self.beginnings]
         made: list[list[int]] = [[] for _ in prompts]
-        jobs = [Job(prompt, TOKENS, self.tokenizer.eos_ids) for prompt in prompts]
+        jobs = [Job(prompt, TOKENS, tokenizer.eos_ids, both=both) for prompt in prompts]
         for token in Engine(model).run(jobs):
             if token.token is not None:
                 made[token.index].append(token.token)
         return [
-            self.tokenizer.decode([*prompt, *more])
-            for prompt, more in zip(prompts, made, strict=True)
+            tokenizer.decode([*prompt, *more]) for prompt, more in zip(prompts, made, strict=True)
         ]

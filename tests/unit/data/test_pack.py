@@ -8,7 +8,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tutelage.data.pack import SHARED_FROM, Example, Pack, batch, common_prefix, pack
+from tutelage.data.pack import (
+    SHARED_FROM,
+    Example,
+    Pack,
+    batch,
+    common_prefix,
+    pack,
+    shared_prefix,
+)
 
 TOKEN = st.integers(1, 5)  # few kinds, so that prefixes are often common; 0 is what fills up
 
@@ -124,3 +132,17 @@ def test_rows_of_like_length_share_a_bucket() -> None:
 
 def test_no_prompts_have_no_prefix() -> None:
     assert common_prefix([]) == 0
+
+
+def test_a_pair_trains_all_of_its_target_but_what_is_given() -> None:
+    found = Example.pair([5, 6, 1], [7, 8, 1], 0)
+    assert found == Example((0, 7, 8), (0, 1, 2), (7, 8, 1), memory=(5, 6, 1))
+    given = Example.pair([5], [2, 8, 1], 0, given=1, weight=2.0, name="r")
+    assert given == Example((0, 2, 8), (1, 2), (8, 1), 2.0, "r", (5,))
+
+
+def test_a_step_has_room_for_what_encoders_read() -> None:
+    rows = [Example.pair([5] * source, [7] * 4, 0) for source in (6, 16, 6, 6)]
+    assert [row.inputs for row in rows] == [10, 20, 10, 10]
+    assert batch(rows, range(4), 20) == [[0, 2], [1], [3]]
+    assert shared_prefix(rows) == 0, "sources are seen by all of a row"

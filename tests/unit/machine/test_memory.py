@@ -12,28 +12,49 @@ from tutelage.machine.memory import Peak, available, resident, total
 MEGABYTE = 1_000_000
 
 
-def touch(size: int) -> bytearray:
-    """An array whose pages are really there."""
+def apart(code: str) -> list[int]:
+    """The numbers that the code prints in a process of its own: in one that has lived long, what
+    others freed is used again before memory grows."""
+    code = TOUCH + code
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [int(number) for number in done.stdout.split()]
+
+
+TOUCH = """
+from tutelage.machine.memory import Peak, resident
+
+def touch(size):
     array = bytearray(size)
-    array[::4096] = b"x" * len(range(0, size, 4096))
+    array[::4096] = b"x" * len(range(0, size, 4096))  # pages that are really there
     return array
+
+"""
 
 
 def test_peak_sees_what_was_freed_before_the_end() -> None:
-    with Peak() as peak:
-        array = touch(200 * MEGABYTE)
-        del array
-    assert 195 * MEGABYTE < peak.above < 230 * MEGABYTE
-    assert peak.bytes == peak.before + peak.above
+    code = """
+with Peak() as peak:
+    array = touch(200_000_000)
+    del array
+print(peak.before, peak.bytes, peak.above)
+"""
+    before, most, above = apart(code)
+    assert 195 * MEGABYTE < above < 230 * MEGABYTE
+    assert most == before + above
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the high-water mark is reset through /proc")
 def test_a_block_does_not_see_an_earlier_peak() -> None:
-    with Peak():
-        touch(200 * MEGABYTE)
-    with Peak() as later:
-        touch(20 * MEGABYTE)
-    assert later.above < 60 * MEGABYTE
+    code = """
+with Peak():
+    touch(200_000_000)
+with Peak() as later:
+    touch(20_000_000)
+print(later.above)
+"""
+    (above,) = apart(code)
+    assert above < 60 * MEGABYTE
 
 
 def test_sampling_where_there_is_no_mark_to_reset(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,18 +76,27 @@ def test_sampling_where_there_is_no_mark_to_reset(monkeypatch: pytest.MonkeyPatc
 
 
 def test_peak_is_measured_when_the_block_fails() -> None:
-    peak = Peak()
-    with pytest.raises(KeyError), peak:
-        touch(50 * MEGABYTE)
+    code = """
+peak = Peak()
+try:
+    with peak:
+        touch(50_000_000)
         raise KeyError
-    assert peak.above > 45 * MEGABYTE
+except KeyError:
+    print(peak.above)
+"""
+    (above,) = apart(code)
+    assert above > 45 * MEGABYTE
 
 
 def test_resident_grows_by_what_is_touched() -> None:
-    before = resident()
-    array = touch(100 * MEGABYTE)
-    assert 95 * MEGABYTE < resident() - before < 120 * MEGABYTE
-    assert len(array) == 100 * MEGABYTE
+    code = """
+before = resident()
+array = touch(100_000_000)
+print(resident() - before)
+"""
+    (grown,) = apart(code)
+    assert 95 * MEGABYTE < grown < 120 * MEGABYTE
 
 
 def test_available_is_within_the_machine() -> None:

@@ -103,3 +103,22 @@ def test_a_fresh_model_knows_nothing() -> None:
     hidden = torch.randn(50, 32)
     found = cross_entropy.loss(model, hidden, torch.randint(VOCABULARY, (50,)), torch.ones(50))
     assert found.total.item() / found.count == pytest.approx(math.log(VOCABULARY), abs=0.01)
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.6])
+def test_label_smoothing_changes_the_gradient_as_torch_does(smoothing: float) -> None:
+    """And not the total: nats of the labels stay what is measured."""
+    _, model = pair()
+    model.requires_grad_(True)
+    torch.manual_seed(1)
+    hidden = torch.randn(9, 32, requires_grad=True)
+    labels, weights = torch.randint(VOCABULARY, (9,)), torch.rand(9) * 2
+    found = cross_entropy.loss(model, hidden, labels, weights, smoothing=smoothing)
+    plain = plain_loss(model, hidden, labels, weights)
+    assert found.total.item() == pytest.approx(plain.item(), rel=1e-6)
+    each = torch.nn.functional.cross_entropy(
+        model.logits(hidden), labels, reduction="none", label_smoothing=smoothing
+    )
+    ours = gradients(model, found.total, hidden)
+    for name, gradient in gradients(model, (each * weights).sum(), hidden).items():
+        assert torch.allclose(ours[name], gradient, atol=1e-6, rtol=1e-5), name

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import torch
 
+from tutelage.backends.local import LocalLM
 from tutelage.checkpoints.build import build
 from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.reading import Reading
 from tutelage.config import validate
 from tutelage.errors import ConfigError, DataError, RequestError, TutelageError
+from tutelage.lm import Request, complete
 from tutelage.pretrain.config import PretrainConfig
 from tutelage.pretrain.run import pretrain
 
@@ -179,6 +182,28 @@ def test_every_family_is_raised_by_its_objective(
     assert measured["text"]["low"] < measured["text"]["value"] < measured["text"]["high"]
     assert record["mfu"] > 0
     assert weights(tmp_path / "out")
+    checkpoint = open_checkpoint(str(tmp_path / "out" / "model"))
+    assert Reading.of(checkpoint).both == (objective == "prefix"), "asked as it was trained"
+
+
+def test_a_prefix_model_says_what_it_learned_while_it_learns(text: Path, tmp_path: Path) -> None:
+    """Its samples are read with a lead, as it will be asked; trained on causally it is none."""
+    found = {}
+    for objective in ("prefix", "clm"):
+        config = described(text, steps=20, objective=objective, samples=("the cat sat on",))
+        run(config, tmp_path / objective)
+        lm = LocalLM.open(
+            str(tmp_path / objective / "model"), device="cpu", dtype="fp32", threads=1
+        )
+        assert lm.reading.both == (objective == "prefix")
+        (answer,) = complete(lm, [Request("the cat sat on", 40)])
+        lines = (tmp_path / objective / "samples.jsonl").read_text().splitlines()
+        found[objective] = json.loads(lines[-1])["text"]
+        assert answer.text and found[objective].startswith("the cat sat on" + answer.text)
+    again = {"model": {"start": str(tmp_path / "prefix" / "model"), "context": 32}}
+    config = validate(PretrainConfig, {**described(text, steps=4).model_dump(), **again})
+    run(config, tmp_path / "on")
+    assert not Reading.of(open_checkpoint(str(tmp_path / "on" / "model"))).both
 
 
 def test_an_objective_of_another_family_is_refused(text: Path, tmp_path: Path) -> None:
