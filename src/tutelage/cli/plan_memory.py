@@ -30,12 +30,12 @@ LEAVE_OUT = "leave it out"
 class Trained:
     """What is trained."""
 
-    method: Literal["full", "lora"] | None = None
-    """What is trained: all weights (the default), or low-rank updates."""
+    method: str | None = None
+    """The way of tuning, as `tune` knows it; full, all weights, by default."""
     rank: int | None = None
-    """Rank of the low-rank updates; 16 by default."""
+    """Its rank, where it has one."""
     role: Annotated[tuple[str, ...], Parameter(consume_multiple=False, show_default=False)] = ()
-    """Linears that get low-rank updates, as attn.q; may be given several times. All by default."""
+    """Linears it works at, as attn.q; may be given several times."""
     checkpointing: bool = False
     """Keep only each block's input and compute the rest again."""
 
@@ -194,22 +194,20 @@ def _training(asked: Asked, described: Described) -> list[Component]:
 
 
 def _tuning(trained: Trained, described: Described) -> Tuning:
-    from tutelage.errors import UnknownName
-    from tutelage.plan.memory import Tuning
-    from tutelage.plan.parameters import linear_roles
+    """What the method costs with these settings; all weights need no tensors to be counted."""
+    given = {"rank": trained.rank, "roles": trained.role}
+    given = {name: value for name, value in given.items() if value}
+    if trained.method is None and not given:
+        from tutelage.plan.memory import whole
 
-    if trained.method != "lora":
-        check_unused(
-            "with --method full",
-            "add --method lora, or leave it out",
-            rank=trained.rank,
-            role=trained.role,
-        )
-    known = linear_roles(described.layout)
-    for role in trained.role:
-        if role not in known:
-            raise UnknownName("role", role, known, field="--role")
-    return Tuning(trained.method or "full", trained.rank or Tuning.rank, trained.role or None)
+        return whole(described.layout)
+    from tutelage.peft import METHODS
+    from tutelage.peft._method import settings_of
+
+    method = METHODS.get(trained.method or "full", field="--method")
+    settings = method.resolve(settings_of(method, given), described.layout, described.shape)
+    found: Tuning = method.cost(described.layout, settings)
+    return found
 
 
 def _batch(asked: Asked, described: Described) -> Batch:
