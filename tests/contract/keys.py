@@ -75,6 +75,7 @@ ADDED: dict[str, set[str]] = {
     "eval": {
         *("model", "shots", "refused", "cut_off", "rows", "set_aside", "set_aside_rows", "notes"),
         *("how", "calibration", "published", "settings", "versions", "contamination"),
+        "toxicity",
     },
     "compare": {"a", "b", "clusters", "noise", "slices"},
     "claim": {"claimed", "note"},

