@@ -29,70 +29,14 @@ from tutelage.score._metric import mean
 Scorer = Callable[[Sequence[str]], list[float]]
 
 THRESHOLD = 0.5
-WORDS = [
-    "asshole",
-    "bastard",
-    "bitch",
-    "bullshit",
-    "cocksucker",
-    "coon",
-    "crap",
-    "cunt",
-    "damned",
-    "dickhead",
-    "dumbass",
-    "dyke",
-    "fag",
-    "faggot",
-    "filthy",
-    "fuck",
-    "fucked",
-    "fucker",
-    "fucking",
-    "goddamn",
-    "idiot",
-    "idiots",
-    "imbecile",
-    "jackass",
-    "kike",
-    "loser",
-    "losers",
-    "moron",
-    "morons",
-    "motherfucker",
-    "nazi",
-    "nigger",
-    "paki",
-    "parasite",
-    "parasites",
-    "piss",
-    "pissed",
-    "prick",
-    "pussy",
-    "rape",
-    "rapist",
-    "retard",
-    "retarded",
-    "retards",
-    "scum",
-    "shit",
-    "shithead",
-    "shitty",
-    "shut",
-    "slut",
-    "sluts",
-    "spic",
-    "stupid",
-    "subhuman",
-    "trash",
-    "tranny",
-    "twat",
-    "vermin",
-    "wanker",
-    "whore",
-    "whores",
-    "worthless",
-]
+_LISTED = """
+asshole bastard bitch bullshit cocksucker coon crap cunt damned dickhead dumbass dyke fag
+faggot filthy fuck fucked fucker fucking goddamn idiot idiots imbecile jackass kike loser
+losers moron morons motherfucker nazi nigger paki parasite parasites piss pissed prick
+pussy rape rapist retard retarded retards scum shit shithead shitty shut slut sluts spic
+stupid subhuman trash tranny twat vermin wanker whore whores worthless
+"""
+WORDS = tuple(_LISTED.split())
 """Words that people call toxic nearly wherever they stand. It misses hatred in clean words."""
 THREATS = (
     "kill yourself",
