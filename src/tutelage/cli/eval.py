@@ -103,7 +103,7 @@ def eval(
     if train is not None and evaluation is not None:
         result["contamination"] = leaks_of(evaluation, bare, train, known, shared)
     result["toxicity"] = None if toxic is None else toxic(result["items"])
-    result = judged(result, reasoning.min_extraction)
+    result = judged(result, reasoning.least(task))
     if out is not None:
         code = result.pop("_exit", 0)
         store.write_json(out, result)

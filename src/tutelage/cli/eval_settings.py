@@ -12,6 +12,8 @@ from tutelage.errors import ConfigError
 if TYPE_CHECKING:
     from tutelage.evaluate.settings import Settings
 
+FLOOR = 0.5
+"""Share of answers that must be found for an evaluation to say anything."""
 LONGEST = 128
 """Tokens of an answer where neither the user nor a task says more."""
 
@@ -31,11 +33,12 @@ class Reasoning:
     """Of the draws; 0.7 by default."""
     written: bool = False
     """Ask for the answer in words even where choices could be scored."""
-    min_extraction: float = 0.5
-    """Below this share of items with an answer found the evaluation is not valid: exit 1."""
+    min_extraction: float | None = None
+    """Below this share of items with an answer found the evaluation is not valid: exit 1. By
+    default 0.5 where answers are looked for in what was said (--task, --cot, --votes)."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_extraction <= 1:
+        if self.min_extraction is not None and not 0 <= self.min_extraction <= 1:
             raise ConfigError(
                 "--min-extraction is a share", field="--min-extraction",
                 got=self.min_extraction, expected="0 to 1",
@@ -45,6 +48,12 @@ class Reasoning:
                 "--temperature has no effect without --votes", field="--temperature",
                 got=self.temperature, hint="add --votes",
             )  # fmt: skip
+
+    def least(self, task: str | None) -> float:
+        """The share of answers that must be found."""
+        if self.min_extraction is not None:
+            return self.min_extraction
+        return FLOOR if task is not None or self.cot or self.votes > 1 else 0.0
 
     def settings(self, shots: int, max_new_tokens: int, seed: int) -> Settings:
         """Raises ConfigError naming what is out of range."""
