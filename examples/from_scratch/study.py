@@ -30,7 +30,7 @@ the same on a busy machine: half the speed of matrix products on the machine of 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a study works. `scale` multiplies all budgets; `smoke` says that figures mean nothing."""
+    """Where a study works. `scale` multiplies all budgets; figures of `smoke` mean nothing."""
 
     work: Path
     data: Path
