@@ -31,7 +31,7 @@ class Facts:
     weights: bool = True
     """False for what is only asked: a server, a script."""
     on_top: str | None = None
-    """What an earlier run put on the base, by its hash: an adapter, examples before every prompt."""
+    """What an earlier run put on the base, by its hash: an adapter, examples before prompts."""
     adapter: bool = False
     """Whether an adapter is among it."""
 
