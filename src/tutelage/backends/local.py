@@ -35,7 +35,8 @@ from tutelage.machine.device import resolve, use_threads
 from tutelage.models.forward import Model
 from tutelage.models.spec import spec_for
 from tutelage.models.transformer import Transformer
-from tutelage.peft import lora
+from tutelage.peft._virtual import virtual_ids
+from tutelage.peft.open import open_adapter
 
 
 class LocalLM:
@@ -50,7 +51,7 @@ class LocalLM:
         self.model = model
         self.exact = exact
         self.encodes = spec_for(checkpoint.config).family == "encoder"
-        self.reading = Reading.of(checkpoint)
+        self.reading = Reading.of(checkpoint).behind(virtual_ids(model))
         self.renderer = self.reading.renderer
         self.engine = Engine(model, exact=exact)
 
@@ -77,8 +78,7 @@ class LocalLM:
         expect(source, checkpoint.fingerprint, fingerprint)
         model = build(checkpoint, placement.dtype, placement.device)
         if adapter is not None:
-            lora.read(model, checkpoint, adapter)
-            lora.merge(model)
+            open_adapter(model, checkpoint, adapter)
         return cls(checkpoint, model, exact=exact)
 
     def capabilities(self) -> Capabilities:
@@ -105,7 +105,8 @@ class LocalLM:
         jobs, streams = [], []
         for index, (request, ids) in enumerate(zip(requests, prompts, strict=True)):
             limit = self._room(index, len(ids), request.max_new_tokens)
-            jobs.append(Job(tuple(ids), limit, ends, request.sampling, self.reading.both))
+            read = self.reading.read(ids)
+            jobs.append(Job(read, limit, ends, request.sampling, self.reading.both))
             stop = (*request.stop, *self.renderer.stops(request.prompt))
             lead = self.renderer.lead(request.prompt)
             streams.append(_Stream(index, len(ids), stop, self.checkpoint.tokenizer, lead))

@@ -18,6 +18,7 @@ from typing import Any
 from tutelage import store
 from tutelage.errors import DamagedError
 from tutelage.lm import Message
+from tutelage.peft import METHODS
 
 PROGRAM = "tutelage.json"
 
@@ -34,7 +35,7 @@ def program(
     """What `tutelage.json` says. `fingerprint` is the base's and `below` that of what an earlier
     run put on it, which the opener checks; weights that lie in the folder itself are known by its
     manifest instead. `seed` made a preset's weights."""
-    whole = method == "full"
+    whole = method is not None and not METHODS.get(method).adapter
     return {
         "base": "model" if whole else base,
         "adapter": "adapter" if method is not None and not whole else None,
