@@ -81,11 +81,12 @@ class Sampling:
 class Guided:
     """What the whole answer must be: JSON of a schema (`text` is the schema, as JSON), any JSON
     object, a match of a regular expression, one of the `choices`, or a sentence of a grammar in
-    Lark's notation."""
+    Lark's notation. `field` is the setting it came from, for messages."""
 
     kind: GuideKind
     text: str = ""
     choices: tuple[str, ...] = ()
+    field: str = ""
 
     def __post_init__(self) -> None:
         hold("guided", self.kind, self.kind in get_args(GuideKind), ", ".join(get_args(GuideKind)))
@@ -97,7 +98,9 @@ class Guided:
 
     @property
     def name(self) -> str:
-        """The setting's name among vLLM's."""
+        """The setting's name: as given, or vLLM's."""
+        if self.field:
+            return self.field
         short = {"json_schema": "json", "json_object": "json_object"}
         return "guided_" + short.get(self.kind, self.kind)
 
