@@ -28,7 +28,7 @@ OFF = {
     "ChatRequest": "tools tool_choice parallel_tool_calls metadata store",
     "CompletionRequest": "echo suffix",
 }
-"""OpenAI's fields of `serve.schema` and `serve.settings` that may only be off, or that change no answer."""
+"""OpenAI's fields of what `serve/` is asked that may only be off, or that change no answer."""
 
 
 def schemas() -> dict[str, type[Frozen]]:

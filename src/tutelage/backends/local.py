@@ -20,6 +20,7 @@ from tutelage.checkpoints.source import parse
 from tutelage.errors import RequestError, TutelageError
 from tutelage.generate.embed import embed
 from tutelage.generate.engine import Engine, Job
+from tutelage.generate.guide import Guides
 from tutelage.generate.score import score
 from tutelage.lm import (
     Capabilities,
@@ -50,6 +51,7 @@ class LocalLM:
         self.reading = Reading.of(checkpoint)
         self.renderer = self.reading.renderer
         self.engine = Engine(model, exact=exact)
+        self.guides = Guides(checkpoint.tokenizer)
 
     @classmethod
     def open(
@@ -120,6 +122,7 @@ class LocalLM:
         return Job(
             tuple(ids), limit, self.checkpoint.tokenizer.eos_ids, request.sampling,
             self.reading.both, min(request.min_new_tokens, limit), request.logprobs,
+            None if request.guided is None else self.guides.compile(request.guided),
         )  # fmt: skip
 
     def _stream(self, index: int, request: Request, prompt: int) -> AnswerStream:

@@ -116,9 +116,9 @@ def request_of(
 
 def flagged(error: ConfigError) -> ConfigError:
     """The error with its field as a flag."""
-    flags = {"guided_json": "json-schema", "penalties": "repetition-penalty"}
+    flags = {"guided_choice": "choice", "penalties": "repetition-penalty"}
     name = str(error.field).lstrip("-")
-    error.field = "--" + flags.get(name, name.removeprefix("guided_").replace("_", "-"))
+    error.field = "--" + flags.get(name, name.replace("_", "-"))
     return error
 
 
@@ -222,13 +222,13 @@ def _guided(guiding: Guiding) -> Guided | None:
             raise ConfigError(
                 f"{guiding.json_schema} is not JSON: {error}", field="json_schema"
             ) from None
-        given.append(Guided("json_schema", text))
+        given.append(Guided("json_schema", text, field="--json-schema"))
     if guiding.regex is not None:
-        given.append(Guided("regex", guiding.regex))
+        given.append(Guided("regex", guiding.regex, field="--regex"))
     if guiding.choice:
-        given.append(Guided("choice", choices=tuple(guiding.choice)))
+        given.append(Guided("choice", choices=tuple(guiding.choice), field="--choice"))
     if guiding.grammar is not None:
-        given.append(Guided("grammar", _text(guiding.grammar, "--grammar")))
+        given.append(Guided("grammar", _text(guiding.grammar, "--grammar"), field="--grammar"))
     if len(given) > 1:
         raise ConfigError(
             "an answer is held to one form: --json-schema, --regex, --choice or --grammar",
