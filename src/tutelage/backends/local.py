@@ -33,7 +33,8 @@ from tutelage.machine.device import resolve, use_threads
 from tutelage.models.forward import Model
 from tutelage.models.spec import spec_for
 from tutelage.models.transformer import Transformer
-from tutelage.peft import lora
+from tutelage.peft._virtual import virtual_ids
+from tutelage.peft.open import open_adapter
 
 
 class LocalLM:
@@ -48,7 +49,7 @@ class LocalLM:
         self.model = model
         self.exact = exact
         self.encodes = spec_for(checkpoint.config).family == "encoder"
-        self.reading = Reading.of(checkpoint)
+        self.reading = Reading.of(checkpoint).behind(virtual_ids(model))
         self.renderer = self.reading.renderer
         self.engine = Engine(model, exact=exact)
         self.guides = Guides(checkpoint.tokenizer)
@@ -76,8 +77,7 @@ class LocalLM:
         expect(source, checkpoint.fingerprint, fingerprint)
         model = build(checkpoint, placement.dtype, placement.device)
         if adapter is not None:
-            lora.read(model, checkpoint, adapter)
-            lora.merge(model)
+            open_adapter(model, checkpoint, adapter)
         return cls(checkpoint, model, exact=exact)
 
     def capabilities(self) -> Capabilities:
@@ -120,7 +120,7 @@ class LocalLM:
 
     def _job(self, request: Request, ids: Sequence[int], limit: int) -> Job:
         return Job(
-            tuple(ids), limit, self.checkpoint.tokenizer.eos_ids, request.sampling,
+            self.reading.read(ids), limit, self.checkpoint.tokenizer.eos_ids, request.sampling,
             self.reading.both, min(request.min_new_tokens, limit), request.logprobs,
             None if request.guided is None else self.guides.compile(request.guided),
         )  # fmt: skip

@@ -112,7 +112,8 @@ class Chooser:
     def _seen_in(self, scores: Tensor) -> Tensor:
         if self._seen is None:
             self._seen = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
-            self._seen[list(self._read)] = True
+            # An adapter's virtual tokens are beyond the vocabulary.
+            self._seen[[token for token in self._read if token < len(scores)]] = True
         return self._seen
 
     def _counted(self, scores: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from typing import Any
 from tutelage import store
 from tutelage.errors import DamagedError
 from tutelage.lm import Message
+from tutelage.peft import METHODS
 
 PROGRAM = "tutelage.json"
 
@@ -31,7 +32,7 @@ def program(
 ) -> dict[str, Any]:
     """What `tutelage.json` says. `fingerprint` is the base's, which the opener checks; weights that
     lie in the folder itself are known by its manifest instead. `seed` made a preset's weights."""
-    whole = method == "full"
+    whole = method is not None and not METHODS.get(method).adapter
     return {
         "base": "model" if whole else base,
         "adapter": "adapter" if method is not None and not whole else None,
