@@ -164,7 +164,7 @@ def _detail(one: Contender) -> Json:
 
 
 def _training(tuning: Json) -> Json:
-    kept = ("method", "settings", "steps", "trained_tokens", "seconds", "curve")
+    kept = ("method", "layout", "settings", "steps", "trained_tokens", "seconds", "curve")
     return {
         **{key: tuning[key] for key in kept},
         "rows": tuning["rows"]["used"],

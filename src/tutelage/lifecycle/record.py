@@ -89,8 +89,10 @@ class Training(Frozen):
     """What tuning one candidate was, as resolved and as happened."""
 
     method: str
+    layout: Literal["model", "peft", "own"]
+    """Whose form the result has: a model folder, an adapter of PEFT's or of ours."""
     settings: TuneConfig
-    """As resolved: learning rate, rank, roles, tokens a batch, epochs, seed ..."""
+    """As resolved: the method's own, learning rate, tokens a batch, epochs, seed ..."""
     steps: int
     rows: int
     trained_tokens: int
