@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 from study import Json, Place
+
+from tutelage.corpus.documents import Document
+from tutelage.corpus.sources import open_source
 
 APART = ("frankenstein", "sherlock_holmes")
 """Books that nothing is trained on: other authors than those of all other books."""
@@ -29,6 +33,19 @@ def prose(place: Place, *, documents: int = 60, held_out: bool = True) -> Json:
         "held_out_documents": place.count(documents, 2),
         "unit": "section",
     }
+
+
+def paragraphs(place: Place) -> list[tuple[str, str]]:
+    """Paragraphs of 200 to 600 characters and what they are from, in an order drawn once."""
+    found = []
+    for name in prose(Place(place.work, place.data, 1, smoke=False))["train"].values():
+        for one in open_source(name, unit="line"):
+            if isinstance(one, Document):
+                pieces = one.text.split("\n\n")
+                found += [(text.strip(), one.source or name) for text in pieces]
+    kept = sorted({pair for pair in found if 200 <= len(pair[0]) <= 600})
+    random.Random(0).shuffle(kept)
+    return kept
 
 
 def source_of(place: Place) -> str:

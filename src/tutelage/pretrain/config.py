@@ -37,6 +37,8 @@ class ModelTable(Frozen):
 
     depth: int | None = Field(None, ge=1, le=200)
     """Layers; width, heads and feed-forward network follow (`size.py`)."""
+    width: int | None = Field(None, ge=64)
+    """With `depth`, where it is not to be 64 a layer."""
     architecture: str = "llama"
     """Of a shape by depth."""
     preset: str | None = None

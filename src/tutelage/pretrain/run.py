@@ -159,6 +159,10 @@ def _start(config: PretrainConfig, material: Material) -> Checkpoint:
             field="model",
             got=", ".join(named) or "none",
         )
+    if model.width is not None and model.depth is None:
+        raise ConfigError(
+            "a width goes with a depth", field="model.width", got=model.width, hint="say depth too"
+        )
     if model.start is not None:
         return open_checkpoint(model.start, seed=config.seed)
     vocabulary = material.tokenizer.vocabulary
@@ -166,7 +170,9 @@ def _start(config: PretrainConfig, material: Material) -> Checkpoint:
         made = size.preset(model.preset, vocabulary, model.context)
     else:
         assert model.depth is not None
-        made = size.sized(model.depth, model.architecture, vocabulary, model.context or 512)
+        made = size.sized(
+            model.depth, model.architecture, vocabulary, model.context or 512, model.width
+        )
     return random_checkpoint(config.name, made, material.tokenizer, config.seed, {"shape": made})
 
 

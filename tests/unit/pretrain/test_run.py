@@ -179,7 +179,12 @@ def test_what_cannot_be_is_named(changes: dict[str, Any], field: str, text: Path
 
 def test_a_shape_that_cannot_be_is_refused(text: Path, tmp_path: Path) -> None:
     config = described(text)
-    for model in ({"depth": 1, "preset": "gpt2"}, {}, {"depth": 1, "architecture": "bert"}):
+    for model in (
+        {"depth": 1, "preset": "gpt2"},
+        {},
+        {"depth": 1, "architecture": "rnn"},
+        {"width": 64},
+    ):
         changed = validate(PretrainConfig, {**config.model_dump(), "model": model})
         with pytest.raises(TutelageError) as caught:
             run(changed, tmp_path / "out")
