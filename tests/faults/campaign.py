@@ -17,7 +17,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,14 @@ class Kills:
             self.end(out)
             assert count, f"{waiting[0]} never came"
             waiting = waiting[count:]
+        self.summary()
+
+    def before_operations(self, numbers: Iterable[int]) -> None:
+        """Before durable operations by their number, each on a fresh folder."""
+        for at in numbers:
+            out = self.new()
+            assert self.killed(out, kill_at=at), at
+            self.end(out)
         self.summary()
 
     def summary(self) -> None:

@@ -11,7 +11,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +55,6 @@ def ending(out: Path) -> dict[str, Any]:
     return {"weights": digests(out), "losses": [point["loss"] for point in curve]}
 
 
-def kill_before_operations(kills: Kills, numbers: Iterable[int]) -> None:
-    """Each on a fresh folder."""
-    for at in numbers:
-        out = kills.new()
-        assert kills.killed(out, kill_at=at), at
-        kills.end(out)
-    kills.summary()
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_kills_at_random_moments(
     method: str, zygote: Zygote, cases: dict[str, Case], tmp_path: Path
@@ -81,7 +71,7 @@ def test_kills_before_durable_operations(
     count = len(cases[method].operations)
     assert count > 60
     numbers = [*range(7, count - 9, 13), count - 9, count - 5, count - 1, count]
-    kill_before_operations(Kills(zygote, cases[method], tmp_path), numbers)
+    Kills(zygote, cases[method], tmp_path).before_operations(numbers)
 
 
 @pytest.mark.long
@@ -102,7 +92,7 @@ def test_kills_before_every_durable_operation(
     method: str, zygote: Zygote, cases: dict[str, Case], tmp_path: Path
 ) -> None:
     kills = Kills(zygote, cases[method], tmp_path)
-    kill_before_operations(kills, range(1, len(cases[method].operations) + 1))
+    kills.before_operations(range(1, len(cases[method].operations) + 1))
     assert {"save", "save/manifest", "manifest"} <= set(kills.places)
 
 

@@ -3,9 +3,10 @@
     WORK                          ->   warm
     OUT WORK KILL_AT KILL_AFTER   ->   EXIT_CODE PLACE
 
-WORK is a method of tuning, or the file of a project to run as a whole. Alone it is done here, to no
-end but that all is imported and remembered that every run would find out anew: forking spares each
-the seconds of that, and none sees what changes in the checkout meanwhile (its commit, its code).
+WORK is a method of tuning, the file of a project to run as a whole, or one that describes a
+pretraining, by the name `pretrain.toml`. Alone it is done here, to no end but that all is imported
+and remembered that every run would find out anew: forking spares each the seconds of that, and none
+sees what changes in the checkout meanwhile (its commit, its code).
 
 KILL_AT n > 0: the run kills itself with SIGKILL before its n-th durable operation; a text: before
 the first of that kind; -1: it writes down the kinds of all. KILL_AFTER seconds it is killed from
@@ -14,6 +15,7 @@ outside; 0: never. EXIT_CODE is -9 if it was killed, and PLACE where it was then
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import signal
@@ -28,9 +30,15 @@ import torch
 from tests.faults.places import Place, kind
 from tests.unit.train.rows import config, tuned
 from tutelage import store
+from tutelage.config import load_toml
+from tutelage.corpus.tokenize import Request
 from tutelage.lifecycle import compose
 from tutelage.lifecycle import run as life
 from tutelage.lifecycle.project import find
+from tutelage.machine.speed import gemm_flops
+from tutelage.pretrain import compute, material
+from tutelage.pretrain.config import PretrainConfig
+from tutelage.pretrain.run import pretrain
 from tutelage.train import tune as module
 
 SAVE_SECONDS = 1e-9
@@ -39,6 +47,8 @@ BATCH_TOKENS = 160
 """Some three rows an update, so that a run of few rows has several."""
 LEARNING_RATE = 0.005
 """Enough to learn one letter in these updates."""
+SHARD_TOKENS = 1500
+"""Few, so that there are several shards."""
 
 
 def run(out: Path, work: str, kill_at: str, place: Place) -> None:
@@ -57,7 +67,9 @@ def run(out: Path, work: str, kill_at: str, place: Place) -> None:
 
 
 def do(work: str, out: Path) -> None:
-    if work.endswith(".toml"):
+    if work.endswith("pretrain.toml"):
+        pretraining(Path(work), out)
+    elif work.endswith(".toml"):
         project(Path(work), out)
     else:
         module.examples_of = rendered
@@ -83,6 +95,13 @@ def project(file: Path, out: Path) -> None:
     compose._config = lambda given: settings(given).model_copy(update=changed)
     plan = find(file)
     life.run(plan, out=out, tools=compose.real_tools(plan, device="cpu", dtype="fp32", threads=1))
+
+
+def pretraining(file: Path, out: Path) -> None:
+    """`tutelage pretrain` of a file, on one thread, with several shards of little text."""
+    material.Request = functools.partial(Request, shard_tokens=SHARD_TOKENS)
+    compute.gemm_flops = functools.partial(gemm_flops, size=64)
+    pretrain(load_toml(PretrainConfig, file), out, device="cpu", dtype="fp32", threads=1)
 
 
 def warm(work: str) -> None:
