@@ -88,7 +88,8 @@ class Kills:
     def end(self, out: Path) -> None:
         """The same call once more, to the end, which is that of the undisturbed run."""
         assert not self.killed(out)
-        assert dict(differences(self.case.ending(out), self.case.expected)) == {}
+        found = dict(differences(self.case.ending(out), self.case.expected))
+        assert not found, found
 
     def at_random_moments(self, count: int, seed: int) -> None:
         print(f"{count} kills, undisturbed {self.case.seconds:.2f} s")
