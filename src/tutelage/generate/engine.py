@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tutelage.data.pack import Example, common_prefix, memory_of, pack
 from tutelage.generate.sample import choose
-from tutelage.generate.step import MOST_ROWS, Stepper
+from tutelage.generate.step import Stepper
 from tutelage.lm import FinishReason, Sampling
 from tutelage.models.encoder_decoder import EncoderDecoder
 from tutelage.models.forward import Model, encoded
@@ -188,10 +188,10 @@ class _Batch:
         return self.model.logits(hidden)
 
     def _decode(self) -> Iterator[Token]:
-        """One step of every row that is alive, by the kernel where few are."""
+        """One step of every row that is alive, by the kernel where it is faster."""
         cache = self._cache
         alive = [(slot, row) for slot, row in enumerate(self._rows) if row is not None]
-        if self._stepper is not None and len(alive) <= MOST_ROWS:
+        if self._stepper is not None and len(alive) <= self._stepper.most_rows:
             slots = self._tensor([slot for slot, _ in alive])
             ids = self._tensor([row.token for _, row in alive])
             logits = self._stepper.step(cache, slots, ids)
