@@ -44,39 +44,50 @@ struct Eight {
   int64_t next;
 };
 
-// y[m, n] (+)= w[n] . x[m] + bias[n]; with `ahead` the next weight rows are called for meanwhile.
+// y[m, n] (+)= w[n] . x[m] + bias[n]; meanwhile the weight rows [from, to) of the next eight are
+// called for.
 template <int M>
-PAIRS INLINE void tile(const Eight &e, const bf16 *x, int64_t in, bool ahead, float *y, int64_t out,
-                       bool add) {
+PAIRS INLINE void tile(const Eight &e, const bf16 *x, int64_t in, int64_t from, int64_t to, float *y,
+                       int64_t out, bool add) {
   __m512 sums[M][WIDE];
   for (int m = 0; m < M; m++)
     for (int n = 0; n < WIDE; n++) sums[m][n] = _mm512_setzero_ps();
   for (int64_t k = 0; k < in; k += PLACES) {
     __m512bh vectors[M];
     for (int m = 0; m < M; m++) vectors[m] = (__m512bh)_mm512_loadu_si512(x + m * in + k);
+    for (int64_t n = from; n < to; n++)
+      _mm_prefetch(reinterpret_cast<const char *>(e.w[n] + e.next + k), _MM_HINT_T0);
 #pragma GCC unroll 8
     for (int n = 0; n < WIDE; n++) {
-      if (ahead) _mm_prefetch(reinterpret_cast<const char *>(e.w[n] + e.next + k), _MM_HINT_T0);
       const __m512bh weights = (__m512bh)_mm512_loadu_si512(e.w[n] + k);
       for (int m = 0; m < M; m++) sums[m][n] = _mm512_dpbf16_ps(sums[m][n], vectors[m], weights);
     }
   }
   for (int m = 0; m < M; m++)
     for (int n = 0; n < WIDE; n += 4) {
-      float *to = y + m * out + n;
+      float *place = y + m * out + n;
       __m128 found = totals(sums[m][n], sums[m][n + 1], sums[m][n + 2], sums[m][n + 3]);
-      if (add) found = _mm_add_ps(found, _mm_loadu_ps(to));
-      _mm_storeu_ps(to, _mm_add_ps(found, e.bias[n / 4]));
+      if (add) found = _mm_add_ps(found, _mm_loadu_ps(place));
+      _mm_storeu_ps(place, _mm_add_ps(found, e.bias[n / 4]));
     }
 }
 
-// All vectors by eight weight rows.
+// All vectors by eight weight rows. Memory gives the next eight evenly over the tiles.
 PAIRS INLINE void column(const Eight &e, const bf16 *x, int64_t count, int64_t in, float *y,
                          int64_t out, bool add) {
-  int64_t r = 0;
-  for (; r + 3 <= count; r += 3) tile<3>(e, x + r * in, in, r == 0, y + r * out, out, add);
-  if (count - r == 2) tile<2>(e, x + r * in, in, r == 0, y + r * out, out, add);
-  if (count - r == 1) tile<1>(e, x + r * in, in, r == 0, y + r * out, out, add);
+  const int64_t tiles = (count + TALL - 1) / TALL, each = (WIDE + tiles - 1) / tiles;
+  int64_t from = 0;
+  for (int64_t r = 0; r < count; r += TALL) {
+    const int64_t to = from + each < WIDE ? from + each : WIDE, left = count - r;
+    const bf16 *vectors = x + r * in;
+    if (left >= 3)
+      tile<3>(e, vectors, in, from, to, y + r * out, out, add);
+    else if (left == 2)
+      tile<2>(e, vectors, in, from, to, y + r * out, out, add);
+    else
+      tile<1>(e, vectors, in, from, to, y + r * out, out, add);
+    from = to;
+  }
 }
 
 // y[r, n] (+)= W[n, :] x[r, :] + bias[n] for n in [first, last), which are a multiple of WIDE; `in`
