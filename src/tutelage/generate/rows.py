@@ -62,7 +62,7 @@ class Rows:
         return hidden
 
     def step(self, slots: Sequence[int], tokens: Sequence[int]) -> Float[Tensor, "M V"]:
-        """Scores after one more token in each of `slots`, by the kernel where they are few."""
+        """Scores after one more token in each of `slots`, by the kernel where it is faster."""
         cache = self.cache
         if self.stepper is not None and len(slots) <= self.stepper.most_rows:
             at = self.tensor(slots)
