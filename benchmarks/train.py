@@ -24,8 +24,8 @@ from measure import Json, Measurement, Side, Tried, Work, best, in_turn, sweep
 from options import finish, parsed, parser, result
 from peer import Adapter, Setting
 
+from tutelage.models.spec import shape
 from tutelage.peft import METHODS
-from tutelage.peft._method import Settings
 
 GOALS = {"lora": {"speed": 4.0, "memory": 0.5}, "full": {"speed": 3.0, "memory": 0.5}}
 PASSES = {"lora": 2, "full": 3}
@@ -85,7 +85,7 @@ def _defaults(method: str, material: Material) -> tuple[Adapter | None, float]:
     one = METHODS.get(method)
     if not one.adapter:
         return None, one.learning_rate
-    resolved = one.resolve(Settings(), material.weights)
+    resolved = one.resolve(one.settings(), material.weights, shape(material.checkpoint.config))
     named = {w.hf_name.split(".")[-2] for w in material.weights if w.role in resolved.roles}
     return Adapter(resolved.rank, resolved.alpha, tuple(sorted(named))), one.learning_rate
 

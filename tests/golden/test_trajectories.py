@@ -13,12 +13,10 @@ import pytest
 import torch
 
 from tests.parity.test_packed_loss import examples_of
+from tests.parity.tuned import attached
 from tests.parity.witness import checkpoint_of, their_llama
 from tutelage.checkpoints.build import build
-from tutelage.models.spec import layout
 from tutelage.objectives import clm
-from tutelage.peft import METHODS
-from tutelage.peft._method import Settings
 from tutelage.train.loop import Plan, Step, train
 from tutelage.train.optimizer import adamw
 from tutelage.train.schedule import Schedule
@@ -31,8 +29,7 @@ def trajectory(
 ) -> tuple[list[Step], dict[str, torch.Tensor]]:
     checkpoint = checkpoint_of(their_llama(4))
     model = build(checkpoint)
-    chosen = METHODS.get(method)
-    chosen.attach(model, chosen.resolve(Settings(), layout(checkpoint.config)), 0)
+    attached(method, model, checkpoint)
     model.checkpointing = checkpointing
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     optimizer = adamw(parameters, 1e-3)

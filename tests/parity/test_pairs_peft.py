@@ -14,16 +14,15 @@ from tests.parity.architecture import rows_of
 from tests.parity.pairs import SOURCES, TARGETS, our_logits, padded, their_logits
 from tests.parity.test_bart import bart_twins
 from tests.parity.test_t5 import t5_twins
+from tests.parity.tuned import attached
 from tests.parity.witness import checkpoint_of
 from tutelage import store
 from tutelage.checkpoints.build import build
 from tutelage.data.pack import Example, memory_of, pack
 from tutelage.models.encoder_decoder import EncoderDecoder
 from tutelage.models.forward import forward
-from tutelage.models.spec import layout
 from tutelage.objectives import clm
 from tutelage.peft import lora
-from tutelage.peft._method import Settings
 from tutelage.peft.layout import module_names
 
 # What peft and transformers tell each other about their own names is not ours to mend.
@@ -64,11 +63,10 @@ def stir(named: Any) -> None:
                 parameter.copy_(torch.randn_like(parameter) * 0.2)
 
 
-def ours_tuned(theirs: Any, roles: tuple[str, ...] | None) -> tuple[Any, EncoderDecoder, Settings]:
+def ours_tuned(theirs: Any, roles: tuple[str, ...] | None) -> tuple[Any, EncoderDecoder, Any]:
     checkpoint = checkpoint_of(theirs)
     model = build(checkpoint)
-    settings = lora.resolve(Settings(rank=3, alpha=5.0, roles=roles), layout(checkpoint.config))
-    lora.attach(model, settings, seed=4)
+    settings = attached("lora", model, checkpoint, seed=4, rank=3, alpha=5.0, roles=roles)
     stir(model.named_parameters())
     return checkpoint, model, settings
 

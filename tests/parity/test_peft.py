@@ -12,16 +12,15 @@ import transformers
 
 from tests.parity.packed import our_loss, their_loss
 from tests.parity.test_packed_loss import examples_of
+from tests.parity.tuned import attached
 from tests.parity.witness import checkpoint_of, their_llama
 from tutelage.checkpoints.build import build
 from tutelage.data.pack import Example, pack
 from tutelage.errors import SourceError
 from tutelage.models.forward import tokens_of
-from tutelage.models.spec import layout
 from tutelage.models.transformer import Transformer
 from tutelage.nn.packed import Layout, PackedAttention
 from tutelage.peft import lora
-from tutelage.peft._method import Settings
 from tutelage.peft.layout import module_names
 
 # What peft and transformers tell each other about their own names is not ours to mend.
@@ -90,16 +89,16 @@ def test_we_open_theirs(name: str, biases: bool, tmp_path: Path) -> None:
     assert (our_logits(ours, IDS) - expected).abs().max() < 1e-4
 
 
-def ours_tuned(checkpoint: Any, **settings: Any) -> tuple[Transformer, Settings]:
-    resolved = lora.resolve(Settings(**settings), layout(checkpoint.config))
+def ours_tuned(checkpoint: Any, **options: Any) -> tuple[Transformer, Any]:
+    """LoRA whose B is far from zero."""
     model = build(checkpoint)
-    lora.attach(model, resolved, seed=3)
+    settings = attached("lora", model, checkpoint, seed=3, **options)
     torch.manual_seed(2)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("lora_b"):
                 parameter.copy_(torch.randn_like(parameter) * 0.3)
-    return model, resolved
+    return model, settings
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,8 @@ class Reading:
     context: int | None
     start: int | None = None
     both: bool = False
+    virtual: tuple[int, ...] = ()
+    """Ids that an adapter puts before every row of a decoder; `context` is what they leave."""
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Reading:
@@ -47,13 +49,23 @@ class Reading:
         both = checkpoint.config.get(PREFIX_LM) is True and not pair
         return cls(renderer, found.context, found.start, both)
 
+    def behind(self, virtual: tuple[int, ...]) -> Reading:
+        """The same with virtual tokens before every row."""
+        context = None if self.context is None else self.context - len(virtual)
+        return replace(self, context=context, virtual=virtual)
+
+    def read(self, prompt: Sequence[int]) -> tuple[int, ...]:
+        """What a decoder reads of a prompt, before it answers."""
+        return (*self.virtual, *prompt)
+
     def example(
         self, prompt: Sequence[int], answer: Sequence[int], weight: float = 1.0, name: str = ""
     ) -> Example:
         """A prompt and its whole answer, of which every token is trained."""
         if self.start is not None:
             return Example.pair(prompt, answer, self.start, weight=weight, name=name)
-        return Example.answer(prompt, answer, weight, name, len(prompt) if self.both else 0)
+        read = self.read(prompt)
+        return Example.answer(read, answer, weight, name, len(read) if self.both else 0)
 
     def scored(self, prompt: Sequence[int], text: Sequence[int]) -> Example:
         """A prompt and a text behind it that is scored: where the tokenizer puts tokens before a

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from tutelage.cli.shared import Shared
+from tutelage.cli.shared import COMMON, Shared
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ LEAVE_OUT = "leave it out"
 class Trained:
     """What is trained."""
 
-    method: Literal["full", "lora"] | None = None
-    """What is trained: all weights (the default), or low-rank updates."""
+    method: str | None = None
+    """The way of tuning, as `tune` knows it; full, all weights, by default."""
     rank: int | None = None
-    """Rank of the low-rank updates; 16 by default."""
+    """Its rank, where it has one."""
     role: Annotated[tuple[str, ...], Parameter(consume_multiple=False, show_default=False)] = ()
-    """Linears that get low-rank updates, as attn.q; may be given several times. All by default."""
+    """Linears it works at, as attn.q; may be given several times."""
     checkpointing: bool = False
     """Keep only each block's input and compute the rest again."""
 
@@ -95,6 +95,17 @@ def planned(asked: Asked) -> dict[str, Any]:
     }
 
 
+@Parameter(name="*", group=COMMON)
+@dataclass(frozen=True)
+class Plain:
+    """The options of a plan that names a --device of its own."""
+
+    json: bool = False
+    """Print exactly one JSON object on stdout; all else goes to stderr."""
+    quiet: bool = False
+    """Show no progress."""
+
+
 def check_unplaced(shared: Shared) -> None:
     """Raises ConfigError for a choice of where or how to compute: a plan computes nothing."""
     check_unused(
@@ -110,14 +121,13 @@ def check_unused(where: str, hint: str, **values: object) -> None:
     """Nothing a user says is ignored: an option that cannot matter here is refused."""
     for name, value in values.items():
         if value not in (None, (), False, "auto"):
-            raise ConfigError(
-                f"--{name} has no effect {where}", field=f"--{name}", got=value, hint=hint
-            )
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{flag} has no effect {where}", field=flag, got=value, hint=hint)
 
 
 def _parts(asked: Asked) -> tuple[str, list[Component]]:
     """How it is computed, and what comes out."""
-    count, described = _subject(asked.params, asked.model)
+    count, described = subject(asked.params, asked.model)
     if asked.rule is not None or described is None:
         return _by_rule(asked, count)
     if asked.train:
@@ -126,7 +136,7 @@ def _parts(asked: Asked) -> tuple[str, list[Component]]:
     return "components", _answering(asked, described)
 
 
-def _subject(params: float | None, model: str | None) -> tuple[int, Described | None]:
+def subject(params: float | None, model: str | None) -> tuple[int, Described | None]:
     """The number of parameters, and the model if one was named: exactly one of the two."""
     if (params is None) == (model is None):
         raise ConfigError(
@@ -184,22 +194,20 @@ def _training(asked: Asked, described: Described) -> list[Component]:
 
 
 def _tuning(trained: Trained, described: Described) -> Tuning:
-    from tutelage.errors import UnknownName
-    from tutelage.plan.memory import Tuning
-    from tutelage.plan.parameters import linear_roles
+    """What the method costs with these settings; all weights need no tensors to be counted."""
+    given = {"rank": trained.rank, "roles": trained.role}
+    given = {name: value for name, value in given.items() if value}
+    if trained.method is None and not given:
+        from tutelage.plan.memory import whole
 
-    if trained.method != "lora":
-        check_unused(
-            "with --method full",
-            "add --method lora, or leave it out",
-            rank=trained.rank,
-            role=trained.role,
-        )
-    known = linear_roles(described.layout)
-    for role in trained.role:
-        if role not in known:
-            raise UnknownName("role", role, known, field="--role")
-    return Tuning(trained.method or "full", trained.rank or Tuning.rank, trained.role or None)
+        return whole(described.layout)
+    from tutelage.peft import METHODS
+    from tutelage.peft._method import settings_of
+
+    method = METHODS.get(trained.method or "full", field="--method")
+    settings = method.resolve(settings_of(method, given), described.layout, described.shape)
+    found: Tuning = method.cost(described.layout, settings)
+    return found
 
 
 def _batch(asked: Asked, described: Described) -> Batch:
@@ -208,7 +216,7 @@ def _batch(asked: Asked, described: Described) -> Batch:
     precision = asked.precision or "mixed"
     if precision not in ("fp32", *HALF):
         raise _cannot_train(precision)
-    context = _context(described, asked.sequences.context)
+    context = context_of(described, asked.sequences.context)
     tokens = (asked.sequences.batch or 1) * context
     return Batch(
         tokens=tokens,
@@ -225,7 +233,7 @@ def _answering(asked: Asked, described: Described) -> list[Component]:
     from tutelage.plan.answering import Held, answering_components, reading_components
 
     precision = asked.precision or "bf16"
-    rows, tokens = asked.sequences.batch or 1, _context(described, asked.sequences.context)
+    rows, tokens = asked.sequences.batch or 1, context_of(described, asked.sequences.context)
     if described.family == "encoder":
         return reading_components(described.layout, precision, rows * tokens)
     if described.family != "decoder":
@@ -233,7 +241,7 @@ def _answering(asked: Asked, described: Described) -> list[Component]:
     return answering_components(described.layout, precision, Held(rows, tokens))
 
 
-def _context(described: Described, asked: int | None) -> int:
+def context_of(described: Described, asked: int | None) -> int:
     """Tokens of a sequence, at most what the model was made for."""
     longest = described.shape.context
     if asked is None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from tutelage.cli.shared import Shared, progress, stop_progress
 from tutelage.errors import ConfigError, DataError
@@ -19,6 +20,46 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Rows set aside that are named on stderr; the answer holds them all."""
 Json = dict[str, Any]
+METHOD = Group("Options of the method", sort_key=50)
+
+
+@Parameter(name="*", group=METHOD)
+@dataclass(frozen=True)
+class Options:
+    """What a method may be told; one that does not know an option refuses it."""
+
+    role: Annotated[tuple[str, ...], Parameter(consume_multiple=False, show_default=False)] = ()
+    """Kinds of weights it works at, as attn.q; may be given several times."""
+    layer: Annotated[tuple[int, ...], Parameter(consume_multiple=False, show_default=False)] = ()
+    """Layers it works at, from 0; may be given several times. All by default."""
+    rank: int | None = None
+    """Rank of updates, or width of adapters."""
+    alpha: float | None = None
+    """Scale of updates, divided by the rank."""
+    rslora: bool = False
+    """Divide alpha by the root of the rank instead."""
+    dropout: float | None = None
+    """Share of the updates' inputs left out in training."""
+    last: int | None = None
+    """How many of the last layers are trained."""
+    scale: float | None = None
+    """What parallel adapters' outputs are multiplied with."""
+    tokens: int | None = None
+    """How many virtual tokens stand before every row."""
+    start: Literal["vocabulary", "random"] | None = None
+    """What virtual tokens begin as: random words, or random numbers."""
+    hidden: int | None = None
+    """Width of the network that makes virtual tokens while they are learned."""
+
+    def given(self) -> Json:
+        """What was given, by the names that methods know it by."""
+        named = {"role": "roles", "layer": "layers"}
+        found = {named.get(name, name): value for name, value in vars(self).items()}
+        return {
+            name: value
+            for name, value in found.items()
+            if not (value is None or value is False or value == ())
+        }
 
 
 def tune(
@@ -27,9 +68,7 @@ def tune(
     data: str,
     method: str = "lora",
     out: Path | None = None,
-    role: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
-    rank: int | None = None,
-    alpha: float | None = None,
+    options: Options | None = None,
     steps: int | None = None,
     epochs: float | None = None,
     learning_rate: float | None = None,
@@ -52,16 +91,10 @@ def tune(
     data
         Rows with a prompt and an answer: .jsonl .csv .parquet, a folder of them, hf: or builtin:.
     method
-        lora, or full for all weights.
+        The way of tuning: full for all weights, or one that leaves most of them as they are.
     out
         The folder to write. An unfinished run of the same request goes on, a finished one is
         returned as it is; a folder with anything else in it is refused.
-    role
-        Linears that get an adapter, as attn.q; may be given several times.
-    rank
-        Rank of the adapters.
-    alpha
-        Their scale, divided by the rank.
     steps
         Updates, instead of epochs.
     epochs
@@ -91,9 +124,7 @@ def tune(
     _check_length(steps, epochs)
     config = _config(
         method=method,
-        roles=role or None,
-        rank=rank,
-        alpha=alpha,
+        options=(options or Options()).given(),
         steps=steps,
         epochs=epochs,
         learning_rate=learning_rate,
@@ -104,7 +135,7 @@ def tune(
     )
     if out is None and not dry_run:
         raise ConfigError("--out is missing", field="--out", expected="a folder to write")
-    loaded = load(data, prompt=prompt, completion=completion, strict=strict)
+    loaded = load(data, prompt=prompt, completion=completion, answered=True, strict=strict)
     if out is None or dry_run:
         return _plan(model, loaded, config, out, shared, strict)
     result = _tuned(model, loaded, config, out, shared, strict)
@@ -239,6 +270,7 @@ def _forgetting(model: str, out: Path, method: str, shared: Shared) -> Json | No
     from tutelage.backends.open import open_lm
     from tutelage.data.retention import retention
     from tutelage.evaluate.forgetting import pairs_of, rise, short_enough, text_scores
+    from tutelage.peft import METHODS
 
     where = {**_where(shared), "seed": shared.seed or 0}
     try:
@@ -250,8 +282,8 @@ def _forgetting(model: str, out: Path, method: str, shared: Shared) -> Json | No
     if not pairs:
         return None  # no text is short enough for the model's context
     before = text_scores(base, pairs)
-    whole = method == "full"
-    tuned = open_lm(str(out) if whole else model, adapter=None if whole else out, **where)
+    adapter = METHODS.get(method).adapter
+    tuned = open_lm(model if adapter else str(out), adapter=out if adapter else None, **where)
     measured, _ = rise(before, text_scores(tuned, pairs), shared.seed or 0)
     return dict(measured)
 

@@ -5,7 +5,7 @@ Knows the record's schema and what the ladder leaves behind.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +17,12 @@ from tutelage.lifecycle.ladder import Climbed
 from tutelage.lm import Prompt
 
 SAMPLES = 5
+CUT: Mapping[Limit, str] = {
+    "minutes": "The minutes ended before all of {} was done.",
+    "minutes left": "Too few of the minutes were left for {}.",
+    "memory": "The memory allowed left no room for {}.",
+}
+"""What is said of the candidates that a limit kept from being tried or recommended."""
 Json = dict[str, Any]
 
 
@@ -93,6 +99,8 @@ def status(contenders: Sequence[Contender], chosen: choose.Verdict) -> str:
         return "done"
     if "minutes" in limits:
         return "budget spent"
+    if "minutes left" in limits:
+        return "budget too small"
     if "memory" in limits:
         return "memory limit"
     return "done" if chosen.reached is None else "goal not reached"
@@ -103,7 +111,7 @@ def _reason(contenders: Sequence[Contender], chosen: choose.Verdict) -> str:
     for limit in get_args(Limit):
         cut = [one.name for one in contenders if one.limit == limit]
         if cut and not chosen.reached:
-            sentences.append(f"The {limit} allowed left no room for {', '.join(cut)}.")
+            sentences.append(CUT[limit].format(", ".join(cut)))
     return " ".join(sentences)
 
 
@@ -156,7 +164,7 @@ def _detail(one: Contender) -> Json:
 
 
 def _training(tuning: Json) -> Json:
-    kept = ("method", "settings", "steps", "trained_tokens", "seconds", "curve")
+    kept = ("method", "layout", "settings", "steps", "trained_tokens", "seconds", "curve")
     return {
         **{key: tuning[key] for key in kept},
         "rows": tuning["rows"]["used"],

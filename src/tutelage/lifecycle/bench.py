@@ -20,6 +20,7 @@ from tutelage.lifecycle.stages import Stages
 from tutelage.lifecycle.tools import Facts, Tools
 from tutelage.lm import LM
 from tutelage.machine.memory import release
+from tutelage.peft import METHODS
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,10 @@ class Bench:
         """The subject's model; the one held before is let go first."""
         if self._held is None or self._held[0] != subject:
             self.let_go()
-            if subject.method == "full":
-                opened = self.tools.open_lm(str(subject.artefact), None)
-            else:
+            if subject.method is None or METHODS.get(subject.method).adapter:
                 opened = self.tools.open_lm(subject.model, subject.artefact)
+            else:
+                opened = self.tools.open_lm(str(subject.artefact), None)
             self._held = (subject, opened)
         return self._held[1]
 

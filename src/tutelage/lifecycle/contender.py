@@ -18,12 +18,15 @@ from tutelage.evaluate.run import Answer, Evaluation, Item
 from tutelage.lifecycle.choose import Interval, Standing
 from tutelage.lifecycle.record import CandidateStatus
 from tutelage.lifecycle.rungs import Rung
+from tutelage.peft import METHODS
 from tutelage.prompts.few_shot import Example
 
-Limit = Literal["minutes", "memory"]
+Limit = Literal["minutes", "minutes left", "memory"]
+"""Of the budget: the minutes ended, what was left of them is less than was predicted to be needed,
+or the memory is."""
 
 FORWARD = 2
-TRAINING = {"full": 6}
+TRAINING = 6
 FROZEN = 4
 
 
@@ -148,4 +151,5 @@ def _tokens(item: Item, answer: Answer) -> int:
 def _training_operations(one: Contender, size: int) -> float:
     if one.tuning is None or one.rung.method is None:
         return 0.0
-    return TRAINING.get(one.rung.method, FROZEN) * size * one.trained_on
+    frozen = METHODS.get(one.rung.method).adapter
+    return (FROZEN if frozen else TRAINING) * size * one.trained_on

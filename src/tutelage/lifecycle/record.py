@@ -89,8 +89,10 @@ class Training(Frozen):
     """What tuning one candidate was, as resolved and as happened."""
 
     method: str
+    layout: Literal["model", "peft", "own"]
+    """Whose form the result has: a model folder, an adapter of PEFT's or of ours."""
     settings: TuneConfig
-    """As resolved: learning rate, rank, roles, tokens a batch, epochs, seed ..."""
+    """As resolved: the method's own, learning rate, tokens a batch, epochs, seed ..."""
     steps: int
     rows: int
     trained_tokens: int
@@ -214,9 +216,9 @@ class Record(Frozen):
     """The contract's `run` object, and `detail`."""
 
     run: str
-    status: Literal["done", "goal not reached", "budget spent", "memory limit"]
-    """Where the goal was not reached and a limit kept something from being tried: which, the
-    minutes before the memory."""
+    status: Literal["done", "goal not reached", "budget spent", "budget too small", "memory limit"]
+    """Where the goal was not reached and a limit kept something from being tried: which, in this
+    order. The minutes ended; what was left of them was predicted not to be enough; the memory."""
     recommended: Recommended | None
     reason: str
     """The recommendation's reason, one sentence."""

@@ -18,6 +18,7 @@ from tutelage.errors import DamagedError
 from tutelage.lifecycle.bench import Bench
 from tutelage.lifecycle.material import digest
 from tutelage.lifecycle.stages import Result, Stage
+from tutelage.peft import METHODS
 from tutelage.progress import Progress
 
 CODE = (__name__, "tutelage.train.tune")
@@ -167,7 +168,7 @@ def _inputs(bench: Bench, model: str, method: str) -> dict[str, Any]:
 
 
 def _artefact(folder: Path, method: str) -> Path:
-    return folder / ("model" if method == "full" else "adapter")
+    return folder / ("adapter" if METHODS.get(method).adapter else "model")
 
 
 def _own(folder: Path, key: str) -> None:

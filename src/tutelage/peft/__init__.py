@@ -2,4 +2,6 @@
 
 from tutelage.registry import Registry
 
-METHODS = Registry("tutelage.peft", kind="method", attribute="METHOD", parts=("layout",))
+METHODS = Registry(
+    "tutelage.peft", kind="method", attribute="METHOD", parts=("arithmetic", "layout", "open")
+)

@@ -1,39 +1,88 @@
-"""What a tuning method must offer; `lora.py` and `full.py` show the two kinds there are now."""
+"""What a way of tuning must offer: one METHOD in one file of this folder, and nothing elsewhere.
+
+`lora.py` is an adapter that merges, `full.py` no adapter at all. Nobody tests a method's name: what
+others ask is here, as facts (`adapter`, `theirs`) or as functions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tutelage.config import Frozen
-from tutelage.models.spec import Weight
+from tutelage.config import Frozen, validate
+from tutelage.errors import ConfigError, did_you_mean
+from tutelage.models.spec import Shape, Weight
+from tutelage.plan.memory import Tuning
+
+_FLAGS = {"roles": "--role", "layers": "--layer"}
+"""Flags that are given several times, once for each of many."""
 
 
-class Settings(Frozen):
-    """What a method may be told; each method reads its own part and refuses the rest."""
-
-    rank: int | None = None
-    alpha: float | None = None
-    roles: tuple[str, ...] | None = None
+def _none_virtual(settings: Any) -> int:
+    return 0
 
 
 @dataclass(frozen=True)
 class Method:
-    """One way of tuning.
+    """One way of tuning. The functions are given the method's own `settings`, resolved.
 
-    `resolve` fills in defaults and refuses what does not fit the model (ConfigError);
-    `attach` makes the model trainable in this way, deterministically in the seed;
-    `count` is the number of trained parameters, from the layout alone;
-    `write` puts what was trained into a folder in the field's own layout;
-    `adapter` tells whether that is an adapter (needs its base) or a whole model.
+    `resolve` fills in defaults and refuses what does not fit the model (ConfigError, UnknownName);
+    `attach` makes exactly its parameters trainable, as float32, deterministically in the seed;
+    `count` is their number, from the layout alone, and `cost` what memory and time follow from;
+    `write` puts what was trained into a folder. Of adapters, `read` puts such a folder on a frozen
+    model of the base (SourceError, DamagedError); `merge` folds what is attached into the weights,
+    None where that cannot be; `detach` gives the model back bit for bit as it was.
     """
 
     name: str
-    adapter: bool
+    settings: type[Frozen]
     learning_rate: float
-    resolve: Callable[[Settings, Sequence[Weight]], Settings]
-    attach: Callable[[Any, Settings, int], None]
-    count: Callable[[Sequence[Weight], Settings], int]
-    write: Callable[[Any, Any, Settings, Path], None]
+    """The peak of the schedule, if the user names none."""
+    resolve: Callable[[Any, Sequence[Weight], Shape], Any]
+    attach: Callable[[Any, Sequence[Weight], Any, int], None]
+    count: Callable[[Sequence[Weight], Any], int]
+    cost: Callable[[Sequence[Weight], Any], Tuning]
+    write: Callable[[Any, Any, Any, Path], None]
+    peft_type: str | None = None
+    """The kind that the adapter's configuration names; None writes a whole model instead."""
+    theirs: bool = True
+    """Whether what is written opens in the field's own libraries; else the layout is ours."""
+    read: Callable[[Any, Any, Path], None] | None = None
+    merge: Callable[[Any], None] | None = None
+    detach: Callable[[Any], None] | None = None
+    virtual: Callable[[Any], int] = _none_virtual
+    """How many virtual tokens stand before every row, by the settings."""
+
+    @property
+    def adapter(self) -> bool:
+        """Whether what is written needs its base."""
+        return self.peft_type is not None
+
+
+def flag(setting: str) -> str:
+    """The flag of the command line for a setting."""
+    return _FLAGS.get(setting, "--" + setting.replace("_", "-"))
+
+
+def settings_of(method: Method, given: Mapping[str, Any]) -> Any:
+    """The method's settings from plain values. Raises ConfigError naming the flag of the first that
+    the method does not know or that is no value."""
+    known = list(method.settings.model_fields)
+    for name, value in given.items():
+        if name not in known:
+            raise ConfigError(
+                f"{method.name} has no {flag(name)}",
+                field=flag(name),
+                got=value,
+                expected="one of " + ", ".join(map(flag, known)) if known else "no such flag",
+                hint=did_you_mean(name, known),
+            )
+    try:
+        return validate(method.settings, given)
+    except ConfigError as error:
+        name = (error.field or "").partition(".")[0]
+        raise ConfigError(
+            error.message, field=flag(name), got=error.got, expected=error.expected
+        ) from None

@@ -8,23 +8,22 @@ from pathlib import Path
 from tutelage.checkpoints.build import hf_state
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.save import write_model
-from tutelage.errors import ConfigError
+from tutelage.config import Frozen
 from tutelage.models.forward import Model
-from tutelage.models.spec import Weight
-from tutelage.peft._method import Method, Settings
+from tutelage.models.spec import Shape, Weight
+from tutelage.peft._method import Method
+from tutelage.plan.memory import Tuning, whole
 
 
-def resolve(settings: Settings, weights: Sequence[Weight]) -> Settings:
-    """Full tuning has no settings of its own. Raises ConfigError if given any."""
-    for name, value in settings.model_dump().items():
-        if value is not None:
-            raise ConfigError(
-                f"full tuning trains every weight and has no {name}", field=name, got=value
-            )
+class Settings(Frozen):
+    """Full tuning has no settings of its own."""
+
+
+def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Settings:
     return settings
 
 
-def attach(model: Model, settings: Settings, seed: int) -> None:
+def attach(model: Model, weights: Sequence[Weight], settings: Settings, seed: int) -> None:
     """Make float32 masters of all weights; activations stay in the model's compute type."""
     model.float()
     model.requires_grad_(True)
@@ -32,6 +31,10 @@ def attach(model: Model, settings: Settings, seed: int) -> None:
 
 def count(weights: Sequence[Weight], settings: Settings) -> int:
     return sum(weight.count for weight in weights if weight.trained)
+
+
+def cost(weights: Sequence[Weight], settings: Settings) -> Tuning:
+    return whole(weights)
 
 
 def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:
@@ -43,10 +46,11 @@ def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path
 
 METHOD = Method(
     name="full",
-    adapter=False,
+    settings=Settings,
     learning_rate=1.5e-4,
     resolve=resolve,
     attach=attach,
     count=count,
+    cost=cost,
     write=write,
 )

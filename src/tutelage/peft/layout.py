@@ -1,15 +1,16 @@
 """Adapters on disk in PEFT's own layout: either library opens the other's.
 
     adapter_config.json          what it is and what it is for
-    adapter_model.safetensors    base_model.model.<Hugging Face module name>.<part>.weight
+    adapter_model.safetensors    base_model.model.<Hugging Face module name>.<part>
     base.json                    which weights it was made on; ours alone, PEFT passes it over
 
-Knows files, names and refusals; what the tensors mean is each method's business.
+Knows files, names and refusals; what the tensors mean is each method's business. A method that PEFT
+has not writes the same files with a `peft_type` of its own, which PEFT refuses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,25 @@ from tutelage import store
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.safetensors_file import write_tensors
 from tutelage.errors import DamagedError, SourceError
-from tutelage.models.spec import layout
+from tutelage.models.spec import Family, layout, spec_for
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 BASE = "base.json"
 PREFIX = "base_model.model."
+TASKS: Mapping[Family, str] = {
+    "encoder": "FEATURE_EXTRACTION",
+    "decoder": "CAUSAL_LM",
+    "encoder-decoder": "SEQ_2_SEQ_LM",
+}
+"""What PEFT calls the use of a family's models."""
+EVERYWHERE = frozenset({
+    "peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path",
+    "revision", "inference_mode", "target_modules", "exclude_modules", "layers_to_transform",
+    "layers_pattern", "fan_in_fan_out", "runtime_config",
+})  # fmt: skip
+"""Settings of every kind that are read, or follow from the weights' names. How files hold the
+base's matrices (`fan_in_fan_out`) changes nothing that stands beside them."""
 
 
 @dataclass(frozen=True)
@@ -48,20 +62,30 @@ class Base:
 
 
 def write_adapter(
-    folder: Path,
-    config: Mapping[str, Any],
-    tensors: Mapping[tuple[str, str], Tensor],
-    base: Base,
+    folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], base: Base
 ) -> None:
-    """Write the files. `tensors` maps (Hugging Face module name, part) to values."""
+    """Write the files; `tensors` by their whole names (`tensor_name`)."""
     folder.mkdir(parents=True, exist_ok=True)
-    named = {
-        f"{PREFIX}{stem}.{part}.weight": tensor.detach().cpu().contiguous()
-        for (stem, part), tensor in tensors.items()
-    }
-    write_tensors(named, folder / WEIGHTS)
+    values = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_tensors(values, folder / WEIGHTS)
     store.write_json(folder / CONFIG, dict(config))
     store.write_json(folder / BASE, asdict(base))
+
+
+def tensor_name(module: str, part: str) -> str:
+    """A tensor's name in the file: the part of what stands beside a module of Hugging Face's."""
+    return f"{PREFIX}{module}.{part}"
+
+
+def common_config(peft_type: str, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What every adapter's configuration says."""
+    return {
+        "peft_type": peft_type,
+        "task_type": TASKS[spec_for(checkpoint.config).family],
+        "base_model_name_or_path": checkpoint.source,
+        "inference_mode": True,
+        "modules_to_save": None,
+    }
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -75,6 +99,46 @@ def read_config(folder: Path) -> dict[str, Any]:
     config: Any = store.read_json(path)
     if not isinstance(config, dict):
         raise SourceError(f"{path} is not an adapter's configuration", field=str(path), got=config)
+    return config
+
+
+def kind_of(config: Mapping[str, Any]) -> str:
+    """The kind of adapter a configuration names; PEFT calls DoRA a LoRA that is used otherwise."""
+    kind = str(config.get("peft_type"))
+    return "DORA" if kind == "LORA" and config.get("use_dora") else kind
+
+
+def opened(
+    folder: Path,
+    base: Base,
+    kind: str,
+    honoured: Mapping[str, tuple[Any, ...]],
+    any_value: Collection[str],
+) -> dict[str, Any]:
+    """The configuration of an adapter of this kind that was made on this base.
+
+    Raises SourceError for another base, and what `opened_alone` raises."""
+    config = opened_alone(folder, kind, honoured, any_value)
+    refuse_other_base(folder, base)
+    return config
+
+
+def opened_alone(
+    folder: Path, kind: str, honoured: Mapping[str, tuple[Any, ...]], any_value: Collection[str]
+) -> dict[str, Any]:
+    """The configuration of an adapter of this kind, whatever it was made on.
+
+    Raises what `read_config` raises, and SourceError for another kind, or a setting that is
+    switched on and not `honoured`, unless it may have any value."""
+    config = read_config(folder)
+    if config.get("peft_type") != kind:
+        raise SourceError(
+            "the adapter is of another kind",
+            field=f"{folder / CONFIG}: peft_type",
+            got=config.get("peft_type"),
+            expected=kind,
+        )
+    refuse(config, honoured, {*EVERYWHERE, *any_value}, folder)
     return config
 
 
@@ -120,27 +184,39 @@ def refuse(
             )
 
 
-def read_tensors(folder: Path, parts: tuple[str, ...]) -> dict[str, dict[str, Tensor]]:
-    """Hugging Face module name -> part -> values, every module with all of `parts`.
-
-    Raises DamagedError, or SourceError for weights of another kind or none at all."""
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """The values by name. Raises DamagedError, or SourceError for none at all."""
     path = folder / WEIGHTS
     if not path.is_file():
         raise SourceError(f"{folder} lacks its weights", field=str(path), expected="a file")
     try:
-        tensors: Mapping[str, Tensor] = load_file(path)
+        tensors: dict[str, Tensor] = load_file(path)
     except Exception as error:  # safetensors raises its own kind and OSError
         raise DamagedError(f"{path} cannot be read: {error}", field=str(path)) from None
     if not tensors:
         raise SourceError("the adapter holds no weights", field=str(path), got="no tensors")
+    return tensors
+
+
+def by_module(
+    tensors: Mapping[str, Tensor],
+    parts: tuple[str, ...],
+    folder: Path,
+    optional: tuple[str, ...] = (),
+) -> dict[str, dict[str, Tensor]]:
+    """Hugging Face module name -> part -> values, every module with all of `parts`.
+
+    Raises SourceError for weights of another kind or incomplete ones."""
+    path = folder / WEIGHTS
     found: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        stem, _, part = name.removesuffix(".weight").rpartition(".")
-        if not stem.startswith(PREFIX) or part not in parts:
+        part = next((part for part in (*parts, *optional) if name.endswith(f".{part}")), None)
+        if part is None or not name.startswith(PREFIX):
             raise SourceError("not a weight of this kind of adapter", field=str(path), got=name)
-        found.setdefault(stem.removeprefix(PREFIX), {})[part] = tensor
+        stem = name.removeprefix(PREFIX).removesuffix(f".{part}")
+        found.setdefault(stem, {})[part] = tensor
     for stem, have in found.items():
-        if set(have) != set(parts):
+        if not set(parts) <= set(have):
             raise SourceError(
                 "the adapter is incomplete",
                 field=f"{path}: {stem}",
@@ -148,6 +224,25 @@ def read_tensors(folder: Path, parts: tuple[str, ...]) -> dict[str, dict[str, Te
                 expected=", ".join(parts),
             )
     return found
+
+
+def other_shape(folder: Path, stem: str, got: str, expected: str) -> SourceError:
+    """The error for tensors that do not fit the module they are for."""
+    return SourceError(
+        "the adapter was made for a model of another shape",
+        field=f"{folder / WEIGHTS}: {stem}",
+        got=got,
+        expected=expected,
+    )
+
+
+def no_such_module(folder: Path, stem: str) -> SourceError:
+    """The error for tensors of a module that the model lacks."""
+    return SourceError(
+        "the adapter tunes a module this model does not have",
+        field=str(folder / WEIGHTS),
+        got=stem,
+    )
 
 
 def endings(chosen: Collection[str], known: Collection[str]) -> list[str]:
@@ -160,6 +255,25 @@ def endings(chosen: Collection[str], known: Collection[str]) -> list[str]:
         if not any(other.endswith(f".{ending}") for other in others for ending in found):
             break
     return sorted(found)
+
+
+def targets_config(
+    paths: Sequence[str], checkpoint: Checkpoint, layers: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """By which names PEFT finds the modules at our `paths` and no other, and how files hold their
+    matrices. PEFT's `layers_to_transform` counts one stack: of an encoder-decoder names alone tell.
+    """
+    weights = {w.path.removesuffix(".weight"): w for w in layout(checkpoint.config)}
+    names = module_names(checkpoint)
+    pair = spec_for(checkpoint.config).family == "encoder-decoder"
+    among = {
+        name for path, name in names.items() if pair or not layers or weights[path].layer in layers
+    }
+    return {
+        "target_modules": endings({names[path] for path in paths}, among),
+        "layers_to_transform": list(layers) if layers and not pair else None,
+        "fan_in_fan_out": all(weights[path].transposed for path in paths),
+    }
 
 
 def module_names(checkpoint: Checkpoint) -> dict[str, str]:

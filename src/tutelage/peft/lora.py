@@ -1,16 +1,18 @@
 """LoRA: a low-rank update beside frozen linear maps.
 
-    y = W x + (alpha / R) B A x,      A [R, in] uniform in +-1/sqrt(in),  B [out, R] zero
+    y = W x + s B A x,      A [R, in] uniform in +-1/sqrt(in),  B [out, R] zero
+    s = alpha / R, or alpha / sqrt(R) if rank-stabilized
 
 so that the model starts as it was. Trained parameters: the sum of R (in + out) over its targets.
 Source: Hu et al. 2021, arXiv:2106.09685, section 4.1; A's initialization as in their code (Kaiming
-uniform with a = sqrt 5), where the paper says Gaussian.
+uniform with a = sqrt 5), where the paper says Gaussian. Kalajdzievski 2023, arXiv:2312.03732,
+theorem 3.2, for sqrt(R).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,80 +22,110 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from tutelage.checkpoints.checkpoint import Checkpoint
-from tutelage.errors import ConfigError, SourceError, UnknownName
+from tutelage.config import Frozen
+from tutelage.errors import SourceError
 from tutelage.models.forward import Model
-from tutelage.models.spec import Family, Weight, is_linear, spec_for
+from tutelage.models.spec import Shape, Weight
 from tutelage.nn.linear import Linear
-from tutelage.peft._method import Method, Settings
+from tutelage.peft._method import Method
+from tutelage.peft._targets import (
+    chosen,
+    layers_of,
+    narrowest,
+    rank_of,
+    reached,
+    roles_of,
+    scale_of,
+    share_of,
+)
+from tutelage.peft._wrapped import (
+    Wrapped,
+    attach_read,
+    detach,
+    frozen,
+    merge,
+    trainable,
+    wrap,
+    wrapped,
+)
 from tutelage.peft.layout import (
     CONFIG,
-    WEIGHTS,
     Base,
-    endings,
+    by_module,
+    common_config,
     module_names,
-    read_config,
+    opened,
+    other_shape,
     read_tensors,
-    refuse,
-    refuse_other_base,
+    targets_config,
+    tensor_name,
     write_adapter,
 )
+from tutelage.plan.memory import Tuning
 
 DEFAULT_RANK = 16
-PARTS = ("lora_A", "lora_B")
-TASKS: Mapping[Family, str] = {
-    "encoder": "FEATURE_EXTRACTION",
-    "decoder": "CAUSAL_LM",
-    "encoder-decoder": "SEQ_2_SEQ_LM",
-}
-"""What PEFT calls the use of a family's models."""
+DEFAULT_SCALE = 2.0
+A, B = "lora_A.weight", "lora_B.weight"
 HONOURED = {"bias": ("none",), "init_lora_weights": (True, "gaussian", "eva", "orthogonal")}
 """Settings of PEFT's LoRA with the values that are honoured. Other ways of starting (PiSSA, OLoRA,
 LoftQ ...) also change the base's weights, which the adapter's file does not hold."""
 
 ANY_VALUE = frozenset({
-    "peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path",
-    "revision", "inference_mode", "r", "lora_alpha", "use_rslora", "rank_pattern",
-    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "lora_dropout",
+    "r", "lora_alpha", "use_rslora", "rank_pattern", "lora_dropout",
     "megatron_config", "megatron_core", "loftq_config", "eva_config", "corda_config",
-    "lora_ga_config", "velora_config", "qalora_group_size", "runtime_config",
-    "ensure_weight_tying",
+    "lora_ga_config", "velora_config", "qalora_group_size", "ensure_weight_tying",
 })  # fmt: skip
-"""Settings that are read here, follow from the weights' names, or matter to training alone."""
+"""Settings of LoRA that are read here or matter to training alone."""
 
 
-class LoraLinear(nn.Module):
-    """A frozen Linear with its low-rank update; `scale` is alpha / R."""
+class Settings(Frozen):
+    """None means a default, which `resolve` puts in."""
 
-    def __init__(self, base: Linear, rank: int, scale: float) -> None:
-        super().__init__()
+    rank: int | None = None
+    """R; 16, or the narrowest width it updates if that is less."""
+    alpha: float | None = None
+    """The scale before it is divided; by default such that s = 2."""
+    roles: tuple[str, ...] | None = None
+    """Linears that get an update, as attn.q; None is all inside the blocks."""
+    layers: tuple[int, ...] | None = None
+    """Layers that get one, from 0; None is all."""
+    rslora: bool = False
+    """Divide alpha by sqrt(R) instead of R."""
+    dropout: float = 0.0
+    """Share of A's inputs left out in training."""
+
+
+class LoraLinear(Wrapped):
+    """A frozen Linear with its low-rank update times `scale`."""
+
+    def __init__(self, base: Linear, rank: int, scale: float, dropout: float = 0.0) -> None:
+        super().__init__(base)
         rows, columns = base.shape
-        self.role = base.role
-        self.base = base
         self.scale = scale
-        device = base.weight.device
-        self.lora_a = nn.Parameter(torch.empty(rank, columns, dtype=torch.float32, device=device))
-        self.lora_b = nn.Parameter(torch.zeros(rows, rank, dtype=torch.float32, device=device))
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.base.shape
+        self.dropout = dropout
+        self.lora_a = trainable(rank, columns, like=base.weight)
+        self.lora_b = trainable(rows, rank, like=base.weight)
 
     def forward(self, x: Float[Tensor, "... I"]) -> Float[Tensor, "... O"]:
-        a, b = self.lora_a.to(x.dtype), (self.lora_b * self.scale).to(x.dtype)
-        if type(self.base) is Linear and not self.base.weight.requires_grad:
-            weight = self.base.weight.to(x.dtype)
-            flat: Tensor = _Adapted.apply(x.reshape(-1, x.shape[-1]), weight, a, b)
-            y = flat.view(*x.shape[:-1], -1)
-            return y if self.base.bias is None else y + self.base.bias.to(x.dtype)
-        return self.base(x) + nn.functional.linear(nn.functional.linear(x, a), b)
+        y = self.product(x)
+        return y if self.base.bias is None else y + self.base.bias.to(x.dtype)
 
-    @torch.no_grad()
-    def merge(self) -> Linear:
-        """The plain Linear with W + scale B A, computed in float32, in W's type."""
-        update = self.scale * (self.lora_b.float() @ self.lora_a.float())
-        weight = self.base.weight
-        weight.copy_((weight.float() + update).to(weight.dtype))
-        return self.base
+    def product(self, x: Float[Tensor, "... I"]) -> Float[Tensor, "... O"]:
+        """W x + s B A x"""
+        a, b = self.lora_a.to(x.dtype), (self.lora_b * self.scale).to(x.dtype)
+        weight = self.base.weight.to(x.dtype)
+        if weight.requires_grad or (self.training and self.dropout):
+            low = nn.functional.linear(nn.functional.dropout(x, self.dropout, self.training), a)
+            return nn.functional.linear(x, weight) + nn.functional.linear(low, b)
+        flat: Tensor = _Adapted.apply(x.reshape(-1, x.shape[-1]), weight, a, b)
+        return flat.view(*x.shape[:-1], -1)
+
+    def update(self) -> Float[Tensor, "O I"]:
+        """s B A in float32."""
+        return self.scale * (self.lora_b.float() @ self.lora_a.float())
+
+    def merged(self) -> tuple[Tensor, Tensor | None]:
+        return self.base.weight.float() + self.update(), None
 
 
 class _Adapted(torch.autograd.Function):
@@ -120,85 +152,103 @@ class _Adapted(torch.autograd.Function):
         return dx, None, dlow.t() @ x, (low.t() @ dy).t()
 
 
-def resolve(settings: Settings, weights: Sequence[Weight]) -> Settings:
-    """Fill in defaults. Raises UnknownName for a role the model has not, ConfigError for a rank
-    or a scale that is none."""
-    linears = [w for w in weights if is_linear(w)]
-    known = dict.fromkeys(weight.role for weight in linears)
-    roles = settings.roles or tuple(known)
-    for role in roles:
-        if role not in known:
-            raise UnknownName("role", role, known, field="--role")
-    rank = DEFAULT_RANK if settings.rank is None else settings.rank
-    widest = min(min(w.shape) for w in linears if w.role in roles)
-    if not 1 <= rank <= widest:
-        raise ConfigError(
-            "the rank must be at least 1 and at most the width of what it updates",
-            field="--rank",
-            got=rank,
-            expected=f"1 to {widest}",
-        )
-    alpha = 2.0 * rank if settings.alpha is None else settings.alpha
-    if not 0 < alpha < math.inf:
-        raise ConfigError(
-            "the scale must be a positive number", field="--alpha", got=alpha, expected="above 0"
-        )
-    return Settings(rank=rank, alpha=alpha, roles=tuple(roles))
+def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Settings:
+    """Fill in defaults. Raises UnknownName for a role the model has not, ConfigError for a layer
+    it has not, a rank, a scale or a share that is none."""
+    roles, layers = roles_of(settings.roles, weights), layers_of(settings.layers, weights)
+    rank = rank_of(settings.rank, DEFAULT_RANK, narrowest(chosen(weights, roles, layers)))
+    usual = DEFAULT_SCALE * _divisor(rank, settings.rslora)
+    return settings.model_copy(
+        update={
+            "rank": rank,
+            "alpha": scale_of(settings.alpha, usual),
+            "roles": roles,
+            "layers": layers,
+            "dropout": share_of(settings.dropout),
+        }
+    )
 
 
-def attach(model: Model, settings: Settings, seed: int) -> None:
-    """Wrap every Linear whose role is asked for; only A and B are trained, in float32."""
-    assert settings.rank is not None and settings.alpha is not None and settings.roles is not None
+def _divisor(rank: int, rslora: bool) -> float:
+    return math.sqrt(rank) if rslora else rank
+
+
+def attach(model: Model, weights: Sequence[Weight], settings: Settings, seed: int) -> None:
+    """Wrap every Linear that is asked for; only A and B are trained, in float32."""
+    attach_as(LoraLinear, model, weights, settings, seed)
+
+
+def attach_as(
+    kind: type[LoraLinear], model: Model, weights: Sequence[Weight], settings: Settings, seed: int
+) -> None:
+    """Likewise, with wrappers of this kind."""
+    rank, alpha = settings.rank, settings.alpha
+    assert rank is not None and alpha is not None
     generator = torch.Generator().manual_seed(seed)
-    model.requires_grad_(False)
-    for parent, name, linear in list(_targets(model, settings.roles)):
-        wrapped = LoraLinear(linear, settings.rank, settings.alpha / settings.rank)
-        bound = 1 / math.sqrt(linear.shape[1])
-        start = torch.rand(settings.rank, linear.shape[1], generator=generator) * 2 - 1
-        wrapped.lora_a.data.copy_(start * bound)
-        setattr(parent, name, wrapped)
+
+    def make(linear: Linear) -> LoraLinear:
+        one = kind(linear, rank, alpha / _divisor(rank, settings.rslora), settings.dropout)
+        start = torch.rand(rank, linear.shape[1], generator=generator) * 2 - 1
+        one.lora_a.data.copy_(start * (1 / math.sqrt(linear.shape[1])))
+        return one
+
+    wrap(model, targets(weights, settings), make)
 
 
-def merge(model: Model) -> None:
-    """Fold every update into its weight; the model is plain again."""
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, LoraLinear):
-                setattr(parent, name, child.merge())
+def targets(weights: Sequence[Weight], settings: Settings) -> list[Weight]:
+    """The matrices that get an update."""
+    assert settings.roles is not None
+    return chosen(weights, settings.roles, settings.layers)
 
 
 def count(weights: Sequence[Weight], settings: Settings) -> int:
     """sum over targets of R (in + out)."""
+    assert settings.rank is not None
+    return sum(settings.rank * sum(weight.shape) for weight in targets(weights, settings))
+
+
+def cost(weights: Sequence[Weight], settings: Settings) -> Tuning:
     assert settings.rank is not None and settings.roles is not None
-    targets = [w for w in weights if w.role in settings.roles and len(w.shape) == 2]
-    return sum(settings.rank * sum(weight.shape) for weight in targets)
+    trained = count(weights, settings)
+    tuning = Tuning(
+        trained=trained,
+        roles=settings.roles,
+        beside=tuple((role, settings.rank) for role in settings.roles),
+        work=3 * trained,
+    )
+    return reached(tuning, weights, targets(weights, settings))
 
 
 def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:
     """The adapter in PEFT's own layout, its weights in float32."""
+    config, tensors = written(model, checkpoint, settings), tensors_of(model, checkpoint)
+    write_adapter(folder, config, tensors, Base.of(checkpoint, model.built_from))
+
+
+def tensors_of(model: Model, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """A and B of what is attached, by PEFT's names."""
     names = module_names(checkpoint)
-    tensors: dict[tuple[str, str], Tensor] = {}
-    for path, module in model.named_modules():
-        if isinstance(module, LoraLinear):
-            tensors[names[path], "lora_A"] = module.lora_a
-            tensors[names[path], "lora_B"] = module.lora_b
-    config = {
-        "peft_type": "LORA",
-        "task_type": TASKS[spec_for(checkpoint.config).family],
-        "base_model_name_or_path": checkpoint.source,
+    tensors: dict[str, Tensor] = {}
+    for path, one in wrapped(model):
+        assert isinstance(one, LoraLinear)
+        tensors[tensor_name(names[path], A)] = one.lora_a
+        tensors[tensor_name(names[path], B)] = one.lora_b
+    return tensors
+
+
+def written(model: Model, checkpoint: Checkpoint, settings: Settings) -> dict[str, Any]:
+    """PEFT's configuration of what is attached."""
+    return {
+        **common_config("LORA", checkpoint),
+        **targets_config([path for path, _ in wrapped(model)], checkpoint, settings.layers),
         "r": settings.rank,
         "lora_alpha": settings.alpha,
-        "lora_dropout": 0.0,
-        "target_modules": endings({stem for stem, _ in tensors}, names.values()),
+        "lora_dropout": settings.dropout,
         "bias": "none",
-        "fan_in_fan_out": False,
-        "use_rslora": False,
+        "use_rslora": settings.rslora,
         "use_dora": False,
         "init_lora_weights": True,
-        "inference_mode": True,
-        "modules_to_save": None,
     }
-    write_adapter(folder, config, tensors, Base.of(checkpoint, model.built_from))
 
 
 def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
@@ -207,56 +257,34 @@ def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
     Raises SourceError if it is no LoRA adapter, asks for what is not honoured, was made on other
     weights, or does not fit.
     """
-    config = read_config(folder)
-    if config.get("peft_type") != "LORA":
-        raise SourceError(
-            "only LoRA adapters can be attached",
-            field=f"{folder / CONFIG}: peft_type",
-            got=config.get("peft_type"),
-            expected="LORA",
-        )
-    refuse(config, HONOURED, ANY_VALUE, folder)
-    refuse_other_base(folder, Base.of(checkpoint, model.built_from))
-    paths = {stem: path for path, stem in module_names(checkpoint).items()}
-    modules = dict(model.named_modules())
-    wrapped: dict[str, LoraLinear] = {}
-    for stem, parts in read_tensors(folder, PARTS).items():
-        path = paths.get(stem, "")
-        linear = modules.get(path)
-        if not isinstance(linear, Linear):
-            raise SourceError(
-                "the adapter tunes a module this model does not have",
-                field=str(folder / WEIGHTS),
-                got=stem,
-            )
-        wrapped[path] = _frozen(linear, parts, config, folder, stem)
-    for path, module in wrapped.items():
-        parent, _, name = path.rpartition(".")
-        setattr(model.get_submodule(parent), name, module)
+    base = Base.of(checkpoint, model.built_from)
+    config = opened(folder, base, "LORA", HONOURED, ANY_VALUE)
+
+    def make(stem: str, linear: Linear, parts: Mapping[str, Tensor]) -> LoraLinear:
+        return filled(LoraLinear, linear, parts, config, folder, stem)
+
+    attach_read(model, checkpoint, folder, by_module(read_tensors(folder), (A, B), folder), make)
 
 
-def _frozen(
-    linear: Linear, parts: dict[str, Tensor], config: dict[str, Any], folder: Path, stem: str
-) -> LoraLinear:
-    a, b = parts["lora_A"], parts["lora_B"]
+def filled(
+    kind: type[LoraLinear], linear: Linear, parts: Mapping[str, Tensor], config: dict[str, Any],
+    folder: Path, stem: str,
+) -> Any:  # fmt: skip
+    """A wrapper of this kind with A and B as read, frozen."""
+    a, b = parts[A], parts[B]
     rows, columns = linear.shape
     rank = a.shape[0] if a.ndim else 0
     if rank < 1 or a.shape != (rank, columns) or b.shape != (rows, rank):
-        raise SourceError(
-            "the adapter was made for a model of another shape",
-            field=f"{folder / WEIGHTS}: {stem}",
-            got=f"A {list(a.shape)}, B {list(b.shape)}",
-            expected=f"A [R, {columns}], B [{rows}, R]",
-        )
-    wrapped = LoraLinear(linear, rank, _scale(config, rank, folder))
-    like = linear.weight
-    wrapped.lora_a = nn.Parameter(a.to(like.device, like.dtype), requires_grad=False)
-    wrapped.lora_b = nn.Parameter(b.to(like.device, like.dtype), requires_grad=False)
-    return wrapped
+        got = f"A {list(a.shape)}, B {list(b.shape)}"
+        raise other_shape(folder, stem, got, f"A [R, {columns}], B [{rows}, R]")
+    one = kind(linear, rank, scale_in(config, rank, folder))
+    one.lora_a, one.lora_b = frozen(a, linear.weight), frozen(b, linear.weight)
+    return one
 
 
-def _scale(config: dict[str, Any], rank: int, folder: Path) -> float:
-    """alpha / R, or alpha / sqrt(R) if rank-stabilised (Kalajdzievski 2023, arXiv:2312.03732)."""
+def scale_in(config: Mapping[str, Any], rank: int, folder: Path) -> float:
+    """s of an update of this rank. Raises SourceError for a scale that is no number, and for a rank
+    other than the configuration's."""
     alpha, said = config.get("lora_alpha", 8), config.get("r", 8)
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
         raise SourceError(
@@ -270,22 +298,20 @@ def _scale(config: dict[str, Any], rank: int, folder: Path) -> float:
             got=said,
             expected=rank,
         )
-    return float(alpha) / (rank**0.5 if config.get("use_rslora") else rank)
-
-
-def _targets(model: Model, roles: Sequence[str]) -> Iterator[tuple[nn.Module, str, Linear]]:
-    for parent in model.modules():
-        for name, child in parent.named_children():
-            if isinstance(child, Linear) and child.role in roles:
-                yield parent, name, child
+    return float(alpha) / _divisor(rank, bool(config.get("use_rslora")))
 
 
 METHOD = Method(
     name="lora",
-    adapter=True,
+    settings=Settings,
     learning_rate=2e-3,
     resolve=resolve,
     attach=attach,
     count=count,
+    cost=cost,
     write=write,
+    peft_type="LORA",
+    read=read,
+    merge=merge,
+    detach=detach,
 )

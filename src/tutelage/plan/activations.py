@@ -8,7 +8,7 @@ everything else.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from tutelage.plan.parameters import Dimensions
@@ -48,13 +48,17 @@ class Saved:
 
 
 def saved_tensors(
-    sizes: Dimensions, batch: Batch, trained: Collection[str], rank: int = 0
+    sizes: Dimensions,
+    batch: Batch,
+    trained: Collection[str],
+    beside: Iterable[tuple[str, int]] = (),
 ) -> list[Saved]:
     """What autograd keeps of one layer.
 
-    `trained` are the roles whose weights get gradients: all with full tuning, the targets with
-    LoRA (`rank` > 0). A frozen weight's input need not be kept. The C++ kernels compute cheap
-    things again: the norm in float32, silu.
+    `trained` are the roles whose weights, or what stands beside them, get gradients: all with full
+    tuning, the targets with LoRA. A frozen weight's input need not be kept. `beside` are further
+    numbers a token at the linear of a role, as LoRA's A x. The C++ kernels compute cheap things
+    again: the norm in float32, silu.
     """
     low = batch.compute_bytes
     scale = ("mean and deviation", 2, low) if sizes.centred else ("root mean square", 1, 4)
@@ -80,30 +84,48 @@ def saved_tensors(
     if "mlp.down" in trained:
         name = "silu(gate) * up" if sizes.gated else "activation"
         kept.append(Saved(name, hidden, low, after=True))
-    for role in sorted(trained) if rank else ():
-        after = role not in PROJECTIONS
-        kept.append(Saved(f"A x of {role}", rank, low, after))
+    for role, numbers in beside:
+        kept.append(Saved(f"beside {role}", numbers, low, role not in PROJECTIONS))
     return kept
 
 
-def saved_bytes(sizes: Dimensions, batch: Batch, trained: Collection[str], rank: int = 0) -> int:
+def saved_bytes(
+    sizes: Dimensions,
+    batch: Batch,
+    trained: Collection[str],
+    beside: Iterable[tuple[str, int]] = (),
+    layers: int | None = None,
+    adapted: int | None = None,
+) -> int:
     """Bytes autograd keeps of all layers, and the cosines and sines of the rotation, kept once.
 
+    Gradients pass the last `layers`, None being all, and weights are trained in `adapted` of these.
     The last layer's half after attention runs on labelled tokens only. With checkpointing only each
     block's input is kept, and one layer's tensors while that layer is computed again.
     """
-    tensors = saved_tensors(sizes, batch, trained, rank)
-    before = sum(t.numbers * t.bytes for t in tensors if not t.after)
-    after = sum(t.numbers * t.bytes for t in tensors if t.after)
+    layers = sizes.layers if layers is None else layers
+    if not layers:
+        return 0
+    more = layers if adapted is None else adapted
+    plain = _halves(saved_tensors(sizes, batch, ()))
+    tuned = _halves(saved_tensors(sizes, batch, trained, beside))
     angles = batch.tokens * 2 * (sizes.query // batch.heads) * 4 if sizes.rotated else 0
     if batch.checkpointing:
-        inputs = sizes.layers * batch.tokens * sizes.width * batch.compute_bytes
-        return angles + inputs + batch.tokens * (before + after)
-    last = after
+        inputs = layers * batch.tokens * sizes.width * batch.compute_bytes
+        return angles + inputs + batch.tokens * sum(tuned)
+    last = tuned[1]
     if "attn.o" in trained:
         last += sizes.query * batch.compute_bytes  # the labelled rows of the attention output
-    layers = sizes.layers * before + (sizes.layers - 1) * after
-    return angles + batch.tokens * layers + min(batch.labels, batch.tokens) * last
+    every = more * tuned[0] + (more - 1) * tuned[1] + (layers - more) * sum(plain)
+    return angles + batch.tokens * every + min(batch.labels, batch.tokens) * last
+
+
+def _halves(tensors: Iterable[Saved]) -> tuple[int, int]:
+    """Bytes a token before and after attention."""
+    found = [0, 0]
+    for tensor in tensors:
+        found[tensor.after] += tensor.numbers * tensor.bytes
+    return found[0], found[1]
 
 
 def attention_workspace(sizes: Dimensions, batch: Batch) -> int:

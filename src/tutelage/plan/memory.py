@@ -1,6 +1,6 @@
 """Memory of training by component, before anything is built. Bytes; GB = 1e9.
 
-    training_components(entries, Tuning("lora", rank=8, roles=(...)), Batch(...))
+    training_components(entries, whole(entries), Batch(...))   # or METHOD.cost(...)
     rule("course-24", parameters)                   # rules of thumb
     by_name(parts)                                  # {component: bytes}
 
@@ -12,17 +12,11 @@ in `answering.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tutelage.errors import ConfigError, UnknownName
 from tutelage.plan.activations import Batch, attention_workspace, saved_bytes
-from tutelage.plan.parameters import (
-    Dimensions,
-    Entry,
-    dimensions,
-    linear_roles,
-    lora_parameters,
-)
+from tutelage.plan.parameters import Dimensions, Entry, dimensions, linear_roles, size
 
 BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "mixed": 2.0, "int8": 1.0, "int4": 0.5}
 """Bytes of one stored weight; int8 and int4 without their scales."""
@@ -44,15 +38,44 @@ ZERO = {"optimizer": 1, "gradients": 2, "weights": 3}
 
 @dataclass(frozen=True)
 class Tuning:
-    """What is trained: all weights (`full`), or low-rank updates of the linears of `roles`."""
+    """A way of tuning as memory and time see it (`peft/` says it of each method).
 
-    method: str = "full"
-    rank: int = 16
-    """As `tune` has it by default."""
-    roles: tuple[str, ...] | None = None
-    """None is all of the model's."""
+    `trained` float32 numbers stand beside the model's frozen weights, or with `own` are some of its
+    weights, of which what they were before is held too; `whole` are all of them, in its place.
+    """
+
+    trained: int
+    roles: tuple[str, ...] = ()
+    """Linears whose inputs are kept for the gradient of their weights or of what is beside them."""
+    beside: tuple[tuple[str, int], ...] = ()
+    """Further numbers a token that are kept at the linear of a role."""
+    own: bool = False
+    whole: bool = False
+    layers: int | None = None
+    """How many layers, from the last, gradients pass; None is all."""
+    adapted: int | None = None
+    """In how many of these something is trained; None is all."""
+    head: bool = False
+    """Whether the matrix of the scores is trained."""
+    frozen: int = 0
+    """Numbers held beside the model and not trained, in the type computed in."""
+    work: int = 0
+    """Multiplications a token beyond those of a frozen model's forward and backward pass."""
     optimizer_bytes: int = 8
     """Per trained parameter: Adam keeps two float32 moments."""
+
+
+def whole(entries: Sequence[Entry]) -> Tuning:
+    """All weights are trained."""
+    inside = sum(size(e) for e in entries if len(e.shape) == 2 and e.role not in ("embed", "head"))
+    return Tuning(
+        trained=dimensions(entries).parameters,
+        roles=linear_roles(entries),
+        own=True,
+        whole=True,
+        head=True,
+        work=inside,
+    )
 
 
 @dataclass(frozen=True)
@@ -72,19 +95,11 @@ def training_components(
     runtime_bytes: int = 0,
     calibration: float | None = None,
 ) -> list[Component]:
-    """The parts of a training step at its peak; `calibration` None takes `RETAINED`.
-
-    Raises UnknownName for a method without a memory model.
-    """
-    if tuning.method not in ("full", "lora"):
-        raise UnknownName("method", tuning.method, ("full", "lora"), field="--method")
-    sizes, full = dimensions(entries), tuning.method == "full"
-    roles = linear_roles(entries) if full or tuning.roles is None else tuning.roles
-    trained = sizes.parameters if full else lora_parameters(entries, tuning.rank, roles)
-    low, factor = batch.compute_bytes, tuning.optimizer_bytes
+    """The parts of a training step at its peak; `calibration` None takes `RETAINED`."""
+    sizes, trained, factor = dimensions(entries), tuning.trained, tuning.optimizer_bytes
     parts = [
-        *_weights(sizes.parameters, trained, full, low),
-        *_backward(sizes, replace(tuning, roles=roles), batch, trained, calibration or RETAINED),
+        *_weights(sizes.parameters, tuning, batch.compute_bytes),
+        *_backward(sizes, tuning, batch, calibration or RETAINED),
         Component("optimizer", factor * trained, f"{factor} x {trained} trained"),
         Component(
             "workspace",
@@ -140,40 +155,45 @@ def per_device(components: Mapping[str, int], zero: int, devices: int) -> int:
     )
 
 
-def _weights(parameters: int, trained: int, full: bool, low: int) -> list[Component]:
-    """Full tuning: float32 masters. LoRA: frozen weights in compute precision, float32 adapters."""
-    if full:
+def _weights(parameters: int, tuning: Tuning, low: int) -> list[Component]:
+    """All weights trained: float32 masters. Else frozen weights in compute precision, and what is
+    trained in float32."""
+    if tuning.whole:
         return [Component("weights", 4 * parameters, f"4 x {parameters}")]
+    beside = f" and {low} x {tuning.frozen} frozen" if tuning.frozen else ""
+    adapter = 4 * tuning.trained + low * tuning.frozen
     return [
         Component("weights", low * parameters, f"{low} x {parameters} frozen"),
-        Component("adapter", 4 * trained, f"4 x {trained} trained"),
+        Component("adapter", adapter, f"4 x {tuning.trained} trained{beside}"),
     ]
 
 
 def _backward(
-    sizes: Dimensions, tuning: Tuning, batch: Batch, trained: int, calibration: float
+    sizes: Dimensions, tuning: Tuning, batch: Batch, calibration: float
 ) -> list[Component]:
     """What grows and shrinks during a step, at the moment when it is most.
 
-    With full tuning the backward pass turns activations, and the copies that uses of the masters
-    were rounded to, into gradients: only one side is whole at a time, unless an earlier batch of
-    the update has left its gradients. The head's gradient comes first and is held twice.
+    Where weights themselves are trained the backward pass turns activations, and the copies that
+    uses of the masters were rounded to, into gradients: only one side is whole at a time, unless an
+    earlier batch of the update has left its gradients. The head's gradient comes first and is held
+    twice.
     """
-    full = tuning.method == "full"
-    saved = saved_bytes(sizes, batch, tuning.roles or (), 0 if full else tuning.rank)
-    kept = round(saved * calibration)
+    saved = saved_bytes(sizes, batch, tuning.roles, tuning.beside, tuning.layers, tuning.adapted)
+    kept, trained = round(saved * calibration), tuning.trained
     how = f"saved tensors of {sizes.layers} layers x {batch.tokens} tokens x {calibration:g}"
     activations = Component("activations", kept, how)
-    if not full:
+    if not tuning.own:
         return [Component("gradients", 4 * trained, f"4 x {trained} trained"), activations]
-    low, head = batch.compute_bytes, sizes.vocabulary * sizes.width
+    low, head = batch.compute_bytes, sizes.vocabulary * sizes.width * tuning.head
     rounded = low * trained if low < 4 else 0
     copies = [Component("copies", rounded, f"{low} x {trained}")] if rounded else []
-    whole = Component("gradients", 4 * (trained + head), f"4 x {trained} and 4 x {head} of head")
+    of_head = f" and 4 x {head} of head" if head else ""
+    whole = Component("gradients", 4 * (trained + head), f"4 x {trained}{of_head}")
     if batch.batches > 1:
         return [*copies, whole, activations]
     if kept + rounded + 8 * head >= whole.bytes:
-        return [*copies, Component("gradients", 8 * head, f"8 x {head} of head"), activations]
+        first = [Component("gradients", 8 * head, f"8 x {head} of head")] if head else []
+        return [*copies, *first, activations]
     return [whole]
 
 

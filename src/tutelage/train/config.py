@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from tutelage.config import Frozen
@@ -11,9 +13,9 @@ class TuneConfig(Frozen):
     """One tuning run. None means the method's own default; `resolve` puts it in."""
 
     method: str = "lora"
-    rank: int | None = None
-    alpha: float | None = None
-    roles: tuple[str, ...] | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the method's own, as its schema in `peft/` has them: those given, once resolved
+    all of them."""
     learning_rate: float | None = Field(None, gt=0, lt=1)
     """Peak of the schedule: 5% warm-up, cosine down to a tenth."""
     epochs: float = Field(1.0, gt=0)

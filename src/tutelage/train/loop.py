@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,11 +39,13 @@ class Steps(Protocol):
 @dataclass(frozen=True)
 class Plan:
     """How a run steps: by which learning rates, with gradients clipped to which norm, each update
-    cut into how many packs."""
+    cut into how many packs. What is dropped at random in a step follows from `seed` and the step's
+    number, so that a resumed run drops the same."""
 
     schedule: Schedule
     clip: float = 1.0
     micro_batches: int = 1
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,25 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate
         rows = steps[number]
-        total = _gradients(model, rows, loss, plan)
+        with _drawing(model.device, plan.seed, number):
+            total = _gradients(model, rows, loss, plan)
         norm = float(nn.utils.clip_grad_norm_(trained, plan.clip))
         _refuse_dead_gradient(norm, rows)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         tokens = sum(row.trained for row in rows)
         yield Step(number, total, tokens, norm, rate)
+
+
+@contextmanager
+def _drawing(device: torch.device, seed: int, number: int) -> Iterator[None]:
+    """Random numbers within the block follow from seed and step alone; outside nothing changes."""
+    own = (seed * 1_000_003 + number) % 2**63
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(own)
+        if device.type == "cuda":
+            torch.cuda.manual_seed(own)
+        yield
 
 
 def _gradients(model: Model, rows: Sequence[Example], loss: Loss, plan: Plan) -> float:

@@ -2,9 +2,10 @@
 
 Memory is `plan/`'s arithmetic. Time is floating-point work over the machine's measured speed:
 
-    work = 2 p (forward + backward passes) x tokens,   passes: 1 + 1, and 1 more for trained weights
+    work = 2 (p (1 + reached) + w) x tokens
 
-p counts the weights a token is multiplied with; the head only at trained positions.
+p counts the weights a token is multiplied with, of which gradients pass the share `reached`, and w
+the method's own products: for trained weights one pass more. The head only at trained positions.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from tutelage.machine.device import Placement
 from tutelage.machine.memory import release, resident
 from tutelage.machine.speed import gemm_flops
 from tutelage.models.spec import Weight
-from tutelage.peft._method import Settings
 from tutelage.plan.activations import Batch
 from tutelage.plan.memory import Tuning, by_name, training_components
 from tutelage.train.config import TuneConfig
@@ -54,15 +54,14 @@ class Prediction:
 
 def predict_run(
     weights: Sequence[Weight],
-    method: str,
-    settings: Settings,
+    tuning: Tuning,
     config: TuneConfig,
     steps: Sequence[Sequence[Example]],
     placement: Placement,
     heads: int,
     threads: int,
 ) -> Prediction:
-    """Prediction from the layout, the resolved settings and the rows' lengths."""
+    """Prediction from the layout, what the method costs and the rows' lengths."""
     tokens = [_tokens(step) for step in steps]
     labels = [sum(row.trained for row in step) for step in steps]
     heaviest = max(tokens)
@@ -78,10 +77,8 @@ def predict_run(
         batches=micro,
         threads=threads,
     )
-    full = method == "full"
-    tuning = Tuning("full") if full else Tuning("lora", settings.rank or 0, settings.roles or ())
     parts = training_components(weights, tuning, batch, runtime_bytes=_runtime(placement))
-    seconds = _seconds(weights, full, tokens, labels, placement, config)
+    seconds = _seconds(weights, tuning, tokens, labels, placement, config)
     return Prediction(seconds, by_name(parts))
 
 
@@ -92,7 +89,7 @@ def _tokens(step: Sequence[Example]) -> int:
 
 def _seconds(
     weights: Sequence[Weight],
-    full: bool,
+    tuning: Tuning,
     tokens: Sequence[int],
     labels: Sequence[int],
     placement: Placement,
@@ -100,8 +97,10 @@ def _seconds(
 ) -> float:
     body = sum(w.count for w in weights if len(w.shape) == 2 and w.role not in ("embed", "head"))
     head = next(w.count for w in weights if w.role == "embed")
-    passes = 3 if full else 2
-    work = 2 * passes * (body * sum(tokens) + head * sum(labels))
+    layers = len({w.layer for w in weights if w.layer is not None})
+    reached = 1.0 if tuning.layers is None else tuning.layers / max(layers, 1)
+    each = body * (1 + reached) + tuning.work
+    work = 2 * (each * sum(tokens) + (2 + tuning.head) * head * sum(labels))
     if config.checkpointing:
         work += 2 * body * sum(tokens)
     return work / (EFFICIENCY * speed(placement.dtype, placement.device))

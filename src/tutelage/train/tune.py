@@ -33,7 +33,8 @@ from tutelage.models.forward import Model
 from tutelage.models.spec import Weight, layout, shape, spec_for
 from tutelage.objectives import clm
 from tutelage.peft import METHODS
-from tutelage.peft._method import Method, Settings
+from tutelage.peft._method import Method, settings_of
+from tutelage.peft._virtual import token_table
 from tutelage.progress import Progress, silent
 from tutelage.train import fit, state
 from tutelage.train.config import TuneConfig
@@ -54,13 +55,21 @@ class Run:
     checkpoint: Checkpoint
     method: Method
     config: TuneConfig
-    settings: Settings
+    settings: Any
+    """The method's own, resolved."""
     placement: Placement
     threads: int
     weights: list[Weight]
     examples: list[Example]
     steps: list[list[Example]]
     set_aside: list[dict[str, str]]
+
+    @property
+    def layout(self) -> str:
+        """Whose form what is written has: `model` a Hugging Face folder, `peft`, or `own`."""
+        if not self.method.adapter:
+            return "model"
+        return "peft" if self.method.theirs else "own"
 
     def rows_used(self, steps: int) -> int:
         """How many rows the first so many steps see; two may be equal, and count as two."""
@@ -115,17 +124,18 @@ def prepare(
     _refuse_encoder(checkpoint)
     method: Method = METHODS.get(config.method, field="--method")
     weights = layout(checkpoint.config)
-    asked = Settings(rank=config.rank, alpha=config.alpha, roles=config.roles)
-    settings = method.resolve(asked, weights)
-    examples, set_aside = examples_of(rows, Reading.of(checkpoint), strict=strict)
+    sizes = shape(checkpoint.config)
+    settings = method.resolve(settings_of(method, config.options), weights, sizes)
+    first = token_table(weights).shape[0]
+    virtual = tuple(range(first, first + method.virtual(settings)))
+    reading = Reading.of(checkpoint).behind(virtual)
+    examples, set_aside = examples_of(rows, reading, strict=strict)
     if not examples:
         raise _none_usable(len(rows), set_aside)
     steps = schedule(examples, config)
     resolved = config.model_copy(
         update={
-            "rank": settings.rank,
-            "alpha": settings.alpha,
-            "roles": settings.roles,
+            "options": settings.model_dump(),
             "learning_rate": config.learning_rate or method.learning_rate,
             "steps": len(steps),
         }
@@ -139,8 +149,8 @@ def prepare(
 def predict(run: Run) -> Prediction:
     """What the run will take, before anything is built."""
     return predict_run(
-        run.weights, run.method.name, run.settings, run.config, run.steps, run.placement,
-        shape(run.checkpoint.config).heads, run.threads,
+        run.weights, run.method.cost(run.weights, run.settings), run.config, run.steps,
+        run.placement, shape(run.checkpoint.config).heads, run.threads,
     )  # fmt: skip
 
 
@@ -208,12 +218,13 @@ def _train(
     deadline: Deadline | None,
 ) -> Outcome:  # fmt: skip
     model.train()
-    run.method.attach(model, run.settings, run.config.seed)
+    run.method.attach(model, run.weights, run.settings, run.config.seed)
     model.checkpointing = run.config.checkpointing
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     rate, total = run.config.learning_rate, len(run.steps)
     assert rate is not None
-    plan = Plan(Schedule.tuning(total, rate), micro_batches=run.config.micro_batches)
+    seed, parts = run.config.seed, run.config.micro_batches
+    plan = Plan(Schedule.tuning(total, rate), micro_batches=parts, seed=seed)
     work = Work(model, parameters, adamw(parameters, rate), run.steps, clm.loss, plan)
     return resumable(
         work,
@@ -237,6 +248,7 @@ def _result(
         "out": str(out),
         "method": run.method.name,
         "status": "stopped" if outcome.stopped else "done",
+        "layout": run.layout,
         "trained_parameters": run.method.count(run.weights, run.settings),
         "trained_tokens": at.trained_tokens,
         "rows": {"used": run.rows_used(at.step), "set_aside": len(run.set_aside)},

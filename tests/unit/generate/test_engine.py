@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from tests.parity.test_generation import answers, prompts_of
-from tests.parity.witness import VOCABULARY, pair
+from tests.parity.tuned import attached
+from tests.parity.witness import VOCABULARY, checkpoint_of, pair
 from tutelage.generate.engine import Engine, Job, Token, _Batch, _Row
 from tutelage.lm import Sampling
 from tutelage.models.transformer import Transformer
 from tutelage.peft import lora
-from tutelage.peft._method import Settings
 
 pytestmark = pytest.mark.usefixtures("decoding")
 
@@ -191,12 +191,13 @@ def test_prompts_longer_than_one_reading(
 
 def test_an_adapter_attached_after_the_engine_was_made_answers() -> None:
     """The kernel holds pointers into the weights; they must be those the model has now."""
-    tuned = pair(11, initializer_range=0.1)[1]
+    theirs, tuned = pair(11, initializer_range=0.1)
     engine = Engine(tuned)
     job = Job(prompts_of([9])[0], 12, frozenset())
     before = answers(engine, [job])
     torch.manual_seed(0)
-    lora.attach(tuned, Settings(rank=4, alpha=64.0, roles=("attn.v", "mlp.down")), seed=0)
+    options = {"rank": 4, "alpha": 64.0, "roles": ("attn.v", "mlp.down")}
+    attached("lora", tuned, checkpoint_of(theirs), **options)
     for module in tuned.modules():
         if isinstance(module, lora.LoraLinear):
             module.lora_b.data.normal_()

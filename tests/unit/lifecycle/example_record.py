@@ -92,6 +92,7 @@ def _training(
     ]
     return {
         "method": method,
+        "layout": "peft" if method == "lora" else "model",
         "settings": settings,
         "steps": steps,
         "rows": 1000,
@@ -168,13 +169,15 @@ _LENGTH = {
     "save_seconds": 60.0,
     "seed": 0,
 }
-_FULL = {"method": "full", "learning_rate": 0.00005, "rank": None, "alpha": None, "roles": None}
+_FULL: dict[str, Any] = {"method": "full", "learning_rate": 0.00005, "options": {}}
 _LORA = {
     "method": "lora",
     "learning_rate": 0.0008,
-    "rank": 16,
-    "alpha": 32,
-    "roles": ["attn.q", "attn.k", "attn.v", "attn.o", "mlp.gate", "mlp.up", "mlp.down"],
+    "options": {
+        "rank": 16,
+        "alpha": 32,
+        "roles": ["attn.q", "attn.k", "attn.v", "attn.o", "mlp.gate", "mlp.up", "mlp.down"],
+    },
     **_LENGTH,
 }
 

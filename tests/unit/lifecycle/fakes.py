@@ -180,6 +180,7 @@ class World:
         return {
             "out": str(out),
             "method": settings["method"],
+            "layout": "peft" if settings["method"] == "lora" else "model",
             "status": status,
             "trained_parameters": 10 if settings["method"] == "lora" else 1000,
             "trained_tokens": len(rows),

@@ -100,7 +100,7 @@ def test_prompts_need_no_training_section_and_change_no_weight(tmp_path: Path) -
 
 def test_full_tuning_is_opened_by_transformers_alone(tmp_path: Path) -> None:
     record = example_record.record()
-    record["detail"]["candidates"]["lora"]["training"]["method"] = "full"
+    record["detail"]["candidates"]["lora"]["training"]["layout"] = "model"
     text = text_of(record, tmp_path)
     assert "AutoModelForCausalLM.from_pretrained('runs/docstrings/model/model')" in text
     assert "PeftModel" not in text

@@ -17,6 +17,7 @@ from tutelage.lifecycle import comparisons
 from tutelage.lifecycle.project import Limits, Models, Project, Rows, Search
 from tutelage.lifecycle.record import Record
 from tutelage.lifecycle.run import run
+from tutelage.lifecycle.tools import Facts
 
 RUNGS = ["zero-shot", "few-shot", "lora", "full", "lora+few-shot"]
 
@@ -54,6 +55,9 @@ def test_a_rung_that_cannot_fit_is_skipped_with_the_numbers(tmp_path: Path) -> N
     assert lora["status"] == "skipped"
     assert "tuning takes about 5 min 0 s" in lora["reason"]
     assert "of 1 minutes" in lora["reason"] and "s are left" in lora["reason"]
+    assert record["status"] == "budget too small"  # time was left, and too little of it
+    assert "Too few of the minutes were left for fake-lora" in record["reason"]
+    assert "ended" not in record["reason"]
     dependent = by_rung(record)["lora+few-shot"]["reason"]
     assert "lora was not tuned" in dependent and "tuning takes about 5 min 0 s" in dependent
     assert record["seconds"] <= 60
@@ -72,6 +76,7 @@ def test_one_that_overruns_is_stopped_with_its_checkpoint_and_more_minutes_go_on
     assert lora["status"] == "stopped" and lora["test"] is None
     assert "of 6 steps" in lora["reason"] and "checkpoint is kept" in lora["reason"]
     assert record["status"] == "budget spent" and "Goal not reached" in record["reason"]
+    assert "The minutes ended before all of fake-lora was done." in record["reason"]
     assert record["seconds"] <= 60 + 12
     done = int(lora["reason"].split()[2])
     again = world(predicted_seconds=1.0, step_seconds=12.0)
@@ -128,7 +133,9 @@ def test_the_minutes_hold_whatever_is_slow(tmp_path: Path) -> None:
         slow = World({planted.MODEL: model}, step_seconds=2.0)
         record = run(plan(tmp_path, budget=Limits(minutes=minutes)), out=out, tools=slow.tools())
         assert record["seconds"] <= minutes * 60 + 2.0, minutes
-        assert record["status"] == "budget spent"
+        ended = any("minutes are spent" in one["reason"] or "stopped" in one["reason"]
+                    for one in record["candidates"])  # fmt: skip
+        assert record["status"] == ("budget spent" if ended else "budget too small")
 
 
 @pytest.mark.parametrize("error", [MemoryLimitError("too big"), GuardError("loss is not finite")])
@@ -175,12 +182,20 @@ def test_models_of_one_name_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_a_model_without_weights_is_not_tuned(tmp_path: Path) -> None:
-    from tutelage.lifecycle.tools import Facts
-
-    tools = replace(world().tools(), describe=lambda source: Facts("x", tunable=False))
+    tools = replace(world().tools(), describe=lambda source: Facts("x", weights=False))
     found = by_rung(run(plan(tmp_path), out=tmp_path / "r", tools=tools))
     assert "without weights" in found["lora"]["reason"]
     assert found["zero-shot"]["status"] == "done"
+
+
+def test_nothing_is_tuned_on_an_adapter(tmp_path: Path) -> None:
+    facts = Facts("x", parameters=10, on_top="print of an adapter", adapter=True)
+    tools = replace(world().tools(), describe=lambda source: facts)
+    found = by_rung(run(plan(tmp_path), out=tmp_path / "r", tools=tools))
+    for rung in ("lora", "full", "lora+few-shot"):
+        assert found[rung]["status"] == "skipped"
+        assert "recommends an adapter, which cannot be tuned on" in found[rung]["reason"]
+    assert found["zero-shot"]["predicted_peak_bytes"] is not None
 
 
 def test_examples_that_do_not_fit_the_context_are_left_out_and_said(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ import torch
 
 from tests.parity.packed import our_loss
 from tests.parity.test_packed_loss import examples_of
+from tests.parity.tuned import attached
 from tests.parity.witness import checkpoint_of, their_llama
 from tutelage.checkpoints.build import build
 from tutelage.errors import ConfigError
 from tutelage.models.spec import layout
 from tutelage.peft import full
-from tutelage.peft._method import Settings
+from tutelage.peft._method import flag, settings_of
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -23,19 +24,18 @@ def test_every_weight_is_a_float32_master_and_learns(tied: bool, dtype: str) -> 
     checkpoint = checkpoint_of(their_llama(tie_word_embeddings=tied))
     model = build(checkpoint, dtype)
     compute = model.compute
-    full.attach(model, full.resolve(Settings(), layout(checkpoint.config)), seed=0)
+    settings = attached("full", model, checkpoint)
     assert model.compute == compute
     our_loss(model, examples_of(9)).total.backward()
     parameters = dict(model.named_parameters())
     assert all(p.dtype == torch.float32 for p in parameters.values())
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in parameters.values())
     trained = sum(p.numel() for p in parameters.values())
-    assert trained == full.count(layout(checkpoint.config), Settings())
+    assert trained == full.count(layout(checkpoint.config), settings)
 
 
 @pytest.mark.parametrize("setting", [{"rank": 4}, {"alpha": 2.0}, {"roles": ("attn.q",)}])
 def test_settings_of_adapters_are_refused(setting: dict[str, Any]) -> None:
-    weights = layout(checkpoint_of(their_llama()).config)
-    with pytest.raises(ConfigError) as caught:
-        full.resolve(Settings(**setting), weights)
-    assert caught.value.field in (next(iter(setting)), f"--{next(iter(setting))}")
+    with pytest.raises(ConfigError, match="full has no --") as caught:
+        settings_of(full.METHOD, setting)
+    assert caught.value.field == flag(next(iter(setting)))

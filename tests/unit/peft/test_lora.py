@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.parity.test_peft import IDS, our_logits, ours_tuned
+from tests.parity.tuned import attached, resolved
 from tests.parity.witness import checkpoint_of, their_llama
 from tutelage import store
 from tutelage.checkpoints.build import build
 from tutelage.errors import ConfigError, DamagedError, SourceError, UnknownName
 from tutelage.models.spec import layout
 from tutelage.peft import METHODS, lora
-from tutelage.peft._method import Settings
 from tutelage.peft.layout import CONFIG, WEIGHTS
 
 
@@ -27,8 +27,7 @@ def checkpoint() -> Any:
     return checkpoint_of(their_llama())
 
 
-def test_the_registry_holds_both_methods() -> None:
-    assert METHODS.names() == ["full", "lora"]
+def test_an_unknown_method_is_refused_with_a_suggestion() -> None:
     with pytest.raises(UnknownName) as caught:
         METHODS.get("lroa", field="--method")
     assert caught.value.hint == "did you mean 'lora'?"
@@ -36,16 +35,15 @@ def test_the_registry_holds_both_methods() -> None:
 
 def test_attaching_changes_nothing(checkpoint: Any) -> None:
     plain, wrapped = build(checkpoint), build(checkpoint)
-    lora.attach(wrapped, lora.resolve(Settings(), layout(checkpoint.config)), seed=0)
+    attached("lora", wrapped, checkpoint)
     assert torch.equal(our_logits(plain, IDS), our_logits(wrapped, IDS))
 
 
 def test_the_start_follows_from_the_seed(checkpoint: Any) -> None:
-    settings = lora.resolve(Settings(rank=4), layout(checkpoint.config))
     starts = []
     for seed in (0, 0, 1):
         model = build(checkpoint)
-        lora.attach(model, settings, seed)
+        attached("lora", model, checkpoint, seed, rank=4)
         starts.append([p.detach() for n, p in model.named_parameters() if n.endswith("lora_a")])
     assert all(torch.equal(a, b) for a, b in zip(starts[0], starts[1], strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(starts[0], starts[2], strict=True))
@@ -61,16 +59,15 @@ def test_the_count_is_what_is_trained(
     checkpoint: Any, roles: tuple[str, ...] | None, rank: int
 ) -> None:
     weights = layout(checkpoint.config)
-    settings = lora.resolve(Settings(rank=rank, roles=roles), weights)
     model = build(checkpoint)
-    lora.attach(model, settings, seed=0)
+    settings = attached("lora", model, checkpoint, rank=rank, roles=roles)
     trained = [p for p in model.parameters() if p.requires_grad]
     assert sum(p.numel() for p in trained) == lora.count(weights, settings) > 0
     assert all(p.dtype == torch.float32 for p in trained)
 
 
 def test_defaults_are_resolved(checkpoint: Any) -> None:
-    settings = lora.resolve(Settings(), layout(checkpoint.config))
+    settings = resolved("lora", checkpoint.config)
     assert settings.rank == lora.DEFAULT_RANK
     assert settings.alpha == 2 * lora.DEFAULT_RANK
     assert settings.roles == (
@@ -81,7 +78,7 @@ def test_defaults_are_resolved(checkpoint: Any) -> None:
 @pytest.mark.parametrize("rank", [0, -1, 33])
 def test_a_rank_that_is_none_is_refused(checkpoint: Any, rank: int) -> None:
     with pytest.raises(ConfigError) as caught:
-        lora.resolve(Settings(rank=rank), layout(checkpoint.config))
+        resolved("lora", checkpoint.config, rank=rank)
     assert (caught.value.field, caught.value.got) == ("--rank", str(rank))
     assert caught.value.expected == "1 to 16"  # keys and values are 16 wide
 
@@ -89,14 +86,14 @@ def test_a_rank_that_is_none_is_refused(checkpoint: Any, rank: int) -> None:
 @pytest.mark.parametrize("alpha", [0.0, -4.0, float("nan"), float("inf")])
 def test_an_alpha_that_teaches_nothing_is_refused(checkpoint: Any, alpha: float) -> None:
     with pytest.raises(ConfigError) as caught:
-        lora.resolve(Settings(alpha=alpha), layout(checkpoint.config))
+        resolved("lora", checkpoint.config, alpha=alpha)
     assert caught.value.field == "--alpha"
 
 
 @pytest.mark.parametrize("role", ["attn.qq", "embed", "norm", "head"])
 def test_an_unknown_role_is_refused(checkpoint: Any, role: str) -> None:
     with pytest.raises(UnknownName) as caught:
-        lora.resolve(Settings(roles=("attn.q", role)), layout(checkpoint.config))
+        resolved("lora", checkpoint.config, roles=("attn.q", role))
     assert caught.value.field == "--role"
     assert caught.value.got == role
 
@@ -210,7 +207,6 @@ def test_an_alpha_that_is_no_number_is_refused(
     [
         {"peft_type": "IA3"},
         {"use_dora": True},
-        {"fan_in_fan_out": True},
         {"alpha_pattern": {"q_proj": 3}},
         {"a_setting_of_the_future": {"twist": 2}},
     ],

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.parity.tuned import resolved
 from tutelage.errors import ConfigError, UnknownName
 from tutelage.models.spec import find_preset, layout
+from tutelage.peft import METHODS
 from tutelage.plan.activations import Batch, attention_workspace, saved_bytes
 from tutelage.plan.memory import (
     RETAINED,
@@ -25,6 +27,16 @@ SMOLLM = layout(find_preset("smollm2-135m"))
 COUNT = 134_515_008
 HEAD = 49152 * 576
 BIN = Batch(tokens=2048, labels=300, row_tokens=512, heads=9)
+
+
+def cost(name: str, **options: Any) -> Tuning:
+    """What a method costs on SmolLM2."""
+    settings = resolved(name, find_preset("smollm2-135m"), **options)
+    found: Tuning = METHODS.get(name).cost(SMOLLM, settings)
+    return found
+
+
+FULL, LORA = cost("full"), cost("lora")
 
 
 def predicted(tuning: Tuning, batch: Batch = BIN, **more: Any) -> dict[str, int]:
@@ -76,8 +88,6 @@ def test_wrong_names_and_numbers_are_refused() -> None:
         rule("course-25", 1)
     with pytest.raises(UnknownName, match="unknown precision"):
         stored(1, "fp8")
-    with pytest.raises(UnknownName, match="unknown method"):
-        training_components(SMOLLM, Tuning("prefix"), BIN)
     with pytest.raises(ConfigError, match="ZeRO"):
         per_device({"weights": 1}, 4, 2)
     with pytest.raises(ConfigError, match="device"):
@@ -85,7 +95,7 @@ def test_wrong_names_and_numbers_are_refused() -> None:
 
 
 def test_full_tuning_by_component() -> None:
-    found = predicted(Tuning("full"), BIN, calibration=1.0)
+    found = predicted(FULL, BIN, calibration=1.0)
     everywhere = ("attn.q", "attn.k", "attn.v", "attn.o", "mlp.gate", "mlp.up", "mlp.down")
     assert found == {
         "weights": 4 * COUNT,
@@ -99,7 +109,7 @@ def test_full_tuning_by_component() -> None:
 
 
 def test_a_second_batch_meets_the_gradients_of_the_first() -> None:
-    one, two = (predicted(Tuning("full"), replace(BIN, batches=count)) for count in (1, 2))
+    one, two = (predicted(FULL, replace(BIN, batches=count)) for count in (1, 2))
     assert two["gradients"] == 4 * COUNT + 4 * HEAD
     assert {k: v for k, v in one.items() if k != "gradients"} == {
         k: v for k, v in two.items() if k != "gradients"
@@ -107,18 +117,18 @@ def test_a_second_batch_meets_the_gradients_of_the_first() -> None:
 
 
 def test_a_small_batch_peaks_when_all_gradients_are_there() -> None:
-    found = predicted(Tuning("full"), replace(BIN, tokens=16, labels=4))
+    found = predicted(FULL, replace(BIN, tokens=16, labels=4))
     assert found["gradients"] == 4 * COUNT + 4 * HEAD
     assert "activations" not in found and "copies" not in found
 
 
 def test_float32_needs_no_copies() -> None:
-    found = predicted(Tuning("full"), replace(BIN, compute_bytes=4))
+    found = predicted(FULL, replace(BIN, compute_bytes=4))
     assert "copies" not in found
 
 
 def test_low_rank_tuning_trains_the_adapter_alone() -> None:
-    tuning = Tuning("lora", 8, ("attn.q", "attn.v"))
+    tuning = cost("lora", rank=8, roles=("attn.q", "attn.v"))
     trained = lora_parameters(SMOLLM, 8, tuning.roles)
     found = predicted(tuning, BIN)
     assert trained == 30 * 8 * (576 + 576 + 576 + 192) == 460_800
@@ -131,49 +141,38 @@ def test_low_rank_tuning_trains_the_adapter_alone() -> None:
 
 
 def test_calibration_moves_what_is_estimated_and_nothing_exact() -> None:
-    plain, raised = (predicted(Tuning("lora"), BIN, calibration=factor) for factor in (1.0, 1.5))
+    plain, raised = (predicted(LORA, BIN, calibration=factor) for factor in (1.0, 1.5))
     moved = {name for name in plain if plain[name] != raised[name]}
     assert moved == {"activations"}
     assert raised["activations"] == round(1.5 * plain["activations"])
 
 
 def test_the_default_calibration_is_the_measured_one() -> None:
-    exact = predicted(Tuning("lora"), BIN, calibration=1.0)["activations"]
-    default = predicted(Tuning("lora"), BIN)["activations"]
+    exact = predicted(LORA, BIN, calibration=1.0)["activations"]
+    default = predicted(LORA, BIN)["activations"]
     assert default == round(exact * RETAINED)
 
 
 def test_logits_exist_a_chunk_at_a_time() -> None:
     few, many = (
-        predicted(Tuning(), Batch(4096, labels, 512, heads=9, chunk=512))["logits"]
+        predicted(FULL, Batch(4096, labels, 512, heads=9, chunk=512))["logits"]
         for labels in (512, 4096)
     )
     assert few == many
 
 
 def test_checkpointing_saves_most_activations() -> None:
-    kept, again = (
-        predicted(Tuning("lora"), replace(BIN, checkpointing=flag)) for flag in (False, True)
-    )
+    kept, again = (predicted(LORA, replace(BIN, checkpointing=flag)) for flag in (False, True))
     assert again.pop("activations") < kept.pop("activations") / 5
     assert again == kept
-    full = predicted(Tuning("full"), replace(BIN, checkpointing=True))
-    assert sum(full.values()) < sum(predicted(Tuning("full"), BIN).values())
+    full = predicted(FULL, replace(BIN, checkpointing=True))
+    assert sum(full.values()) < sum(predicted(FULL, BIN).values())
 
 
 def test_what_runs_already_is_counted_if_given() -> None:
-    assert predicted(Tuning("lora"), BIN, runtime_bytes=7)["runtime"] == 7
+    assert predicted(LORA, BIN, runtime_bytes=7)["runtime"] == 7
 
 
 def test_every_component_says_how_it_was_computed() -> None:
-    parts = training_components(SMOLLM, Tuning(), BIN)
+    parts = training_components(SMOLLM, FULL, BIN)
     assert all(any(c.isdigit() for c in part.formula) for part in parts)
-
-
-def test_defaults_are_those_of_tuning() -> None:
-    from tutelage.peft import lora
-    from tutelage.peft._method import Settings
-
-    found = lora.resolve(Settings(), layout(find_preset("llama-tiny")))
-    assert Tuning().rank == found.rank
-    assert predicted(Tuning("lora")) == predicted(Tuning("lora", roles=found.roles))

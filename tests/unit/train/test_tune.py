@@ -140,7 +140,8 @@ def test_another_request_is_refused_for_a_finished_folder(tmp_path: Path) -> Non
     out = tmp_path / "out"
     tuned(out)
     before = weights_of(out)
-    for other in (config(seed=1), config(rank=3), config(method="full"), config(steps=5)):
+    narrow = config(options={"rank": 3})
+    for other in (config(seed=1), narrow, config(method="full"), config(steps=5)):
         with pytest.raises(RequestError) as caught:
             tuned(out, other)
         assert caught.value.field == "--out"
@@ -259,7 +260,7 @@ def test_peft_opens_an_adapter(tmp_path: Path) -> None:
     base, out = tmp_path / "base", tmp_path / "out"
     save_folder(None, open_checkpoint(SOURCE), base)
     where = {"device": "cpu", "dtype": "fp32", "threads": 1}
-    tune(str(base), rows_of(), config(roles=("attn.q", "mlp.down")), out, **where)
+    tune(str(base), rows_of(), config(options={"roles": ("attn.q", "mlp.down")}), out, **where)
     model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     theirs = peft.PeftModel.from_pretrained(model, out).eval()
     checkpoint = open_checkpoint(str(base))
@@ -273,9 +274,11 @@ def test_peft_opens_an_adapter(tmp_path: Path) -> None:
     ("changes", "error", "field"),
     [
         ({"method": "lroa"}, UnknownName, "--method"),
-        ({"roles": ("attn.qq",)}, UnknownName, "--role"),
-        ({"rank": 65}, ConfigError, "--rank"),
-        ({"alpha": 0.0}, ConfigError, "--alpha"),
+        ({"options": {"roles": ("attn.qq",)}}, UnknownName, "--role"),
+        ({"options": {"rank": 65}}, ConfigError, "--rank"),
+        ({"options": {"alpha": 0.0}}, ConfigError, "--alpha"),
+        ({"options": {"rank": "many"}}, ConfigError, "--rank"),
+        ({"method": "full", "options": {"rank": 4}}, ConfigError, "--rank"),
     ],
 )
 def test_requests_that_cannot_be_done(
@@ -358,7 +361,8 @@ def test_predicting_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(module, "build", refuse)
     where = {"device": "cpu", "dtype": "fp32", "threads": 1}
-    small = predict(prepare(SOURCE, rows_of(), config(method="lora"), **where))
+    narrow = config(method="lora", options={"rank": 4})
+    small = predict(prepare(SOURCE, rows_of(), narrow, **where))
     large = predict(prepare(SOURCE, rows_of(), config(method="full"), **where))
     assert 0 < small.seconds < large.seconds
     assert 0 < small.peak_bytes < large.peak_bytes

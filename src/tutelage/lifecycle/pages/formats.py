@@ -66,6 +66,8 @@ def plain(value: Any) -> str:
         return NOTHING
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, dict):
+        return "; ".join(f"{label(key)} {plain(each)}" for key, each in value.items()) or NOTHING
     if isinstance(value, list | tuple):
         return ", ".join(plain(each) for each in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

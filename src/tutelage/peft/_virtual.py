@@ -1,0 +1,221 @@
+"""Virtual tokens: ids beyond the vocabulary, before every row, and what is learned of them.
+
+    [v1 ... vP | prompt answer]
+
+A row's own tokens see them as any tokens before. All rows begin with them, so that a pack reads
+them once and a cache keeps them once (`data/pack.py`, `nn/cache.py`). `VirtualTable` stands in the
+place of the token table and tells of each pass where they are and what was made for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.errors import ConfigError
+from tutelage.models.forward import Model
+from tutelage.models.spec import Shape, Weight, shape
+from tutelage.models.transformer import Transformer
+from tutelage.nn.embedding import Embedding
+from tutelage.peft._targets import flag_text
+from tutelage.peft._wrapped import Beside, trainable
+from tutelage.peft.layout import (
+    Base,
+    common_config,
+    opened,
+    other_shape,
+    read_tensors,
+    write_adapter,
+)
+
+EMBEDDINGS = "prompt_embeddings"
+DEFAULT_TOKENS = 20
+ANY_VALUE = (
+    "num_virtual_tokens", "token_dim", "num_attention_heads", "num_layers",
+    "prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs",
+    "encoder_reparameterization_type", "encoder_hidden_size", "encoder_num_layers",
+    "encoder_dropout", "prefix_projection", "init_weights",
+)  # fmt: skip
+"""How training began and what is dropped after it decides nothing of the values stored."""
+HONOURED = {"num_transformer_submodules": (1,)}
+
+
+class Rows(nn.Module):
+    """One row of numbers for each virtual token, learned as they are."""
+
+    def __init__(self, start: Float[Tensor, "P W"]) -> None:
+        super().__init__()
+        self.rows = nn.Parameter(start.detach().float().clone())
+
+    def forward(self) -> Float[Tensor, "P W"]:
+        return self.rows
+
+
+class Mixed(nn.Module):
+    """Rows made by a network from learned ones: rows -> layers[0] -> f -> layers[1] ..."""
+
+    def __init__(self, start: Float[Tensor, "P W"], widths: Sequence[int], tanh: bool) -> None:
+        super().__init__()
+        self.rows = nn.Parameter(start.detach().float().clone())
+        self.tanh = tanh
+        pairs = zip([start.shape[1], *widths], widths, strict=False)
+        self.weights = nn.ParameterList(trainable(out, into, like=start) for into, out in pairs)
+        self.biases = nn.ParameterList(trainable(out, like=start) for out in widths)
+
+    def start(self, generator: torch.Generator) -> None:
+        """Uniform in +-1/sqrt(in), as PyTorch begins linear maps."""
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            bound = weight.shape[1] ** -0.5
+            for values in (weight, bias):
+                drawn = torch.rand(values.shape, generator=generator) * 2 - 1
+                values.data.copy_(drawn * bound)
+
+    def forward(self) -> Float[Tensor, "P W"]:
+        x: Tensor = self.rows
+        last = len(self.weights) - 1
+        for at, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = nn.functional.linear(x, weight, bias)
+            if at < last:
+                x = torch.tanh(x) if self.tanh else torch.relu(x)
+        return x
+
+
+class Seen:
+    """What one pass holds: the places of virtual tokens in it, which they are, and what was made
+    for all of them."""
+
+    def __init__(self) -> None:
+        self.places = torch.empty(0, dtype=torch.long)
+        self.which = torch.empty(0, dtype=torch.long)
+        self.made = torch.empty(0)
+
+
+class VirtualTable(Beside):
+    """The token table with virtual ids behind it. `maker` gives a row for each; their vectors are
+    those rows, or with `deep` those of the first token, which then only hold the places."""
+
+    base: Embedding
+
+    def __init__(self, base: Embedding, maker: nn.Module, count: int, deep: bool = False) -> None:
+        super().__init__(base)
+        self.role = base.role
+        self.maker, self.count, self.deep = maker, count, deep
+        self.seen = Seen()
+
+    @property
+    def weight(self) -> Tensor:
+        return self.base.weight
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """What stands before every row."""
+        first = len(self.base.weight)
+        return tuple(range(first, first + self.count))
+
+    def forward(self, ids: Int[Tensor, "N"]) -> Float[Tensor, "N C"]:
+        first, seen = len(self.base.weight), self.seen
+        seen.places = (ids >= first).nonzero()[:, 0]
+        if not len(seen.places):
+            return self.base(ids)
+        seen.which, seen.made = ids[seen.places] - first, self.maker()
+        x: Tensor = self.base(ids.masked_fill(ids >= first, 0))
+        if self.deep:
+            return x
+        return x.index_put((seen.places,), seen.made[seen.which].to(x.dtype))
+
+
+def virtual_ids(model: Model) -> tuple[int, ...]:
+    """What the model's adapter puts before every row; none for most."""
+    table = getattr(getattr(model, "embed", None), "tokens", None)
+    return table.ids if isinstance(table, VirtualTable) else ()
+
+
+def token_table(weights: Sequence[Weight]) -> Weight:
+    """The table of token vectors."""
+    return next(weight for weight in weights if weight.role == "embed")
+
+
+def check(tokens: int, weights: Sequence[Weight], shape: Shape) -> None:
+    """Raise ConfigError for a number of virtual tokens that leaves no room, and for a model that
+    does not read them before its answer."""
+    if shape.start is not None:
+        raise ConfigError(
+            "virtual tokens stand before a decoder's rows, and this model has an encoder",
+            field="--method",
+            hint="choose another method",
+        )
+    most = None if shape.context is None else shape.context - 2
+    if tokens < 1 or (most is not None and tokens > most):
+        raise ConfigError(
+            "virtual tokens must leave room in the model's context",
+            field=flag_text("tokens"),
+            got=tokens,
+            expected="1 or more" if most is None else f"1 to {most}",
+        )
+
+
+def hidden_of(asked: int | None, default: int) -> int:
+    """The width of the network that makes rows. Raises ConfigError for one that is none."""
+    hidden = default if asked is None else asked
+    if hidden < 1:
+        raise ConfigError(
+            "a network has at least one number between its layers",
+            field=flag_text("hidden"),
+            got=hidden,
+            expected="1 or more",
+        )
+    return hidden
+
+
+def random_words(model: Model, count: int, generator: torch.Generator) -> Int[Tensor, "P"]:
+    """Ids of the vocabulary, drawn alike."""
+    assert isinstance(model, Transformer)
+    vocabulary = len(model.embed.tokens.weight)
+    return torch.randint(vocabulary, (count,), generator=generator).to(model.device)
+
+
+def write_rows(
+    kind: str, model: Model, checkpoint: Checkpoint, config: Mapping[str, Any], folder: Path
+) -> None:
+    """The rows that were made in the end, in PEFT's own layout and float32; the network that made
+    them is not needed any more."""
+    assert isinstance(model, Transformer)
+    table = model.embed.tokens
+    assert isinstance(table, VirtualTable)
+    with torch.no_grad():
+        made = table.maker()
+    whole = {
+        **common_config(kind, checkpoint),
+        "num_virtual_tokens": table.count,
+        "num_transformer_submodules": 1,
+        "num_layers": shape(checkpoint.config).layers,
+        **config,
+    }
+    base = Base.of(checkpoint, model.built_from)
+    write_adapter(folder, whole, {EMBEDDINGS: made.float()}, base)
+
+
+def read_rows(
+    kind: str, model: Model, checkpoint: Checkpoint, width: int, folder: Path
+) -> Float[Tensor, "P W"]:
+    """The rows of an adapter of this kind, of so many numbers each, in float32. Raises SourceError
+    if it is none, was made on other weights, or does not fit."""
+    opened(folder, Base.of(checkpoint, model.built_from), kind, HONOURED, ANY_VALUE)
+    tensors = read_tensors(folder)
+    rows = tensors.get(EMBEDDINGS)
+    got = ", ".join(f"{name} {list(value.shape)}" for name, value in tensors.items())
+    if (
+        rows is None
+        or len(tensors) > 1
+        or rows.ndim != 2
+        or rows.shape[1] != width
+        or not len(rows)
+    ):
+        raise other_shape(folder, EMBEDDINGS, got, f"{EMBEDDINGS} [P, {width}]")
+    return rows.to(model.device, torch.float32)

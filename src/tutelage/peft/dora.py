@@ -1,0 +1,126 @@
+"""DoRA: a low-rank update whose rows keep their direction, beside a length that is trained.
+
+    y = m * (W x + s B A x) / |W + s B A|  + b,      lengths by row, m = |W| at the start
+
+so that the model starts as it was. The lengths are constants to the gradient. Trained parameters:
+LoRA's, and one for every output. Source: Liu et al. 2024, arXiv:2402.09353, eq. 5, section 4.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.models.forward import Model
+from tutelage.models.spec import Weight
+from tutelage.nn.linear import Linear
+from tutelage.peft import lora
+from tutelage.peft._wrapped import attach_read, frozen, wrapped
+from tutelage.peft.layout import (
+    Base,
+    by_module,
+    module_names,
+    opened,
+    other_shape,
+    read_tensors,
+    tensor_name,
+    write_adapter,
+)
+from tutelage.peft.lora import ANY_VALUE, HONOURED, A, B, LoraLinear, Settings
+from tutelage.plan.memory import Tuning
+
+M = "lora_magnitude_vector"
+
+
+class DoraLinear(LoraLinear):
+    """A frozen Linear with its low-rank update and the length of every row."""
+
+    def __init__(self, base: Linear, rank: int, scale: float, dropout: float = 0.0) -> None:
+        super().__init__(base, rank, scale, dropout)
+        squares = base.weight.detach().float().square().sum(1)
+        self.squares = nn.Buffer(squares, persistent=False)
+        self.lora_m = nn.Parameter(squares.sqrt())
+
+    def forward(self, x: Float[Tensor, "... I"]) -> Float[Tensor, "... O"]:
+        gain = self.lora_m.float() / self.lengths()
+        y = self.product(x) * gain.to(x.dtype)
+        return y if self.base.bias is None else y + self.base.bias.to(x.dtype)
+
+    @torch.no_grad()
+    def lengths(self) -> Float[Tensor, "O"]:
+        """|W + s B A| by row, in float32, without making the sum:
+        |w + s A'b|^2 = |w|^2 + 2 s b.(A w) + s^2 b.(A A' b)."""
+        a, b = self.lora_a.float(), self.scale * self.lora_b.float()
+        weight = self.base.weight
+        mixed = (weight @ a.t().to(weight.dtype)).float()
+        more = (b * (2 * mixed + b @ (a @ a.t()))).sum(1)
+        return (self.squares + more).clamp_min(torch.finfo(torch.float32).tiny).sqrt()
+
+    def merged(self) -> tuple[Tensor, Tensor | None]:
+        whole = self.base.weight.float() + self.update()
+        return whole * (self.lora_m.float() / whole.norm(dim=1))[:, None], None
+
+
+def attach(model: Model, weights: Sequence[Weight], settings: Settings, seed: int) -> None:
+    """Wrap every Linear that is asked for; A, B and m are trained, in float32."""
+    lora.attach_as(DoraLinear, model, weights, settings, seed)
+
+
+def count(weights: Sequence[Weight], settings: Settings) -> int:
+    """sum over targets of R (in + out) + out."""
+    lengths = sum(weight.shape[0] for weight in lora.targets(weights, settings))
+    return lora.count(weights, settings) + lengths
+
+
+def cost(weights: Sequence[Weight], settings: Settings) -> Tuning:
+    """LoRA's, and each output before it is scaled, which the gradient of m needs."""
+    found = lora.cost(weights, settings)
+    outputs = {weight.role: weight.shape[0] for weight in lora.targets(weights, settings)}
+    return replace(
+        found, trained=count(weights, settings), beside=(*found.beside, *outputs.items())
+    )
+
+
+def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:
+    """The adapter in PEFT's own layout, its weights in float32."""
+    names, tensors = module_names(checkpoint), lora.tensors_of(model, checkpoint)
+    for path, one in wrapped(model):
+        assert isinstance(one, DoraLinear)
+        tensors[tensor_name(names[path], M)] = one.lora_m
+    config = {**lora.written(model, checkpoint, settings), "use_dora": True}
+    write_adapter(folder, config, tensors, Base.of(checkpoint, model.built_from))
+
+
+def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
+    """Attach the DoRA adapter in `folder`, ours or PEFT's, frozen. Raises SourceError if it is
+    none, asks for what is not honoured, was made on other weights, or does not fit."""
+    base = Base.of(checkpoint, model.built_from)
+    config = opened(folder, base, "LORA", {**HONOURED, "use_dora": (True,)}, ANY_VALUE)
+
+    def make(stem: str, linear: Linear, parts: Mapping[str, Tensor]) -> DoraLinear:
+        one: DoraLinear = lora.filled(DoraLinear, linear, parts, config, folder, stem)
+        if parts[M].shape != one.lora_m.shape:
+            expected = str(list(one.lora_m.shape))
+            raise other_shape(folder, stem, f"m {list(parts[M].shape)}", f"m {expected}")
+        one.lora_m = frozen(parts[M], one.squares)
+        return one
+
+    attach_read(model, checkpoint, folder, by_module(read_tensors(folder), (A, B, M), folder), make)
+
+
+METHOD = replace(
+    lora.METHOD,
+    name="dora",
+    attach=attach,
+    count=count,
+    cost=cost,
+    write=write,
+    peft_type="DORA",
+    read=read,
+)

@@ -1,0 +1,171 @@
+"""(IA)3: activations rescaled, each channel by a number of its own, all 1 at the start.
+
+    y = l * (W x + b)     keys and values         y = W (l * x) + b     the way out of the network
+
+Trained parameters: the sum of the outputs, or of the inputs where those are rescaled.
+Source: Liu et al. 2022, arXiv:2205.05638, section 3.3. A fused projection's queries are rescaled
+too, as in PEFT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor
+
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.config import Frozen
+from tutelage.models.forward import Model
+from tutelage.models.spec import Shape, Weight
+from tutelage.nn.linear import Linear
+from tutelage.peft._method import Method
+from tutelage.peft._targets import chosen, layers_of, reached, roles_of
+from tutelage.peft._wrapped import (
+    Wrapped,
+    attach_read,
+    detach,
+    frozen,
+    merge,
+    trainable,
+    wrap,
+    wrapped,
+)
+from tutelage.peft.layout import (
+    Base,
+    by_module,
+    common_config,
+    module_names,
+    opened,
+    other_shape,
+    read_tensors,
+    targets_config,
+    tensor_name,
+    write_adapter,
+)
+from tutelage.plan.memory import Tuning
+
+L = "ia3_l"
+DEFAULT_ROLES = ("attn.k", "attn.v", "attn.qkv", "cross.k", "cross.v", "mlp.down")
+OF_INPUTS = ("mlp.down",)
+"""Roles of which the input is rescaled."""
+
+
+class Settings(Frozen):
+    """None means a default, which `resolve` puts in."""
+
+    roles: tuple[str, ...] | None = None
+    """Linears that are rescaled; by default keys, values, and the network's way out."""
+    layers: tuple[int, ...] | None = None
+    """Layers in which they are, from 0; None is all."""
+
+
+class Rescaled(Wrapped):
+    """A frozen Linear whose outputs, or inputs, are rescaled."""
+
+    def __init__(self, base: Linear, of_inputs: bool) -> None:
+        super().__init__(base)
+        self.of_inputs = of_inputs
+        self.ia3_l = trainable(base.shape[1 if of_inputs else 0], like=base.weight, fill=1.0)
+
+    def forward(self, x: Float[Tensor, "... I"]) -> Float[Tensor, "... O"]:
+        gain = self.ia3_l.to(x.dtype)
+        y: Tensor = self.base(x * gain) if self.of_inputs else self.base(x) * gain
+        return y
+
+    def merged(self) -> tuple[Tensor, Tensor | None]:
+        weight, gain, bias = self.base.weight.float(), self.ia3_l.float(), self.base.bias
+        if self.of_inputs:
+            return weight * gain, None
+        return weight * gain[:, None], None if bias is None else bias.float() * gain
+
+
+def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Settings:
+    """Fill in defaults. Raises UnknownName for a role the model has not, ConfigError for a layer it
+    has not."""
+    roles = roles_of(settings.roles, weights, DEFAULT_ROLES)
+    return Settings(roles=roles, layers=layers_of(settings.layers, weights))
+
+
+def targets(weights: Sequence[Weight], settings: Settings) -> list[Weight]:
+    """The matrices that are rescaled."""
+    assert settings.roles is not None
+    return chosen(weights, settings.roles, settings.layers)
+
+
+def attach(model: Model, weights: Sequence[Weight], settings: Settings, seed: int) -> None:
+    """Wrap every Linear that is asked for; only l is trained, in float32."""
+    wrap(model, targets(weights, settings), lambda one: Rescaled(one, one.role in OF_INPUTS))
+
+
+def count(weights: Sequence[Weight], settings: Settings) -> int:
+    """sum over targets of out, or of in where inputs are rescaled."""
+    return sum(w.shape[1 if w.role in OF_INPUTS else 0] for w in targets(weights, settings))
+
+
+def cost(weights: Sequence[Weight], settings: Settings) -> Tuning:
+    """What is rescaled is kept, for the gradient of l."""
+    found = targets(weights, settings)
+    tuning = Tuning(
+        trained=count(weights, settings),
+        roles=tuple(dict.fromkeys(w.role for w in found if w.role in OF_INPUTS)),
+        beside=tuple({w.role: w.shape[0] for w in found if w.role not in OF_INPUTS}.items()),
+    )
+    return reached(tuning, weights, found)
+
+
+def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:
+    """The adapter in PEFT's own layout, in float32."""
+    names, tensors, inputs = module_names(checkpoint), {}, []
+    for path, one in wrapped(model):
+        assert isinstance(one, Rescaled)
+        shape = (1, -1) if one.of_inputs else (-1, 1)
+        tensors[tensor_name(names[path], L)] = one.ia3_l.view(shape)
+        if one.of_inputs:
+            inputs.append(path)
+    paths = [path for path, _ in wrapped(model)]
+    config = {
+        **common_config("IA3", checkpoint),
+        **targets_config(paths, checkpoint),
+        "feedforward_modules": (
+            targets_config(inputs, checkpoint)["target_modules"] if inputs else []
+        ),
+        "init_ia3_weights": True,
+    }
+    del config["layers_to_transform"]  # PEFT's (IA)3 has no such setting; the names tell
+    write_adapter(folder, config, tensors, Base.of(checkpoint, model.built_from))
+
+
+def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
+    """Attach the adapter in `folder`, ours or PEFT's, frozen. What it rescales its shapes tell.
+    Raises SourceError if it is none, was made on other weights, or does not fit."""
+    base = Base.of(checkpoint, model.built_from)
+    opened(folder, base, "IA3", {}, ("feedforward_modules", "init_ia3_weights"))
+
+    def make(stem: str, linear: Linear, parts: Mapping[str, Tensor]) -> Rescaled:
+        value, (rows, columns) = parts[L], linear.shape
+        if tuple(value.shape) not in ((rows, 1), (1, columns)):
+            got = f"l {list(value.shape)}"
+            raise other_shape(folder, stem, got, f"l [{rows}, 1] or [1, {columns}]")
+        one = Rescaled(linear, of_inputs=value.shape[0] == 1)
+        one.ia3_l = frozen(value.flatten(), linear.weight)
+        return one
+
+    attach_read(model, checkpoint, folder, by_module(read_tensors(folder), (L,), folder), make)
+
+
+METHOD = Method(
+    name="ia3",
+    settings=Settings,
+    learning_rate=5e-3,
+    resolve=resolve,
+    attach=attach,
+    count=count,
+    cost=cost,
+    write=write,
+    peft_type="IA3",
+    read=read,
+    merge=merge,
+    detach=detach,
+)

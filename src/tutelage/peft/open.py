@@ -1,0 +1,42 @@
+"""An adapter's folder onto a model, by the kind its configuration names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.errors import SourceError
+from tutelage.models.forward import Model
+from tutelage.peft import METHODS
+from tutelage.peft._method import Method
+from tutelage.peft.layout import CONFIG, kind_of, read_config
+
+
+def method_of(folder: Path) -> Method:
+    """The method that made the adapter. Raises SourceError for a kind that none here reads, and
+    what `read_config` raises."""
+    kind = kind_of(read_config(folder))
+    known: dict[str, Method] = {}
+    for name in METHODS.names():
+        method: Method = METHODS.get(name)
+        if method.peft_type is not None:
+            known[method.peft_type] = method
+    if kind not in known:
+        raise SourceError(
+            "this kind of adapter is not known",
+            field=f"{folder / CONFIG}: peft_type",
+            got=kind,
+            expected="one of " + ", ".join(sorted(known)),
+        )
+    return known[kind]
+
+
+def open_adapter(model: Model, checkpoint: Checkpoint, folder: Path) -> Method:
+    """Put the adapter in `folder` on the model, merged into its weights where that can be. Raises
+    SourceError, DamagedError."""
+    method = method_of(folder)
+    assert method.read is not None
+    method.read(model, checkpoint, folder)
+    if method.merge is not None:
+        method.merge(model)
+    return method

@@ -1,0 +1,245 @@
+"""Prefix tuning: keys and values learned for virtual tokens, in every layer.
+
+    attention over [K_l; k], [V_l; v],      K_l and V_l [P, W] of layer l, W the width of its keys
+
+At the start they are those of random words. With `hidden` a network makes them while they are
+learned, (K, V) = W2 tanh(W1 u + b1) + b2 with u [P, W], and is dropped after training; without it
+this is P-tuning v2. Trained parameters: 2 L P W, or P W + W H + H + 2 L W (H + 1).
+Source: Li and Liang 2021, arXiv:2101.00190, sections 4.2 and 4.3; Liu et al. 2022,
+arXiv:2110.07602, section 3.
+
+Virtual tokens stand before every row, and what a layer projects of them to keys and values is
+replaced. Keys are kept as they are attended to, and turned back before the layer rotates them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.config import Frozen
+from tutelage.errors import ConfigError
+from tutelage.models.forward import Model
+from tutelage.models.spec import Shape, Weight, layout
+from tutelage.models.transformer import Transformer
+from tutelage.nn.attention import Attention, FusedAttention
+from tutelage.nn.cache import Cache, FillPrefix
+from tutelage.nn.embedding import Tokens
+from tutelage.nn.linear import Linear
+from tutelage.peft._method import Method
+from tutelage.peft._targets import chosen
+from tutelage.peft._virtual import (
+    DEFAULT_TOKENS,
+    Mixed,
+    Rows,
+    Seen,
+    VirtualTable,
+    check,
+    hidden_of,
+    random_words,
+    read_rows,
+    write_rows,
+)
+from tutelage.peft._wrapped import Wrapped, detach, put
+from tutelage.plan.memory import Tuning
+
+KIND = "PREFIX_TUNING"
+SEPARATE, FUSED = ("attn.k", "attn.v"), ("attn.qkv",)
+
+
+class Settings(Frozen):
+    """How many virtual tokens, and whether a network makes what is learned of them."""
+
+    tokens: int = DEFAULT_TOKENS
+    """P"""
+    hidden: int | None = None
+    """H, the width of the network; None is without one."""
+
+
+class Prefixed(Wrapped):
+    """A frozen projection of which some columns are replaced at virtual tokens.
+
+    `parts` are (columns, first and last number of a virtual token's row, whether to turn them back
+    by `angles`, cosine and sine of every place). None for columns is all."""
+
+    def __init__(
+        self, base: Linear, seen: Seen, parts: Sequence[tuple[Tensor | None, slice, bool]],
+        width: int, angles: tuple[Tensor, Tensor] | None,
+    ) -> None:  # fmt: skip
+        super().__init__(base)
+        self.seen, self.parts, self.width, self.angles = seen, tuple(parts), width, angles
+
+    def forward(self, x: Float[Tensor, "N I"]) -> Float[Tensor, "N O"]:
+        y: Tensor = self.base(x)
+        if not len(self.seen.places):
+            return y
+        for columns, numbers, turned in self.parts:
+            made = self.seen.made[:, numbers]
+            if turned and self.angles is not None:
+                made = self._unturned(made)
+            rows = made[self.seen.which].to(y.dtype)
+            places = self.seen.places
+            where = (places,) if columns is None else (places[:, None], columns[None])
+            y = y.index_put(where, rows)
+        return y
+
+    def _unturned(self, keys: Float[Tensor, "P W"]) -> Float[Tensor, "P W"]:
+        """What the rotation of its place turns into these keys."""
+        assert self.angles is not None
+        cosine, sine = self.angles
+        first, second = keys.view(len(keys), -1, self.width).chunk(2, dim=-1)
+        back = torch.cat([second, -first], dim=-1)
+        heads = keys.view(len(keys), -1, self.width) * cosine + back * sine
+        return (heads / (cosine.square() + sine.square())).view(keys.shape)
+
+
+def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Settings:
+    """Raises ConfigError for virtual tokens that leave no room, for an encoder-decoder, and for
+    attention whose keys cannot be replaced."""
+    check(settings.tokens, weights, shape)
+    found = targets(weights)
+    normed = any(".k_norm." in weight.path for weight in weights)
+    if not found or normed or len({weight.shape[0] for weight in found}) > 1:
+        raise ConfigError(
+            "keys and values of this model's attention cannot be replaced",
+            field="--method",
+            got="normalized keys" if normed else "attention of another kind",
+            expected="projections to keys and values alike in all layers",
+            hint="choose another method",
+        )
+    if settings.hidden is not None:
+        hidden_of(settings.hidden, 0)
+    return settings
+
+
+def targets(weights: Sequence[Weight]) -> list[Weight]:
+    """The matrices that project to keys and values."""
+    return chosen(weights, FUSED) or chosen(weights, SEPARATE)
+
+
+def _sizes(weights: Sequence[Weight]) -> tuple[int, int]:
+    """Layers, and the width of their keys."""
+    found = targets(weights)
+    fused = found[0].role in FUSED
+    return len({weight.layer for weight in found}), found[0].shape[0] // (3 if fused else 1)
+
+
+def attach(model: Model, weights: Sequence[Weight], settings: Settings, seed: int) -> None:
+    """Only keys and values, or the network that makes them, are trained, in float32."""
+    assert isinstance(model, Transformer)
+    generator = torch.Generator().manual_seed(seed)
+    model.requires_grad_(False)
+    words = random_words(model, settings.tokens, generator)
+    layers, width = _sizes(weights)
+    if settings.hidden is None:
+        _put(model, weights, Rows(_of_words(model, words)), settings.tokens)
+        return
+    start = torch.randn(settings.tokens, width, generator=generator).to(model.device)
+    maker = Mixed(start, (settings.hidden, 2 * layers * width), tanh=True)
+    maker.start(generator)
+    _put(model, weights, maker, settings.tokens)
+
+
+@torch.no_grad()
+def _of_words(model: Transformer, words: Int[Tensor, "P"]) -> Float[Tensor, "P 2LW"]:
+    """Keys and values of these words by the frozen model, layer by layer."""
+    heads = model.heads
+    like = torch.empty(0, dtype=model.compute, device=model.device)
+    cache = Cache(model.layers, 1, 1, (heads.key_value, heads.width), like)
+    places = torch.arange(len(words), device=model.device)
+    model.hidden(Tokens(words, places), FillPrefix(cache))
+    parts = [part.reshape(len(words), -1) for pair in cache.prefix for part in pair]
+    return torch.cat(parts, dim=1)
+
+
+def _put(model: Transformer, weights: Sequence[Weight], maker: nn.Module, count: int) -> None:
+    """The virtual tokens before every row, and their keys and values in every layer."""
+    table = VirtualTable(model.embed.tokens, maker, count, deep=True)
+    put(model, "embed.tokens", table)
+    places = torch.arange(count, device=model.device)
+    angles = None if model.rope is None else model.rope.angles(places)
+    layers = sorted({weight.layer for weight in targets(weights) if weight.layer is not None})
+    width = _sizes(weights)[1]
+    for weight in targets(weights):
+        assert weight.layer is not None
+        path = weight.path.removesuffix(".weight")
+        attention, linear = model.get_submodule(path.rpartition(".")[0]), model.get_submodule(path)
+        assert isinstance(attention, Attention) and isinstance(linear, Linear)
+        first = 2 * layers.index(weight.layer) * width
+        key, value = slice(first, first + width), slice(first + width, first + 2 * width)
+        parts: list[tuple[Tensor | None, slice, bool]] = [
+            (None, key, True) if weight.role == "attn.k" else (None, value, False)
+        ]
+        if isinstance(attention, FusedAttention):
+            columns = _columns(attention, width).to(model.device)
+            parts = [(columns[1], key, True), (columns[2], value, False)]
+        turned = angles if attention.rotates else None
+        put(model, path, Prefixed(linear, table.seen, parts, attention.heads.width, turned))
+
+
+def _columns(attention: FusedAttention, width: int) -> Int[Tensor, "3 W"]:
+    """Where a fused projection has queries, keys and values."""
+    columns = torch.arange(3 * width)
+    if attention.order == "thirds":
+        return columns.view(3, width)
+    return columns.view(attention.heads.query, 3, -1).transpose(0, 1).reshape(3, width)
+
+
+def count(weights: Sequence[Weight], settings: Settings) -> int:
+    """2 L P W, or with a network P W + W H + H + 2 L W (H + 1)."""
+    layers, width = _sizes(weights)
+    if settings.hidden is None:
+        return 2 * layers * settings.tokens * width
+    hidden = settings.hidden
+    return settings.tokens * width + (width + 1) * hidden + (hidden + 1) * 2 * layers * width
+
+
+def cost(weights: Sequence[Weight], settings: Settings) -> Tuning:
+    """Gradients pass all layers but the first; virtual tokens are counted with the rows."""
+    return Tuning(trained=count(weights, settings))
+
+
+def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:
+    """Keys and values in PEFT's own layout and float32, whatever made them."""
+    config = {
+        "token_dim": _sizes(layout(checkpoint.config))[1],
+        "num_attention_heads": model.heads.key_value,
+        "prefix_projection": settings.hidden is not None,
+        "encoder_hidden_size": settings.hidden,
+    }
+    write_rows(KIND, model, checkpoint, config, folder)
+
+
+def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
+    """Attach the adapter in `folder`, ours or PEFT's, frozen. Raises SourceError if it is none, was
+    made on other weights, or does not fit."""
+    assert isinstance(model, Transformer)
+    weights = layout(checkpoint.config)
+    layers, width = _sizes(weights)
+    rows = read_rows(KIND, model, checkpoint, 2 * layers * width, folder)
+    _put(model, weights, Rows(rows).requires_grad_(False), len(rows))
+
+
+def virtual(settings: Settings) -> int:
+    return settings.tokens
+
+
+METHOD = Method(
+    name="prefix-tuning",
+    settings=Settings,
+    learning_rate=1e-2,
+    resolve=resolve,
+    attach=attach,
+    count=count,
+    cost=cost,
+    write=write,
+    peft_type=KIND,
+    read=read,
+    detach=detach,
+    virtual=virtual,
+)

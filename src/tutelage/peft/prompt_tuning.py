@@ -1,0 +1,120 @@
+"""Prompt tuning: vectors learned for virtual tokens that stand before every row.
+
+    [v1 ... vP | prompt answer],      v [P, d], at the start those of random words
+
+Trained parameters: P d. Source: Lester et al. 2021, arXiv:2104.08691, section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.config import Frozen
+from tutelage.models.forward import Model
+from tutelage.models.spec import Shape, Weight
+from tutelage.models.transformer import Transformer
+from tutelage.peft._method import Method
+from tutelage.peft._virtual import (
+    DEFAULT_TOKENS,
+    Rows,
+    VirtualTable,
+    check,
+    random_words,
+    read_rows,
+    token_table,
+    write_rows,
+)
+from tutelage.peft._wrapped import detach, put
+from tutelage.plan.memory import Tuning
+
+KIND = "PROMPT_TUNING"
+DEVIATION = 0.5
+"""Of random starts, in the deviation of all token vectors' numbers."""
+
+
+class Settings(Frozen):
+    """How many virtual tokens, and how they begin."""
+
+    tokens: int = DEFAULT_TOKENS
+    """P"""
+    start: Literal["vocabulary", "random"] = "vocabulary"
+    """Vectors of random words, or random numbers."""
+
+
+def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Settings:
+    """Raises ConfigError for virtual tokens that leave no room, and for an encoder-decoder."""
+    check(settings.tokens, weights, shape)
+    return settings
+
+
+def attach(model: Model, weights: Sequence[Weight], settings: Settings, seed: int) -> None:
+    """Only the vectors are trained, in float32."""
+    generator = torch.Generator().manual_seed(seed)
+    model.requires_grad_(False)
+    assert isinstance(model, Transformer)
+    table = model.embed.tokens
+    start = table.weight[random_words(model, settings.tokens, generator)].float()
+    if settings.start == "random":
+        drawn = torch.randn(start.shape, generator=generator).to(start.device)
+        start = drawn * (DEVIATION * table.weight.float().std())
+    put(model, "embed.tokens", VirtualTable(table, Rows(start), settings.tokens))
+
+
+def count(weights: Sequence[Weight], settings: Settings) -> int:
+    """P d"""
+    return settings.tokens * token_table(weights).shape[1]
+
+
+def cost(weights: Sequence[Weight], settings: Settings) -> Tuning:
+    """Gradients pass all layers; what virtual tokens take is counted with the rows."""
+    return Tuning(trained=count(weights, settings))
+
+
+def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:
+    """The adapter in PEFT's own layout, in float32."""
+    assert isinstance(model, Transformer)
+    config = {
+        "token_dim": model.embed.tokens.weight.shape[1],
+        "num_attention_heads": model.heads.query,
+        "prompt_tuning_init": "RANDOM",
+    }
+    write_rows(KIND, model, checkpoint, config, folder)
+
+
+def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
+    """Attach the adapter in `folder`, ours or PEFT's, frozen. Raises SourceError if it is none, was
+    made on other weights, or does not fit."""
+    read_as(KIND, model, checkpoint, folder)
+
+
+def read_as(kind: str, model: Model, checkpoint: Checkpoint, folder: Path) -> None:
+    """Likewise, of this kind."""
+    assert isinstance(model, Transformer)
+    table = model.embed.tokens
+    rows = read_rows(kind, model, checkpoint, table.weight.shape[1], folder)
+    put(model, "embed.tokens", VirtualTable(table, Rows(rows).requires_grad_(False), len(rows)))
+
+
+def virtual(settings: Settings) -> int:
+    return settings.tokens
+
+
+METHOD = Method(
+    name="prompt-tuning",
+    settings=Settings,
+    learning_rate=3e-2,
+    resolve=resolve,
+    attach=attach,
+    count=count,
+    cost=cost,
+    write=write,
+    peft_type=KIND,
+    read=read,
+    detach=detach,
+    virtual=virtual,
+)

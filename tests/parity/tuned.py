@@ -1,0 +1,42 @@
+"""A way of tuning put on a model, with updates far from where it starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tutelage.checkpoints.build import build
+from tutelage.models.spec import layout, shape
+from tutelage.peft import METHODS
+from tutelage.peft._method import Method, settings_of
+
+
+def resolved(name: str, config: dict[str, Any], **options: Any) -> Any:
+    """The method's settings on the model of this configuration."""
+    method: Method = METHODS.get(name)
+    return method.resolve(settings_of(method, options), layout(config), shape(config))
+
+
+def attached(name: str, model: Any, checkpoint: Any, seed: int = 0, **options: Any) -> Any:
+    """Attach the method; returns its settings."""
+    settings = resolved(name, checkpoint.config, **options)
+    METHODS.get(name).attach(model, layout(checkpoint.config), settings, seed)
+    return settings
+
+
+def stir(model: Any, size: float = 0.3, seed: int = 2) -> None:
+    """Move everything that is trained."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * size)
+
+
+def tuned(name: str, checkpoint: Any, size: float = 0.3, **options: Any) -> tuple[Any, Any]:
+    """A new model of the checkpoint as if tuned, and the settings."""
+    model = build(checkpoint)
+    settings = attached(name, model, checkpoint, seed=3, **options)
+    stir(model, size)
+    return model, settings
