@@ -9,11 +9,13 @@ from __future__ import annotations
 import string
 from collections import defaultdict
 
-from judging import chosen, opened, tuned
+import numpy as np
+from judging import Reader, chosen, counted, opened, tuned
 from study import Json, Place, short
 from texts import paragraphs, prose, source_of
 
 from tutelage.evaluate.statistics import compare, measured
+from tutelage.models.forward import Model
 from tutelage.score._metric import mean
 
 MINUTES = 10.0
@@ -74,7 +76,7 @@ def family(place: Place, name: str, sets: dict[str, Rows]) -> Json:
     }
 
 
-def _start(place: Place, name: str, sets: dict[str, Rows], fresh: bool) -> tuple[Json, object]:
+def _start(place: Place, name: str, sets: dict[str, Rows], fresh: bool) -> tuple[Json, np.ndarray]:
     """Tune with every rate; the one that is best on the rows to choose by is tested once."""
     model, reader = opened(place.model(name), fresh)
     letters = string.ascii_uppercase[: 1 + max(label for _, label in sets["train"])]
@@ -84,19 +86,17 @@ def _start(place: Place, name: str, sets: dict[str, Rows], fresh: bool) -> tuple
     for rate in RATES[: place.count(3, 1)]:
         made = tuned(model, rows, rate=rate, epochs=place.count(EPOCHS, 1), seed=0)
         right = _right(made, reader, sets["choose"], answers)
-        tried.append((float(right.mean()), rate, made))
+        tried.append((float(right[:, 0].mean()), rate, made))
     best = max(tried, key=lambda one: one[0])
     right = _right(best[2], reader, sets["test"], answers)
     rates = [{"rate": rate, "accuracy": value} for value, rate, _ in tried]
     return {"accuracy": measured(right, mean), "rate": best[1], "rates": rates}, right
 
 
-def _right(model: object, reader: object, rows: Rows, answers: list[int]) -> object:
-    import numpy as np
-
+def _right(model: Model, reader: Reader, rows: Rows, answers: list[int]) -> np.ndarray:
     found = chosen(model, reader, [text for text, _ in rows], answers)
     wanted = [label for _, label in rows]
-    return (np.array(found) == np.array(wanted)).astype(float)[:, None]
+    return counted(np.array(found) == np.array(wanted))
 
 
 def task(place: Place) -> dict[str, Rows]:

@@ -124,7 +124,7 @@ def chosen(model: Model, reader: Reader, texts: Sequence[str], answers: Sequence
 
 
 def preferred(model: Model, reader: Reader, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-    """1 where the first sentence of a pair is the likelier one, [n, 1]."""
+    """Whether the first sentence of a pair is the likelier one, as row statistics of a mean."""
     rows: list[Example] = []
     owners: list[int] = []
     for number, sentence in enumerate(sentence for pair in pairs for sentence in pair):
@@ -135,4 +135,9 @@ def preferred(model: Model, reader: Reader, pairs: Sequence[tuple[str, str]]) ->
     found: Any = score(model, rows)
     np.add.at(sums, owners, [sum(one.log_probabilities) for one in found])
     first, second = sums.reshape(-1, 2).T
-    return ((first > second) + 0.5 * (first == second))[:, None].astype(float)
+    return counted((first > second) + 0.5 * (first == second))
+
+
+def counted(right: np.ndarray) -> np.ndarray:
+    """Row statistics of a mean: value and 1."""
+    return np.column_stack([right.astype(float), np.ones(len(right))])
