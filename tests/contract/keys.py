@@ -77,6 +77,7 @@ ADDED: dict[str, set[str]] = {
         *("how", "calibration", "published", "settings", "versions", "contamination"),
         "toxicity",
     },
+    "model pull": {"left_out"},
     "compare": {"a", "b", "clusters", "noise", "slices"},
     "claim": {"claimed", "note"},
     "plan compute": {"flops_per_token", "convention", "counts_embeddings", "sources"},
