@@ -6,9 +6,11 @@ and of what they recommend; `open.py` does.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from tutelage.backends.searched import searched
 from tutelage.backends.stream import AnswerStream
 from tutelage.checkpoints.build import build
 from tutelage.checkpoints.checkpoint import Checkpoint
@@ -17,11 +19,13 @@ from tutelage.checkpoints.program import expect
 from tutelage.checkpoints.reading import Reading
 from tutelage.checkpoints.sentence import Pooling, pooling_of
 from tutelage.checkpoints.source import parse
+from tutelage.decoding import Speculative
 from tutelage.errors import RequestError, TutelageError
 from tutelage.generate.embed import embed
 from tutelage.generate.engine import Engine, Job
 from tutelage.generate.guide import Guides
 from tutelage.generate.score import score
+from tutelage.generate.speculate import Speculation, held_alike
 from tutelage.lm import (
     Capabilities,
     Event,
@@ -29,12 +33,13 @@ from tutelage.lm import (
     Request,
     Score,
 )
-from tutelage.machine.device import resolve, use_threads
+from tutelage.machine.device import Placement, resolve, use_threads
 from tutelage.models.forward import Model
 from tutelage.models.spec import spec_for
 from tutelage.models.transformer import Transformer
 from tutelage.peft._virtual import virtual_ids
 from tutelage.peft.open import open_adapter
+from tutelage.text.tokenizer import Tokenizer
 
 
 class LocalLM:
@@ -44,14 +49,21 @@ class LocalLM:
     written out (`text/plain_text`); the answer's leading space is no part of its text then.
     """
 
-    def __init__(self, checkpoint: Checkpoint, model: Model, *, exact: bool = False) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        model: Model,
+        *,
+        exact: bool = False,
+        speculation: Speculation | None = None,
+    ) -> None:
         self.checkpoint = checkpoint
         self.model = model
         self.exact = exact
         self.encodes = spec_for(checkpoint.config).family == "encoder"
         self.reading = Reading.of(checkpoint).behind(virtual_ids(model))
         self.renderer = self.reading.renderer
-        self.engine = Engine(model, exact=exact)
+        self.engine = Engine(model, exact=exact, speculation=speculation)
         self.guides = Guides(checkpoint.tokenizer)
 
     @classmethod
@@ -66,11 +78,13 @@ class LocalLM:
         exact: bool = False,
         threads: int | None = None,
         seed: int = 0,
+        speculative: Speculative | None = None,
     ) -> LocalLM:
         """Open a source that holds weights itself, with an adapter if given. `fingerprint` is what
         the checkpoint's must be, where it was recorded.
 
-        Raises SourceError, GuardError for another checkpoint than was recorded."""
+        Raises SourceError, GuardError for another checkpoint than was recorded, ConfigError for a
+        draft model that cannot guess for this one."""
         placement = resolve(device, dtype, exact)
         use_threads(threads)
         checkpoint = open_checkpoint(parse(source), seed=seed)
@@ -78,7 +92,10 @@ class LocalLM:
         model = build(checkpoint, placement.dtype, placement.device)
         if adapter is not None:
             open_adapter(model, checkpoint, adapter)
-        return cls(checkpoint, model, exact=exact)
+        speculation = None
+        if speculative is not None:
+            speculation = _speculation(speculative, checkpoint.tokenizer, placement)
+        return cls(checkpoint, model, exact=exact, speculation=speculation)
 
     def capabilities(self) -> Capabilities:
         return Capabilities(
@@ -105,9 +122,11 @@ class LocalLM:
             limit = self._room(index, len(ids), request.max_new_tokens)
             jobs.append(self._job(request, ids, limit))
             streams.append(self._stream(index, request, len(ids)))
+        wants_no_more = cancelled or (lambda _: False)
+        plain = [n for n, request in enumerate(requests) if request.search is None]
         stopped: set[int] = set()
-        for token in self.engine.run(jobs, stopped):
-            stream = streams[token.index]
+        for token in self.engine.run([jobs[n] for n in plain], stopped):
+            stream = streams[plain[token.index]]
             if token.token is not None and not stream.finished:
                 yield from stream.push(token.token, token.logprobs)
             if stream.finished and token.finish is None:
@@ -115,8 +134,13 @@ class LocalLM:
                 continue
             if token.finish is not None:
                 yield from stream.end("stop" if stream.finished else token.finish)
-            elif cancelled is not None and cancelled(token.index):
+            elif wants_no_more(stream.index):
                 stopped.add(token.index)
+        for index, request in enumerate(requests):
+            if request.search is not None:
+                streamed = functools.partial(self._stream, index, request, len(prompts[index]))
+                ended = functools.partial(wants_no_more, index)
+                yield from searched(self.model, jobs[index], request.search, streamed, ended)
 
     def _job(self, request: Request, ids: Sequence[int], limit: int) -> Job:
         return Job(
@@ -223,3 +247,12 @@ class LocalLM:
                 got=f"{used} tokens",
                 expected=f"at most {context}",
             )
+
+
+def _speculation(asked: Speculative, tokenizer: Tokenizer, placement: Placement) -> Speculation:
+    """With the draft model opened, where there is one. Raises ConfigError, SourceError."""
+    if asked.draft is None:
+        return Speculation(asked.tokens)
+    draft = open_checkpoint(parse(asked.draft))
+    held_alike(tokenizer, draft.tokenizer, asked.draft)
+    return Speculation(asked.tokens, build(draft, placement.dtype, placement.device))

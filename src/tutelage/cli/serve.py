@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tutelage.cli.choosing import Speculating
 from tutelage.cli.shared import Shared, answer
 from tutelage.errors import ConfigError
 
@@ -21,6 +22,7 @@ def serve(
     api_key_file: Path | None = None,
     model_key_file: Path | None = None,
     waiting: int = 32,
+    speculating: Speculating | None = None,
     shared: Shared | None = None,
 ) -> None:
     """Serve a model to OpenAI clients: /v1/models, /v1/chat/completions, /v1/completions, /health.
@@ -55,7 +57,7 @@ def serve(
     key = None if api_key_file is None else read_key(api_key_file)
     named = None if adapter is None else _adapter(adapter)
     with bind(host, port, key=key is not None) as listener:
-        models = _open(model, named, model_key_file, shared)
+        models = _open(model, named, model_key_file, shared, speculating)
         server = HttpServer(models, listener, key=key, waiting=waiting)
         ready: dict[str, Any] = {"url": url(listener), "pid": os.getpid(), "model": MODEL_ID}
         if named is not None:
@@ -68,7 +70,11 @@ def show(result: dict[str, Any]) -> None:
 
 
 def _open(
-    model: str, adapter: tuple[str, Path] | None, key_file: Path | None, shared: Shared
+    model: str,
+    adapter: tuple[str, Path] | None,
+    key_file: Path | None,
+    shared: Shared,
+    speculating: Speculating | None,
 ) -> dict[str, Any]:
     """The models by id. The adapter's is opened first: it is the one that may not fit."""
     from tutelage.cli.generate import open_model
@@ -76,8 +82,8 @@ def _open(
     try:
         named = {}
         if adapter is not None:
-            named[adapter[0]] = open_model(model, adapter[1], key_file, shared)
-        return {MODEL_ID: open_model(model, None, key_file, shared), **named}
+            named[adapter[0]] = open_model(model, adapter[1], key_file, shared, speculating)
+        return {MODEL_ID: open_model(model, None, key_file, shared, speculating), **named}
     except ConfigError as error:
         if error.field == "--api-key-file":  # here the name of the other key
             error.field = "--model-key-file"
