@@ -27,6 +27,7 @@ OFF = {
     "NamedSchema": "name description strict",
     "ChatRequest": "tools tool_choice parallel_tool_calls metadata store",
     "CompletionRequest": "echo suffix",
+    "EmbeddingRequest": "user",
 }
 """OpenAI's fields of what `serve/` is asked that may only be off, or that change no answer."""
 

@@ -6,8 +6,10 @@ Answer("chat", "model").piece(Piece(0, "Par"))  one chunk of a stream
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
+import struct
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -134,6 +136,26 @@ def usage(completions: Sequence[Completion], each: int = 1) -> dict[str, int]:
     prompt = sum(completion.prompt_tokens for completion in ordered[::each])
     new = sum(one.completion_tokens for first in ordered for one in (first, *first.others))
     return {"prompt_tokens": prompt, "completion_tokens": new, "total_tokens": prompt + new}
+
+
+def embeddings(
+    model: str, vectors: Sequence[Sequence[float]], tokens: int, as_bytes: bool
+) -> dict[str, Any]:
+    """OpenAI's list of embeddings; `as_bytes` as base64 of little-endian float32."""
+    data = [
+        {
+            "object": "embedding",
+            "index": index,
+            "embedding": _packed(vector) if as_bytes else list(vector),
+        }
+        for index, vector in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "data": data, "model": model, "usage": usage}
+
+
+def _packed(vector: Sequence[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
 
 
 def sent(value: dict[str, Any]) -> bytes:

@@ -117,3 +117,15 @@ class CompletionRequest(Settings):
 
     def prompts(self) -> list[Prompt]:
         return [self.prompt] if isinstance(self.prompt, str) else list(self.prompt)
+
+
+class EmbeddingRequest(Strict):
+    """POST /v1/embeddings."""
+
+    model: Short
+    input: Text | Annotated[list[Text], Field(min_length=1, max_length=2048)]
+    encoding_format: Literal["float", "base64"] = "float"
+    user: Short | None = None
+
+    def texts(self) -> list[str]:
+        return [self.input] if isinstance(self.input, str) else list(self.input)
