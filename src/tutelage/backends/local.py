@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tutelage.backends.searched import searched
-from tutelage.backends.stream import AnswerStream
+from tutelage.backends.stream import AnswerStream, named, spelled
 from tutelage.checkpoints.build import build
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.open import open_checkpoint
@@ -24,7 +25,7 @@ from tutelage.errors import RequestError, TutelageError
 from tutelage.generate.embed import embed
 from tutelage.generate.engine import Engine, Job
 from tutelage.generate.guide import Guides
-from tutelage.generate.score import score
+from tutelage.generate.score import score, tell
 from tutelage.generate.speculate import Speculation, held_alike
 from tutelage.lm import (
     Capabilities,
@@ -32,6 +33,7 @@ from tutelage.lm import (
     Prompt,
     Request,
     Score,
+    TokenLogprob,
 )
 from tutelage.machine.device import Placement, resolve, use_threads
 from tutelage.models.forward import Model
@@ -123,8 +125,15 @@ class LocalLM:
             jobs.append(self._job(request, ids, limit))
             streams.append(self._stream(index, request, len(ids)))
         wants_no_more = cancelled or (lambda _: False)
-        plain = [n for n, request in enumerate(requests) if request.search is None]
+        told = [
+            self._prompt_told(request, ids) for request, ids in zip(requests, prompts, strict=True)
+        ]
+        plain = [n for n, r in enumerate(requests) if r.search is None and r.max_new_tokens]
         stopped: set[int] = set()
+        for index, stream in enumerate(streams):
+            stream.prompt_logprobs = told[index]
+            if not requests[index].max_new_tokens:
+                yield from stream.end("length")
         for token in self.engine.run([jobs[n] for n in plain], stopped):
             stream = streams[plain[token.index]]
             if token.token is not None and not stream.finished:
@@ -137,7 +146,7 @@ class LocalLM:
             elif wants_no_more(stream.index):
                 stopped.add(token.index)
         for index, request in enumerate(requests):
-            if request.search is not None:
+            if request.search is not None and request.max_new_tokens:
                 streamed = functools.partial(self._stream, index, request, len(prompts[index]))
                 ended = functools.partial(wants_no_more, index)
                 yield from searched(self.model, jobs[index], request.search, streamed, ended)
@@ -148,6 +157,30 @@ class LocalLM:
             self.reading.both, min(request.min_new_tokens, limit), request.logprobs,
             None if request.guided is None else self.guides.compile(request.guided),
         )  # fmt: skip
+
+    def _prompt_told(self, request: Request, ids: Sequence[int]) -> tuple[TokenLogprob, ...]:
+        """Log-probabilities of the prompt's tokens, where asked for; what an adapter puts before
+        them is read and not told. Raises RequestError for an encoder-decoder, whose encoder reads
+        its prompt without giving tokens probabilities."""
+        if request.prompt_logprobs is None:
+            return ()
+        if self.reading.start is not None:
+            raise RequestError(
+                "an encoder-decoder gives its prompt no probabilities", field="prompt_logprobs"
+            )
+        row, before = self.reading.read(ids), len(self.reading.virtual)
+        lead = len(row) if self.reading.both else 0
+        found = tell(self.model, row, lead, request.prompt_logprobs)[max(before - 1, 0) :]
+        tokenizer = self.checkpoint.tokenizer
+        first = [] if before else [spelled(tokenizer, ids[0], None)]
+        rest = zip(ids[len(first) :], found, strict=True)
+        told = (*first, *(named(tokenizer, token, one) for token, one in rest))
+        silent = len(tokenizer.prefix) if isinstance(request.prompt, str) else 0
+        # What the tokenizer itself puts before raw text is no text of the prompt's.
+        return tuple(
+            replace(one, text="", bytes=()) if place < silent else one
+            for place, one in enumerate(told)
+        )
 
     def _stream(self, index: int, request: Request, prompt: int) -> AnswerStream:
         stop = (*request.stop, *self.renderer.stops(request.prompt))

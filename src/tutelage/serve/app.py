@@ -117,7 +117,8 @@ async def _embedded(service: Service, request: HttpRequest, asked: EmbeddingRequ
 
 async def _respond(service: Service, request: HttpRequest, asked: Asked, kind: Kind) -> Response:
     ticket = service.ticket(asked)
-    answer = Answer(kind, asked.model, asked.alternatives() is not None, *asked.shares())
+    told = asked.alternatives() is not None
+    answer = Answer(kind, asked.model, told, *asked.shares(), echoed=asked.echoed())
     events = service.counted(ticket.events())
     if not asked.stream:
         async with cancelled_when_gone(request, ticket):

@@ -118,15 +118,16 @@ class Service:
         used = None if context is None else lm.count_tokens(prompt)
         if context is None or used is None:
             return _within(wanted, self.limits.new_tokens)
-        if used + (wanted or 1) > context:
+        least = 1 if wanted is None else wanted
+        if used + least > context:
             raise Fault(
                 400,
-                f"the prompt's {used} tokens and {wanted or 1} new ones are more than "
+                f"the prompt's {used} tokens and {least} new ones are more than "
                 f"the {context} of the model's context",
                 param="messages" if isinstance(asked, ChatRequest) else "prompt",
                 code="context_length_exceeded",
             )
-        return wanted or min(context - used, self.limits.new_tokens)
+        return min(context - used, self.limits.new_tokens) if wanted is None else wanted
 
 
 def _within(wanted: int | None, most: int) -> int:
@@ -134,7 +135,7 @@ def _within(wanted: int | None, most: int) -> int:
         raise Fault(
             400, f"at most {most} new tokens are given here", param="max_tokens", code="too_many"
         )
-    return wanted or most
+    return most if wanted is None else wanted
 
 
 def choices(asked: Asked, completions: Sequence[Completion]) -> list[Completion]:
