@@ -37,6 +37,7 @@ class Registry:
         self.attribute = attribute
         self._parts = frozenset(parts)
         self._hyphens = hyphens
+        self._found: dict[str, Any] = {}
 
     def names(self) -> list[str]:
         """All entry names, sorted; reads the folder and imports nothing of it."""
@@ -50,8 +51,10 @@ class Registry:
 
     def get(self, name: str, field: str | None = None) -> Any:
         """The entry's object. Raises UnknownName with a suggestion."""
-        if name not in self.names():
-            raise UnknownName(self.kind, name, self.names(), field=field)
-        stem = name.replace("-", "_") if self._hyphens else name
-        module = importlib.import_module(f"{self.package}.{stem}")
-        return getattr(module, self.attribute)
+        if name not in self._found:  # a model's architecture is looked up a hundred times a run
+            if name not in self.names():
+                raise UnknownName(self.kind, name, self.names(), field=field)
+            stem = name.replace("-", "_") if self._hyphens else name
+            module = importlib.import_module(f"{self.package}.{stem}")
+            self._found[name] = getattr(module, self.attribute)
+        return self._found[name]

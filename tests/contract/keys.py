@@ -74,6 +74,7 @@ ADDED: dict[str, set[str]] = {
     "eval": {
         *("model", "shots", "refused", "cut_off", "rows", "set_aside", "set_aside_rows", "notes"),
     },
+    "model pull": {"left_out"},
     "compare": {"a", "b"},
     "claim": {"claimed", "note"},
     "plan compute": {"flops_per_token", "convention", "counts_embeddings", "sources"},

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tutelage.data.pack import Example, memory_of, pack
-from tutelage.generate.step import MOST_ROWS, Stepper
+from tutelage.generate.step import Stepper
 from tutelage.models.encoder_decoder import EncoderDecoder
 from tutelage.models.forward import Model, encoded
 from tutelage.nn.ahead import AheadStep
@@ -63,9 +63,9 @@ class Rows:
         return hidden
 
     def step(self, slots: Sequence[int], tokens: Sequence[int]) -> Float[Tensor, "M V"]:
-        """Scores after one more token in each of `slots`, by the kernel where they are few."""
+        """Scores after one more token in each of `slots`, by the kernel where it is faster."""
         cache = self.cache
-        if self.stepper is not None and len(slots) <= MOST_ROWS:
+        if self.stepper is not None and len(slots) <= self.stepper.most_rows:
             at = self.tensor(slots)
             logits = self.stepper.step(cache, at, self.tensor(tokens))
             cache.lengths[at] += 1
