@@ -18,7 +18,7 @@ from tutelage.data.pack import common_prefix
 from tutelage.generate.chooser import Chooser, Guide, Logprobs
 from tutelage.generate.rows import Rows, first_read
 from tutelage.generate.speculate import Proposer, Speculation, can_look_ahead, verified
-from tutelage.generate.step import MOST_ROWS
+from tutelage.generate.step import FEW_ROWS
 from tutelage.lm import FinishReason, Sampling
 from tutelage.models.encoder_decoder import EncoderDecoder
 from tutelage.models.forward import Model
@@ -203,11 +203,11 @@ class _Batch:
 
     def _guesses(self, rows: list[_Row]) -> list[list[int]]:
         """What may follow in each row; nothing where plain steps are as good or the only ones."""
-        if self._speculation is None or len(rows) > MOST_ROWS // 2:
+        if self._speculation is None or len(rows) > FEW_ROWS // 2:
             return []
         if not can_look_ahead(self.rows, self._exact):
             return []
-        each = MOST_ROWS // len(rows) - 1 if self.rows.stepper else self._speculation.tokens
+        each = FEW_ROWS // len(rows) - 1 if self.rows.stepper else self._speculation.tokens
         found = []
         for row in rows:
             count = min(each, self._speculation.tokens, row.job.max_new_tokens - row.made - 1)

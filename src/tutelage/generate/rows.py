@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tutelage.data.pack import Example, memory_of, pack
-from tutelage.generate.step import Stepper
+from tutelage.generate.step import FEW_ROWS, Stepper
 from tutelage.models.encoder_decoder import EncoderDecoder
 from tutelage.models.forward import Model, encoded
 from tutelage.nn.ahead import AheadStep
@@ -87,7 +87,7 @@ class Rows:
         count is the caller's to say, by `cache.lengths`."""
         cache, at, ids = self.cache, self.tensor(slots), self.tensor(tokens)
         ahead = self.tensor([slots[:n].count(slot) for n, slot in enumerate(slots)])
-        if self.stepper is not None and len(slots) <= MOST_ROWS:
+        if self.stepper is not None and len(slots) <= FEW_ROWS:
             return self.stepper.step(cache, at, ids, ahead)
         positions = cache.lengths[at] + ahead + cache.prefix_length
         attend = AheadStep(cache, at, ahead)

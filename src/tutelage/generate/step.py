@@ -36,6 +36,8 @@ from tutelage.nn.mlp import GatedMLP
 from tutelage.nn.norm import RMSNorm
 from tutelage.nn.rope import Rope
 
+FEW_ROWS = 6
+"""As decode.cpp's FEW: with so many, each token has the bits of a step of its own."""
 PARTS = (
     Transformer, nn.ModuleList, Embed, Embedding, PreNorm, Attention, GatedMLP, RMSNorm, Linear,
     Head,

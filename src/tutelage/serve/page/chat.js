@@ -55,7 +55,7 @@ class Tokens {
   }
   add(content, found) {
     this.text += content;
-    if (!found) { this.show(content, null); return; }
+    if (!found?.length) { this.show(content, null); return; }
     for (const token of found) {
       this.held.push(token);
       const text = this.decoder.decode(new Uint8Array(token.bytes ?? []), { stream: true });
