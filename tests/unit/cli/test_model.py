@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import peft
 import pytest
@@ -14,6 +14,7 @@ import transformers
 from tests.parity.tuned import tuned
 from tests.unit.checkpoints.programs import run_folder
 from tutelage import load
+from tutelage.backends.local import LocalLM
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.cli.main import run_command
 from tutelage.cli.model import pull, show
@@ -102,8 +103,8 @@ def test_a_run_with_an_adapter_is_pulled_as_the_model_that_answers(
     pulled = tmp_path / "pulled"
     assert pull(str(run), out=pulled, shared=Shared(dtype=dtype))["left_out"] is None
     assert show(str(pulled))["dtype"] == {"fp32": "float32", "bf16": "bfloat16"}[dtype]
-    where = {"device": "cpu", "dtype": dtype, "threads": 1}
-    served, opened = (load(str(one), **where) for one in (run, pulled))
+    where: dict[str, Any] = {"device": "cpu", "dtype": dtype, "threads": 1}
+    served, opened = (cast(LocalLM, load(str(one), **where)) for one in (run, pulled))
     expected = served.model.state_dict()
     for name, value in opened.model.state_dict().items():
         assert torch.equal(value, expected[name]), name
