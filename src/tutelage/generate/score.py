@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from tutelage.data.pack import Example, batch, memory_of, pack
+from tutelage.generate.chooser import Logprobs, logprobs
 from tutelage.models.forward import Model, forward
 
 PACK_TOKENS = 2048
@@ -39,6 +40,22 @@ def score(model: Model, examples: Sequence[Example], exact: bool = False) -> lis
             for row, scores in zip(rows, _score([examples[i] for i in rows], model), strict=True):
                 results[row] = scores
     return [scores for scores in results if scores is not None]
+
+
+def tell(model: Model, ids: Sequence[int], lead: int, count: int) -> list[Logprobs]:
+    """Of every token of a row but its first: its log-probability and those of the `count` likeliest
+    tokens in its place. The first `lead` tokens are read both ways."""
+    example = Example.answer(ids[:1], ids[1:], lead=lead)
+    told: list[Logprobs] = []
+    with torch.inference_mode():
+        hidden = forward(model, pack([example]))
+        for part, labels in zip(
+            hidden.split(CHUNK), torch.tensor(example.labels).split(CHUNK), strict=True
+        ):
+            logits = model.logits(part)
+            rows = zip(logits, labels.tolist(), strict=True)
+            told += [logprobs(scores, token, count) for scores, token in rows]
+    return told
 
 
 def _steps(examples: Sequence[Example]) -> list[list[int]]:
