@@ -54,8 +54,8 @@ class SafetensorsFile:
         return {name: (8 + size + begin, end - begin) for name, (begin, end) in spans.items()}
 
     def read_into(self, name: str, values: np.ndarray) -> None:
-        """Fill `values`, bytes, with the weight's. Raises OSError for a file that was cut short since
-        it was opened."""
+        """Fill `values`, bytes, with the weight's. Raises OSError for a file cut short since it
+        was opened."""
         begin, count = self.places[name]
         with self.path.open("rb") as file:
             file.seek(begin)
