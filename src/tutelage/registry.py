@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.resources
+from types import ModuleType
 from typing import Any
 
 from tutelage.errors import UnknownName
@@ -52,6 +53,14 @@ class Registry:
         """The entry's object. Raises UnknownName with a suggestion."""
         if name not in self.names():
             raise UnknownName(self.kind, name, self.names(), field=field)
+        return getattr(self._module(name), self.attribute)
+
+    def summary(self, name: str) -> str:
+        """What the first line of the entry's file says it is. Raises UnknownName."""
+        self.get(name)
+        text = " ".join((self._module(name).__doc__ or "").split())
+        return text.partition(". ")[0].removesuffix(".")
+
+    def _module(self, name: str) -> ModuleType:
         stem = name.replace("-", "_") if self._hyphens else name
-        module = importlib.import_module(f"{self.package}.{stem}")
-        return getattr(module, self.attribute)
+        return importlib.import_module(f"{self.package}.{stem}")

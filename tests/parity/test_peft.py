@@ -156,7 +156,7 @@ def test_the_gradients_of_a_step_equal_theirs(tmp_path: Path) -> None:
         {"use_dora": True},
         {"bias": "lora_only"},
         {"lora_bias": True},
-        {"alpha_pattern": {"q_proj": 3}},
+        {"alpha_pattern": {".*q_proj": 3}},
         {"modules_to_save": ["lm_head"]},
         {"init_lora_weights": "pissa"},
         {"init_lora_weights": "olora"},

@@ -36,7 +36,7 @@ from tutelage.models.forward import Model
 from tutelage.models.spec import spec_for
 from tutelage.models.transformer import Transformer
 from tutelage.peft._virtual import virtual_ids
-from tutelage.peft.open import open_adapter
+from tutelage.peft.open import form_of, open_adapter
 
 
 class LocalLM:
@@ -76,7 +76,8 @@ class LocalLM:
         use_threads(threads)
         checkpoint = open_checkpoint(parse(source), seed=seed)
         expect(source, checkpoint.fingerprint, fingerprint)
-        model = build(checkpoint, placement.dtype, placement.device)
+        form = None if adapter is None else form_of(adapter)
+        model = build(checkpoint, placement.dtype, placement.device, form)
         if adapter is not None:
             open_adapter(model, checkpoint, adapter)
         return cls(checkpoint, model, exact=exact)

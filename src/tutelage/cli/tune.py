@@ -50,6 +50,14 @@ class Options:
     """What virtual tokens begin as: random words, or random numbers."""
     hidden: int | None = None
     """Width of the network that makes virtual tokens while they are learned."""
+    layer_decay: float | None = None
+    """The learning rate of a layer over that of the one above it."""
+    unfreeze: float | None = None
+    """Over which share of the steps layers join, from the last down."""
+    bits: Literal[4, 8] | None = None
+    """Of a weight of the frozen base."""
+    group: int | None = None
+    """How many of these numbers in a row share a scale."""
 
     def given(self) -> Json:
         """What was given, by the names that methods know it by."""

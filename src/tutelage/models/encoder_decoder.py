@@ -10,6 +10,7 @@ from tutelage.models.transformer import Transformer
 from tutelage.nn.attend import Attend
 from tutelage.nn.attention import Heads
 from tutelage.nn.embedding import Tokens
+from tutelage.nn.quantized import Form
 
 
 class EncoderDecoder(nn.Module):
@@ -26,6 +27,8 @@ class EncoderDecoder(nn.Module):
         self.start = start
         self.built_from = ""
         """Hash of the checkpoint's weights as they were loaded, before any tuning."""
+        self.form: Form | None = None
+        """In which few bits the linear maps of the blocks are held, if they are."""
 
     def encode(self, tokens: Tokens, attend: Attend) -> Float[Tensor, "S C"]:
         """The encoder's vectors of all tokens."""

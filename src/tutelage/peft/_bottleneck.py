@@ -124,83 +124,86 @@ class Around(Beside):
         return y + more
 
 
-def bottleneck(
-    name: str,
-    kind: str,
-    settings: type[Bottlenecks],
-    place: Place,
-    learning_rate: float,
-    roles: Callable[[Any], tuple[str, ...] | None] = _own_roles,
-    scale: Callable[[Any], float] = _unscaled,
-) -> Method:
-    """The method whose adapters stand at `place`; `roles` and `scale` read what its settings say of
-    them, if anything."""
+@dataclass(frozen=True)
+class Family:
+    """Adapters that stand at `place`; `roles` and `scale` read what the settings say of them, if
+    anything."""
 
-    def found(weights: Sequence[Weight], given: Bottlenecks) -> list[Weight]:
-        return chosen(weights, roles(given) or place.roles, given.layers)
+    kind: str
+    settings: type[Bottlenecks]
+    place: Place
+    roles: Callable[[Any], tuple[str, ...] | None] = _own_roles
+    scale: Callable[[Any], float] = _unscaled
 
-    def resolve(given: Bottlenecks, weights: Sequence[Weight], shape: Shape) -> Bottlenecks:
+    def found(self, weights: Sequence[Weight], given: Bottlenecks) -> list[Weight]:
+        """The linear maps they belong to."""
+        return chosen(weights, self.roles(given) or self.place.roles, given.layers)
+
+    def resolve(self, given: Bottlenecks, weights: Sequence[Weight], shape: Shape) -> Bottlenecks:
         """Fill in defaults. Raises UnknownName for a role the model has not, ConfigError for a
         layer it has not, or a rank or a scale that is none."""
-        scale_of(scale(given), 1.0, "scale")
+        scale_of(self.scale(given), 1.0, "scale")
         own: dict[str, Any] = {"layers": layers_of(given.layers, weights)}
-        where = roles_of(roles(given), weights, place.roles)
-        if "roles" in settings.model_fields:
+        where = roles_of(self.roles(given), weights, self.place.roles)
+        if "roles" in self.settings.model_fields:
             own["roles"] = where
         width = min(w.shape[0] for w in chosen(weights, where, own["layers"]))
         return given.model_copy(update={**own, "rank": rank_of(given.rank, DEFAULT_RANK, width)})
 
-    def attach(model: Model, weights: Sequence[Weight], given: Bottlenecks, seed: int) -> None:
+    def attach(
+        self, model: Model, weights: Sequence[Weight], given: Bottlenecks, seed: int
+    ) -> None:
         """Only adapters are trained, in float32."""
         model.requires_grad_(False)
         generator = torch.Generator().manual_seed(seed)
-        for weight in found(weights, given):
+        for weight in self.found(weights, given):
             width, rank = weight.shape[0], given.rank or 0
             like = model.get_parameter(weight.path)
-            one = Bottleneck(width, rank, place.activation, scale(given), like)
+            one = Bottleneck(width, rank, self.place.activation, self.scale(given), like)
             start = torch.rand(rank, width, generator=generator) * 2 - 1
             one.down.data.copy_(start / math.sqrt(width))
-            _put(model, weight.path, one, place.around)
+            _put(model, weight.path, one, self.place.around)
 
-    def count(weights: Sequence[Weight], given: Bottlenecks) -> int:
+    def count(self, weights: Sequence[Weight], given: Bottlenecks) -> int:
         """sum over adapters of 2 R d + R + d."""
         rank = given.rank or 0
-        return sum(2 * rank * w.shape[0] + rank + w.shape[0] for w in found(weights, given))
+        return sum(2 * rank * w.shape[0] + rank + w.shape[0] for w in self.found(weights, given))
 
-    def cost(weights: Sequence[Weight], given: Bottlenecks) -> Tuning:
+    def cost(self, weights: Sequence[Weight], given: Bottlenecks) -> Tuning:
         """Kept are what each adapter reads, and its narrow layer before and after f."""
-        where, trained = found(weights, given), count(weights, given)
-        rank = 2 * (given.rank or 0)
-        wide = {w.role: rank + (0 if place.around else w.shape[0]) for w in where}
+        where, trained = self.found(weights, given), self.count(weights, given)
+        rank, around = 2 * (given.rank or 0), self.place.around
+        wide = {w.role: rank + (0 if around else w.shape[0]) for w in where}
         tuning = Tuning(
             trained=trained,
-            roles=("mlp.up",) if place.around else (),
+            roles=("mlp.up",) if around else (),
             beside=tuple(wide.items()),
             work=3 * trained,
         )
         return reached(tuning, weights, where)
 
-    def write(model: Model, checkpoint: Checkpoint, given: Bottlenecks, folder: Path) -> None:
+    def write(self, model: Model, checkpoint: Checkpoint, given: Bottlenecks, folder: Path) -> None:
         names, tensors = module_names(checkpoint), {}
-        paths = [w.path.removesuffix(".weight") for w in found(layout(checkpoint.config), given)]
+        weights = self.found(layout(checkpoint.config), given)
+        paths = [weight.path.removesuffix(".weight") for weight in weights]
         for path in paths:
-            one = _adapter(model, path, place.around)
+            one = _adapter(model, path, self.place.around)
             for part, attribute in PARTS.items():
                 tensors[tensor_name(names[path], part)] = getattr(one, attribute)
         config = {
-            **common_config(kind, checkpoint),
+            **common_config(self.kind, checkpoint),
             "target_modules": targets_config(paths, checkpoint)["target_modules"],
             "r": given.rank,
-            "scale": scale(given),
-            "non_linearity": place.activation,
+            "scale": self.scale(given),
+            "non_linearity": self.place.activation,
         }
-        write_adapter(folder, config, tensors, Base.of(checkpoint, model.built_from))
+        write_adapter(folder, config, tensors, Base.of(checkpoint, model))
 
-    def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
+    def read(self, model: Model, checkpoint: Checkpoint, folder: Path) -> None:
         """Raises SourceError if it is none, was made on other weights, or does not fit."""
-        honoured = {"non_linearity": (place.activation,)}
-        base = Base.of(checkpoint, model.built_from)
-        config = opened(folder, base, kind, honoured, ("r", "scale"))
+        activation = self.place.activation
+        base = Base.of(checkpoint, model)
+        config = opened(folder, base, self.kind, {"non_linearity": (activation,)}, ("r", "scale"))
         factor = _scale(config, folder)
         paths = {stem: path for path, stem in module_names(checkpoint).items()}
         made: dict[str, Bottleneck] = {}
@@ -209,15 +212,17 @@ def bottleneck(
             linear = dict(model.named_modules()).get(path)
             if not isinstance(linear, Linear):
                 raise no_such_module(folder, stem)
-            made[path] = _filled(linear, parts, place.activation, factor, folder, stem)
+            made[path] = _filled(linear, parts, activation, factor, folder, stem)
         for path, one in made.items():
-            _put(model, f"{path}.weight", one, place.around)
+            _put(model, f"{path}.weight", one, self.place.around)
 
-    return Method(
-        name=name, settings=settings, learning_rate=learning_rate, resolve=resolve, attach=attach,
-        count=count, cost=cost, write=write, peft_type=kind, theirs=False, read=read,
-        detach=detach,
-    )  # fmt: skip
+    def method(self, name: str, learning_rate: float) -> Method:
+        """The method of this name."""
+        return Method(
+            name=name, settings=self.settings, learning_rate=learning_rate, resolve=self.resolve,
+            attach=self.attach, count=self.count, cost=self.cost, write=self.write,
+            peft_type=self.kind, theirs=False, read=self.read, detach=detach,
+        )  # fmt: skip
 
 
 def _put(model: Model, weight: str, adapter: Bottleneck, around: bool) -> None:

@@ -197,7 +197,7 @@ def write_rows(
         "num_layers": shape(checkpoint.config).layers,
         **config,
     }
-    base = Base.of(checkpoint, model.built_from)
+    base = Base.of(checkpoint, model)
     write_adapter(folder, whole, {EMBEDDINGS: made.float()}, base)
 
 
@@ -206,7 +206,7 @@ def read_rows(
 ) -> Float[Tensor, "P W"]:
     """The rows of an adapter of this kind, of so many numbers each, in float32. Raises SourceError
     if it is none, was made on other weights, or does not fit."""
-    opened(folder, Base.of(checkpoint, model.built_from), kind, HONOURED, ANY_VALUE)
+    opened(folder, Base.of(checkpoint, model), kind, HONOURED, ANY_VALUE)
     tensors = read_tensors(folder)
     rows = tensors.get(EMBEDDINGS)
     got = ", ".join(f"{name} {list(value.shape)}" for name, value in tensors.items())

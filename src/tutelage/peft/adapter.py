@@ -8,7 +8,7 @@ and figure 2; the norms, which they train too, stay as they are.
 
 from __future__ import annotations
 
-from tutelage.peft._bottleneck import Bottlenecks, Place, bottleneck
+from tutelage.peft._bottleneck import Bottlenecks, Family, Place
 
 
 class Settings(Bottlenecks):
@@ -22,11 +22,6 @@ def _roles(settings: Settings) -> tuple[str, ...] | None:
     return settings.roles
 
 
-METHOD = bottleneck(
-    "adapter",
-    "HOULSBY",
-    Settings,
-    Place(("attn.o", "mlp.down"), "gelu"),
-    learning_rate=1e-3,
-    roles=_roles,
+METHOD = Family("HOULSBY", Settings, Place(("attn.o", "mlp.down"), "gelu"), roles=_roles).method(
+    "adapter", learning_rate=1e-3
 )

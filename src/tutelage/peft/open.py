@@ -7,15 +7,16 @@ from pathlib import Path
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.errors import SourceError
 from tutelage.models.forward import Model
+from tutelage.nn.quantized import Form
 from tutelage.peft import METHODS
 from tutelage.peft._method import Method
-from tutelage.peft.layout import CONFIG, kind_of, read_config
+from tutelage.peft.layout import CONFIG, kind_of, made_on_of
 
 
 def method_of(folder: Path) -> Method:
     """The method that made the adapter. Raises SourceError for a kind that none here reads, and
     what `read_config` raises."""
-    kind = kind_of(read_config(folder))
+    kind = kind_of(folder)
     known: dict[str, Method] = {}
     for name in METHODS.names():
         method: Method = METHODS.get(name)
@@ -31,9 +32,16 @@ def method_of(folder: Path) -> Method:
     return known[kind]
 
 
+def form_of(folder: Path) -> Form | None:
+    """In which few bits the adapter's base is held; None if it is not, or is not known. Raises
+    DamagedError."""
+    made_on = made_on_of(folder)
+    return None if made_on is None else made_on.form
+
+
 def open_adapter(model: Model, checkpoint: Checkpoint, folder: Path) -> Method:
-    """Put the adapter in `folder` on the model, merged into its weights where that can be. Raises
-    SourceError, DamagedError."""
+    """Put the adapter in `folder` on the model, merged into its weights where that can be; the
+    model is built in the adapter's own form (`form_of`). Raises SourceError, DamagedError."""
     method = method_of(folder)
     assert method.read is not None
     method.read(model, checkpoint, folder)

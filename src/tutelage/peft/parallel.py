@@ -8,7 +8,7 @@ parallel adapter), with their s = 4.
 
 from __future__ import annotations
 
-from tutelage.peft._bottleneck import Bottlenecks, Place, bottleneck
+from tutelage.peft._bottleneck import Bottlenecks, Family, Place
 
 
 class Settings(Bottlenecks):
@@ -22,11 +22,6 @@ def _scale(settings: Settings) -> float:
     return settings.scale
 
 
-METHOD = bottleneck(
-    "parallel",
-    "PARALLEL",
-    Settings,
-    Place(("mlp.down",), "relu", around=True),
-    learning_rate=1e-3,
-    scale=_scale,
-)
+METHOD = Family(
+    "PARALLEL", Settings, Place(("mlp.down",), "relu", around=True), scale=_scale
+).method("parallel", learning_rate=1e-3)

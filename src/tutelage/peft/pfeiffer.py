@@ -8,13 +8,13 @@ Source: Pfeiffer et al. 2021, arXiv:2005.00247, section 3.1 and appendix A.
 
 from __future__ import annotations
 
-from tutelage.peft._bottleneck import Bottlenecks, Place, bottleneck
+from tutelage.peft._bottleneck import Bottlenecks, Family, Place
 
 
 class Settings(Bottlenecks):
     """Those of all adapters."""
 
 
-METHOD = bottleneck(
-    "pfeiffer", "PFEIFFER", Settings, Place(("mlp.down",), "relu"), learning_rate=1e-3
+METHOD = Family("PFEIFFER", Settings, Place(("mlp.down",), "relu")).method(
+    "pfeiffer", learning_rate=1e-3
 )

@@ -176,18 +176,10 @@ def _put(model: Transformer, weights: Sequence[Weight], maker: nn.Module, count:
             (None, key, True) if weight.role == "attn.k" else (None, value, False)
         ]
         if isinstance(attention, FusedAttention):
-            columns = _columns(attention, width).to(model.device)
+            columns = attention.rows()
             parts = [(columns[1], key, True), (columns[2], value, False)]
         turned = angles if attention.rotates else None
         put(model, path, Prefixed(linear, table.seen, parts, attention.heads.width, turned))
-
-
-def _columns(attention: FusedAttention, width: int) -> Int[Tensor, "3 W"]:
-    """Where a fused projection has queries, keys and values."""
-    columns = torch.arange(3 * width)
-    if attention.order == "thirds":
-        return columns.view(3, width)
-    return columns.view(attention.heads.query, 3, -1).transpose(0, 1).reshape(3, width)
 
 
 def count(weights: Sequence[Weight], settings: Settings) -> int:

@@ -197,7 +197,8 @@ def _made(
     room = fit.room(run.placement.device)
     with Peak() as peak, freed_memory_kept():
         try:
-            model = build(run.checkpoint, run.placement.dtype, run.placement.device)
+            form = run.method.form(run.settings)
+            model = build(run.checkpoint, run.placement.dtype, run.placement.device, form)
             outcome = _train(run, model, folder, progress, note, deadline)
         except (MemoryError, RuntimeError) as error:
             if not fit.is_out_of_memory(error):
@@ -225,7 +226,9 @@ def _train(
     assert rate is not None
     seed, parts = run.config.seed, run.config.micro_batches
     plan = Plan(Schedule.tuning(total, rate), micro_batches=parts, seed=seed)
-    work = Work(model, parameters, adamw(parameters, rate), run.steps, clm.loss, plan)
+    paces = run.method.paces(run.settings, run.weights)
+    optimizer = adamw(parameters, rate, {n: (p.scale, p.start) for n, p in paces.items()})
+    work = Work(model, parameters, optimizer, run.steps, clm.loss, plan)
     return resumable(
         work,
         folder,

@@ -123,10 +123,12 @@ def test_what_a_run_takes_is_foreseen(tmp_path: Path) -> None:
 
 
 def test_cross_attention_is_a_role_of_its_own(tmp_path: Path) -> None:
-    run = prepare("preset:t5-tiny", rows_of(), config(roles=("cross.q", "cross.v")), **WHERE)
+    run = prepare(
+        "preset:t5-tiny", rows_of(), config(options={"roles": ("cross.q", "cross.v")}), **WHERE
+    )
     assert run.method.count(run.weights, run.settings) == 2 * 2 * 16 * (64 + 64)
     with pytest.raises((UnknownName, ConfigError)):
-        prepare("preset:llama-tiny", rows_of(), config(roles=("cross.q",)), **WHERE)
+        prepare("preset:llama-tiny", rows_of(), config(options={"roles": ("cross.q",)}), **WHERE)
 
 
 def test_an_adapter_of_the_answer_changes_the_answer(tmp_path: Path) -> None:
