@@ -44,8 +44,9 @@ def test_a_map_larger_than_the_prompt_is_only_reached_by_tuning(tmp_path: Path) 
 def test_a_goal_out_of_reach_with_a_tiny_budget_is_said(tmp_path: Path) -> None:
     rows, model = planted.label_map(60)
     record = outcome(tmp_path, rows, model, budget=Limits(minutes=0.3))
-    assert record["status"] == "budget spent"
+    assert record["status"] == "budget too small"
     assert record["reason"].startswith("Goal not reached")
+    assert "Too few of the minutes were left for" in record["reason"]
     skipped = {c["rung"]: c["reason"] for c in record["candidates"] if c["status"] == "skipped"}
     assert {"lora", "full"} <= set(skipped)
     assert "tuning takes about 10 s" in skipped["lora"]

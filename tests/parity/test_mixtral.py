@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,9 @@ from tests.parity.witness import Held
 from tutelage.checkpoints.build import build, hf_state
 from tutelage.data.pack import pack
 from tutelage.models.forward import forward
-from tutelage.nn.moe import Experts, capacity_of, route
+from tutelage.nn.attention import Pass
+from tutelage.nn.moe import CrowdedExperts, places, route
+from tutelage.nn.packed import Layout, PackedAttention
 
 SMALL = {
     "vocab_size": 97, "hidden_size": 32, "intermediate_size": 24, "num_hidden_layers": 2,
@@ -84,28 +87,36 @@ def test_gradients(tmp_path: Path) -> None:
 
 
 def test_routing_of_a_batch_by_hand() -> None:
-    """Six tokens, three experts, one choice, room for two: the third at an expert is dropped."""
+    """Six tokens in two rows, three experts, one choice, room for one of a row: the second at an
+    expert is dropped, and each row has room of its own."""
     scores = torch.log(
         torch.tensor(
             [[8, 1, 1], [7, 2, 1], [6, 2, 2], [1, 8, 1], [1, 1, 8], [5, 4, 1]], dtype=torch.float
         )
         / 10
     )
-    found = route(scores, 1, shared=False, capacity=capacity_of(6, 3, 1, 1.0))
+    found = route(scores, 1, shared=False)
     assert found.chosen[:, 0].tolist() == [0, 0, 0, 1, 2, 0]
-    assert found.kept[:, 0].tolist() == [True, True, False, True, True, False]
     assert found.gains[:, 0].tolist() == pytest.approx([0.8, 0.7, 0.6, 0.8, 0.8, 0.5])
+    padded = found.asked[torch.tensor([[0, 1, 1, 1], [2, 3, 4, 5]])]
+    before, (after,) = places(padded, torch.tensor([2, 4]), None)
+    assert before[0, :2, 0].tolist() == [0, 1] and before[1, :, 0].tolist() == [0, 1, 1, 1]
+    assert after.tolist() == [[2, 0, 0], [2, 1, 1]]
+    more, _ = places(padded[:, :1], torch.tensor([1, 1]), (after,))
+    assert more[:, 0].tolist() == after.tolist(), "a row that goes on finds what it used before"
     sent = [4 / 6, 1 / 6, 1 / 6]
     mean = [28 / 60, 18 / 60, 14 / 60]
     by_hand = 3 * sum(f * p for f, p in zip(sent, mean, strict=True))
     assert float(found.balance()) == pytest.approx(by_hand)
+    assert float(found.z()) == pytest.approx(0, abs=1e-9), "these scores are normalized"
+    doubled = route(scores + math.log(2), 1, shared=False)
+    assert float(doubled.z()) == pytest.approx(math.log(2) ** 2)
 
 
-def test_second_choices_come_after_all_first_ones() -> None:
+def test_gains_of_two_choices_sum_to_one() -> None:
     scores = torch.tensor([[3.0, 2.0, 0.0], [3.0, 2.0, 0.0], [0.0, 3.0, 2.0]])
-    found = route(scores, 2, shared=True, capacity=2)
+    found = route(scores, 2, shared=True)
     assert found.chosen.tolist() == [[0, 1], [0, 1], [1, 2]]
-    assert found.kept.tolist() == [[True, True], [True, False], [True, True]]
     assert found.gains.sum(-1).tolist() == pytest.approx([1.0, 1.0, 1.0])
 
 
@@ -117,14 +128,15 @@ def test_even_use_has_the_least_balance() -> None:
 
 
 def test_dropped_tokens_pass_by() -> None:
+    """Of each row on its own, in the order of its tokens."""
     torch.manual_seed(0)
     made = [torch.nn.Linear(8, 8, bias=False) for _ in range(2)]
-    part = Experts(8, made, 1, shared=False, capacity_factor=0.5)
+    part = CrowdedExperts(8, made, 2)
     part.router.weight.data = torch.stack([torch.ones(8), -torch.ones(8)])
-    x = torch.rand(6, 8)
-    y = part(x)
-    kept = capacity_of(6, 2, 1, 0.5)
-    assert kept == 2 and (y[2:] == 0).all()
+    x = torch.rand(9, 8)
+    rows = pack(whole([[5] * 6, [5] * 3]), share=False)
+    y = part.crowded(x, Pass(0, PackedAttention(Layout.of(rows))))
+    kept = torch.tensor([0, 1, 6, 7])
     assert part.routing is not None
-    expected = made[0](x[:2]) * part.routing.gains[:2]
-    assert torch.allclose(y[:2], expected)
+    assert torch.allclose(y[kept], made[0](x[kept]) * part.routing.gains[kept])
+    assert (y[[2, 3, 4, 5, 8]] == 0).all()

@@ -143,7 +143,7 @@ def tune(
     )
     if out is None and not dry_run:
         raise ConfigError("--out is missing", field="--out", expected="a folder to write")
-    loaded = load(data, prompt=prompt, completion=completion, strict=strict)
+    loaded = load(data, prompt=prompt, completion=completion, answered=True, strict=strict)
     if out is None or dry_run:
         return _plan(model, loaded, config, out, shared, strict)
     result = _tuned(model, loaded, config, out, shared, strict)

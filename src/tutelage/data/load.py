@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from tutelage.data.builtin import BUILTIN
 from tutelage.data.files import data_files, read
-from tutelage.data.rows import Loaded, Row, SetAside, reasons, refused
+from tutelage.data.rows import Loaded, Row, SetAside, reasons, refused, unanswered
 from tutelage.data.shapes import Record, Templates, row_from
 from tutelage.data.template import parse
 from tutelage.data.told import counted
@@ -82,8 +82,7 @@ def _outcomes(
     for entry in entries:
         outcome = entry if isinstance(entry, SetAside) else row_from(entry, templates)
         if isinstance(outcome, Row) and answered and not outcome.answered:
-            what = "plain text" if outcome.text is not None else "no completion in it"
-            outcome = SetAside(outcome.where, "no-answer", what)
+            outcome = unanswered(outcome)
         if isinstance(outcome, Row):
             taken = first.setdefault(outcome.id, outcome.where)
             if taken != outcome.where:

@@ -162,6 +162,12 @@ def set_aside_long(
     return tuple(kept), tuple(aside)
 
 
+def unanswered(row: Row) -> SetAside:
+    """A row that is not `answered`, where a prompt with its answer is needed."""
+    what = "plain text" if row.text is not None else "no completion in it"
+    return SetAside(row.where, "no-answer", what)
+
+
 def too_long(row: Row, length: int, context: int) -> SetAside:
     """A row of `length` tokens where `context` is the most."""
     return SetAside(row.where, "too-long", f"{length} tokens, the context holds {context}")

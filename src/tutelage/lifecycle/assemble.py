@@ -5,7 +5,7 @@ Knows the record's schema and what the ladder leaves behind.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +18,12 @@ from tutelage.lm import Prompt
 from tutelage.peft import METHODS
 
 SAMPLES = 5
+CUT: Mapping[Limit, str] = {
+    "minutes": "The minutes ended before all of {} was done.",
+    "minutes left": "Too few of the minutes were left for {}.",
+    "memory": "The memory allowed left no room for {}.",
+}
+"""What is said of the candidates that a limit kept from being tried or recommended."""
 Json = dict[str, Any]
 
 
@@ -94,6 +100,8 @@ def status(contenders: Sequence[Contender], chosen: choose.Verdict) -> str:
         return "done"
     if "minutes" in limits:
         return "budget spent"
+    if "minutes left" in limits:
+        return "budget too small"
     if "memory" in limits:
         return "memory limit"
     return "done" if chosen.reached is None else "goal not reached"
@@ -104,7 +112,7 @@ def _reason(contenders: Sequence[Contender], chosen: choose.Verdict) -> str:
     for limit in get_args(Limit):
         cut = [one.name for one in contenders if one.limit == limit]
         if cut and not chosen.reached:
-            sentences.append(f"The {limit} allowed left no room for {', '.join(cut)}.")
+            sentences.append(CUT[limit].format(", ".join(cut)))
     return " ".join(sentences)
 
 

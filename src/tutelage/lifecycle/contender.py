@@ -21,7 +21,9 @@ from tutelage.lifecycle.rungs import Rung
 from tutelage.peft import METHODS
 from tutelage.prompts.few_shot import Example
 
-Limit = Literal["minutes", "memory"]
+Limit = Literal["minutes", "minutes left", "memory"]
+"""Of the budget: the minutes ended, what was left of them is less than was predicted to be needed,
+or the memory is."""
 
 FORWARD = 2
 TRAINING = 6

@@ -218,9 +218,9 @@ class Record(Frozen):
     """The contract's `run` object, and `detail`."""
 
     run: str
-    status: Literal["done", "goal not reached", "budget spent", "memory limit"]
-    """Where the goal was not reached and a limit kept something from being tried: which, the
-    minutes before the memory."""
+    status: Literal["done", "goal not reached", "budget spent", "budget too small", "memory limit"]
+    """Where the goal was not reached and a limit kept something from being tried: which, in this
+    order. The minutes ended; what was left of them was predicted not to be enough; the memory."""
     recommended: Recommended | None
     reason: str
     """The recommendation's reason, one sentence."""

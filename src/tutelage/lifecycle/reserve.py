@@ -99,7 +99,7 @@ class Reserve:
         if clock.left() <= 0:
             return Refusal("minutes", f"skipped: the {clock.minutes:g} minutes are spent")
         return Refusal(
-            "minutes",
+            "minutes left",
             f"skipped: {needs}, {seconds_text(self.for_tests())} are kept for test rows and "
             f"report, and of {clock.minutes:g} minutes {seconds_text(clock.left())} are left",
         )

@@ -10,10 +10,13 @@ mixes them. That lets one block serve training on packed rows, reading prompts a
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from tutelage.nn.attention import Attention, CrossAttention, Pass
+from tutelage.nn.moe import CrowdedExperts
 
 
 class PreNorm(nn.Module):
@@ -34,13 +37,28 @@ class PreNorm(nn.Module):
         self.mlp = mlp
 
     def forward(self, x: Float[Tensor, "N C"], at: Pass) -> Float[Tensor, "M C"]:
+        x = self.mixed(x, at)
+        return x + self.mlp(self.norm_mlp(x))
+
+    def mixed(self, x: Float[Tensor, "N C"], at: Pass) -> Float[Tensor, "M C"]:
+        """After all attention, of the selected tokens."""
         y = self.attn.mix(self.norm_attn(x), at)
         if self.cross is not None and self.norm_cross is not None:
             x = x + self.attn.o(y)
             y = self.cross.mix(self.norm_cross(x), at)
         x, y = at.narrow(x, y)
-        x = x + (self.attn.o(y) if self.cross is None else self.cross.o(y))
-        return x + self.mlp(self.norm_mlp(x))
+        return x + (self.attn.o(y) if self.cross is None else self.cross.o(y))
+
+
+class CrowdedPreNorm(PreNorm):
+    """PreNorm with experts that have room for some of a row's tokens. Those whose results nobody
+    wants take room too, so the selected ones are taken last."""
+
+    mlp: CrowdedExperts
+
+    def forward(self, x: Float[Tensor, "N C"], at: Pass) -> Float[Tensor, "M C"]:
+        x = self.mixed(x, replace(at, select=None))
+        return at.narrow(x + self.mlp.crowded(self.norm_mlp(x), at))[0]
 
 
 class PostNorm(nn.Module):

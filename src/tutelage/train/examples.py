@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 from tutelage.checkpoints.reading import Reading
 from tutelage.data.pack import Example, batch
-from tutelage.data.rows import Row
-from tutelage.errors import DataError, GuardError, TutelageError
+from tutelage.data.rows import Row, SetAside, refused, too_long, unanswered
+from tutelage.errors import GuardError, TutelageError
 from tutelage.text.render import Renderer
 from tutelage.train.config import TuneConfig
 
@@ -31,20 +32,14 @@ def examples_of(
     for row, result in zip(rows, _rendered(rows, reading.renderer), strict=True):
         if isinstance(result, GuardError):
             guard = guard or result
-        fault = _fault(result, reading)
+        fault = _fault(row, result, reading)
         if fault is None:
             assert isinstance(result, tuple)
             examples.append(reading.example(*result, row.weight, row.id))
             continue
-        reason, detail = fault
         if strict and not isinstance(result, GuardError):
-            raise DataError(
-                f"{row.where} cannot be trained on ({reason})",
-                field=row.where,
-                got=detail,
-                hint="without --strict such rows are set aside and counted",
-            )
-        aside.append({"where": row.where, "reason": reason, "detail": detail})
+            raise refused(fault)
+        aside.append(asdict(fault))
     if guard is not None and (strict or not examples):
         raise guard
     return examples, aside
@@ -58,15 +53,15 @@ def _rendered(rows: Sequence[Row], renderer: Renderer) -> Iterator[Rendered]:
         yield None if row.completion is None else next(outcomes)
 
 
-def _fault(result: Rendered, reading: Reading) -> tuple[str, str] | None:
-    """Reason and detail for which a row is set aside; None for a usable one."""
+def _fault(row: Row, result: Rendered, reading: Reading) -> SetAside | None:
+    """Why a row is set aside; None for a usable one."""
     if result is None:
-        return "missing-key", "no completion to learn"
+        return unanswered(row)
     if isinstance(result, TutelageError):
-        return "template", result.message
+        return SetAside(row.where, "template", result.message)
     length = reading.length(*map(len, result))
     if reading.context is not None and length > reading.context:
-        return "too-long", f"{length} tokens, the context is {reading.context}"
+        return too_long(row, length, reading.context)
     return None
 
 

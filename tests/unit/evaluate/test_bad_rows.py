@@ -95,6 +95,14 @@ def test_a_run_records_them(
     )
 
 
+def test_tune_gives_the_same_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["tune", "preset:llama-tiny", "--data", "rows.jsonl", "--threads", 1, "--dry-run"]
+    code, found = asked(capsys, *words)
+    aside = [(one["where"], one["reason"]) for one in found["set_aside"]]
+    assert code == 0 and aside == expected(context=True)
+    assert found["rows"] == {"used": len(GOOD), "set_aside": len(BAD)}
+
+
 def test_init_names_them(capsys: pytest.CaptureFixture[str]) -> None:
     code, found = asked(capsys, "init", "mine", "--data", "rows.jsonl")
     seen = found["data"]
@@ -112,6 +120,7 @@ def test_strict_stops_at_each(
     for words in (
         ["eval", model, "--data", "rows.jsonl", "--max-new-tokens", 4],
         ["run", project(model), "--threads", 1],
+        ["tune", "preset:llama-tiny", "--data", "rows.jsonl", "--threads", 1, "--dry-run"],
     ):
         code, found = asked(capsys, *words, "--strict")
         assert code == 2 and reason in found["error"]["message"]

@@ -160,8 +160,8 @@ def test_the_minutes_are_named_before_the_memory(tmp_path: Path) -> None:
     (tmp_path / "both").mkdir()
     wanted = plan(tmp_path / "both", RUNGS, budget=Limits(memory_gb=limit, minutes=1))
     record = run(wanted, out=tmp_path / "r", tools=made.tools())
-    assert record["status"] == "budget spent"
-    assert "The minutes allowed left no room for fake-lora, fake-full." in record["reason"]
+    assert record["status"] == "budget too small"
+    assert "Too few of the minutes were left for fake-lora, fake-full." in record["reason"]
     assert "The memory allowed left no room for fake-few-shot." in record["reason"]
 
 

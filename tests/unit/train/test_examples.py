@@ -49,7 +49,7 @@ def test_rows_that_cannot_be_used_are_set_aside_with_their_reasons() -> None:
     examples, aside = examples_of([good[0], long, good[1], mute, good[2]], Reading(renderer(), 512))
     assert [e.name for e in examples] == [row.id for row in good]
     found = {entry["where"]: entry["reason"] for entry in aside}
-    assert found == {"f:7": "too-long", "f:8": "missing-key"}
+    assert found == {"f:7": "too-long", "f:8": "no-answer"}
     assert "512" in next(e["detail"] for e in aside if e["where"] == "f:7")
     assert set(found.values()) <= set(REASONS)
 
@@ -92,7 +92,7 @@ def test_strict_stops_at_the_first_row_that_would_be_set_aside() -> None:
         examples_of(rows, Reading(renderer(), 512), strict=True)
     assert caught.value.field == "f:2" and "512" in str(caught.value.got)
     del rows[1]
-    with pytest.raises(DataError, match=r"f:4.*missing-key"):
+    with pytest.raises(DataError, match=r"f:4.*no-answer"):
         examples_of(rows, Reading(renderer(), 512), strict=True)
     assert len(examples_of(rows[:2], Reading(renderer(), 512), strict=True)[0]) == 2
 

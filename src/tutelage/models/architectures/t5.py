@@ -11,8 +11,8 @@ T5 v1.1, which FLAN-T5 (Chung et al. 2022, arXiv:2210.11416) was tuned from, gat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tutelage.config import Frozen, validate
 from tutelage.errors import ConfigError
@@ -22,9 +22,26 @@ from tutelage.models.spec import Shape, Spec, Weight
 if TYPE_CHECKING:
     from tutelage.models.encoder_decoder import EncoderDecoder
     from tutelage.models.transformer import Transformer
+    from tutelage.nn.block import PreNorm
     from tutelage.nn.embedding import Embedding
+    from tutelage.nn.mlp import MLP, GatedMLP
+
+Parts = dict[str, Any]
+"""What a block is made of beside its feed-forward network, by `PreNorm`'s names."""
 
 GATED = "gated-"
+
+
+class Place(NamedTuple):
+    """A block: in which stack, and its number there."""
+
+    stack: str
+    number: int
+
+
+NetworkLayout = Callable[[Any, Place, str, str, int], Iterator[Weight]]
+"""From configuration, block, our path and Hugging Face's layer, and its number from the encoder's
+first on, the weights of its feed-forward network."""
 
 
 class T5Config(Frozen):
@@ -111,9 +128,9 @@ def shape(config: T5Config) -> Shape:
     )
 
 
-def layout(config: T5Config) -> Iterator[Weight]:
+def layout(config: T5Config, network: NetworkLayout | None = None) -> Iterator[Weight]:
     """Every stored weight, in the order of the forward pass; the decoder's layers are counted on
-    from the encoder's."""
+    from the encoder's. `network` lists the feed-forward network of a place, T5's own if None."""
     width, factor = config.d_model, config.initializer_factor
     tables = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
     vocabulary, tied = (config.vocab_size, width), config.tie_word_embeddings
@@ -121,8 +138,9 @@ def layout(config: T5Config) -> Iterator[Weight]:
         "encoder.embed.tokens.weight", "shared.weight", vocabulary, "embed", start=factor,
         others=(*tables, "lm_head.weight") if tied else tables,
     )  # fmt: skip
-    yield from _stack(config, "encoder", config.num_layers, 0)
-    yield from _stack(config, "decoder", config.num_decoder_layers, config.num_layers)
+    network = network or _network
+    yield from _stack(config, "encoder", config.num_layers, 0, network)
+    yield from _stack(config, "decoder", config.num_decoder_layers, config.num_layers, network)
     if not tied:
         yield Weight(
             "decoder.head.linear.weight", "lm_head.weight", vocabulary, "head",
@@ -130,7 +148,9 @@ def layout(config: T5Config) -> Iterator[Weight]:
         )  # fmt: skip
 
 
-def _stack(config: T5Config, name: str, layers: int, before: int) -> Iterator[Weight]:
+def _stack(
+    config: T5Config, name: str, layers: int, before: int, network: NetworkLayout
+) -> Iterator[Weight]:
     width, factor = config.d_model, config.initializer_factor
     first = f"{name}.block.0.layer.0.SelfAttention"
     yield Weight(
@@ -146,7 +166,7 @@ def _stack(config: T5Config, name: str, layers: int, before: int) -> Iterator[We
             yield from _attention(config, f"{ours}.{part}", f"{theirs}.{place}.{hf_name}", layer)
         last = 1 if name == "encoder" else 2
         yield from norm(f"{ours}.norm_mlp", f"{theirs}.{last}.layer_norm", width, layer)
-        yield from _network(config, f"{ours}.mlp", f"{theirs}.{last}.DenseReluDense", layer)
+        yield from network(config, Place(name, i), f"{ours}.mlp", f"{theirs}.{last}", layer)
     yield from norm(f"{name}.norm", f"{name}.final_layer_norm", width)
 
 
@@ -164,22 +184,26 @@ def _attention(config: T5Config, ours: str, theirs: str, layer: int) -> Iterator
     )
 
 
-def _network(config: T5Config, ours: str, theirs: str, layer: int) -> Iterator[Weight]:
+def _network(
+    config: T5Config, place: Place, ours: str, theirs: str, layer: int
+) -> Iterator[Weight]:
     width, hidden, factor = config.d_model, config.d_ff, config.initializer_factor
     inner = [("gate", "wi_0"), ("up", "wi_1")] if config.gated else [("up", "wi")]
     for name, hf_name in inner:
         yield from linear(
-            f"{ours}.{name}", f"{theirs}.{hf_name}", hidden, width, f"mlp.{name}", layer,
-            start=factor * width**-0.5,
+            f"{ours}.{name}", f"{theirs}.DenseReluDense.{hf_name}", hidden, width, f"mlp.{name}",
+            layer, start=factor * width**-0.5,
         )  # fmt: skip
     yield from linear(
-        f"{ours}.down", f"{theirs}.wo", width, hidden, "mlp.down", layer,
+        f"{ours}.down", f"{theirs}.DenseReluDense.wo", width, hidden, "mlp.down", layer,
         start=factor * hidden**-0.5,
     )  # fmt: skip
 
 
-def build(config: T5Config) -> EncoderDecoder:
-    """The module, its weights not yet set."""
+def build(
+    config: T5Config, block: Callable[[Any, Place, Parts], PreNorm] | None = None
+) -> EncoderDecoder:
+    """The module, its weights not yet set. `block` makes one of its parts, T5's own if None."""
     from tutelage.models.encoder_decoder import EncoderDecoder
     from tutelage.nn.embedding import Embedding
     from tutelage.nn.head import Head
@@ -188,52 +212,71 @@ def build(config: T5Config) -> EncoderDecoder:
     table = Embedding(config.vocab_size, config.d_model)
     own = None if config.tie_word_embeddings else Linear(config.d_model, config.vocab_size, "head")
     scale = config.d_model**-0.5 if config.scale_decoder_outputs else 1.0
+    made = block or _block
     return EncoderDecoder(
-        _build_stack(config, table, config.num_layers, None),
-        _build_stack(config, table, config.num_decoder_layers, Head(own, scale=scale)),
+        _build_stack(config, table, config.num_layers, None, made),
+        _build_stack(config, table, config.num_decoder_layers, Head(own, scale=scale), made),
         config.decoder_start_token_id,
     )
 
 
-def _build_stack(config: T5Config, table: Embedding, layers: int, head: Any) -> Transformer:
+def _build_stack(
+    config: T5Config, table: Embedding, layers: int, head: Any,
+    block: Callable[[Any, Place, Parts], PreNorm],
+) -> Transformer:  # fmt: skip
     """The decoder where there is a head, else the encoder."""
     from tutelage.models.transformer import Transformer
-    from tutelage.nn.attend import Rule
-    from tutelage.nn.attention import Attention, CrossAttention, Heads
-    from tutelage.nn.block import PreNorm
     from tutelage.nn.embedding import Embed
-    from tutelage.nn.mlp import MLP, GatedMLP
     from tutelage.nn.norm import RMSNorm
     from tutelage.nn.positions import RelativeBias
 
-    width, decodes = config.d_model, head is not None
-    heads = Heads(config.num_heads, config.num_heads, config.d_kv)
-
-    def normed() -> RMSNorm:
-        return RMSNorm(width, config.layer_norm_epsilon)
-
-    def network() -> MLP | GatedMLP:
-        if config.gated:
-            return GatedMLP(width, config.d_ff, activation=config.activation)
-        return MLP(width, config.d_ff, config.activation, bias=False)
-
-    def block() -> PreNorm:
-        cross = CrossAttention(width, heads, Rule(causal=False, scale=1.0)) if decodes else None
-        attn = Attention(width, heads, Rule(causal=decodes, scale=1.0))
-        return PreNorm(attn, network(), normed(), normed(), cross, normed() if decodes else None)
-
+    decodes = head is not None
+    name = "decoder" if decodes else "encoder"
     buckets, furthest = (
         config.relative_attention_num_buckets,
         config.relative_attention_max_distance,
     )
     return Transformer(
         embed=Embed(table),
-        blocks=[block() for _ in range(layers)],
-        norm=normed(),
+        blocks=[block(config, Place(name, i), _parts(config, decodes)) for i in range(layers)],
+        norm=RMSNorm(config.d_model, config.layer_norm_epsilon),
         head=head,
         context=None,
         bias=RelativeBias(config.num_heads, buckets, furthest, both=not decodes),
     )
+
+
+def _parts(config: T5Config, decodes: bool) -> Parts:
+    from tutelage.nn.attend import Rule
+    from tutelage.nn.attention import Attention, CrossAttention, Heads
+    from tutelage.nn.norm import RMSNorm
+
+    width = config.d_model
+    heads = Heads(config.num_heads, config.num_heads, config.d_kv)
+    norms = [RMSNorm(width, config.layer_norm_epsilon) for _ in range(3)]
+    cross = CrossAttention(width, heads, Rule(causal=False, scale=1.0)) if decodes else None
+    return {
+        "attn": Attention(width, heads, Rule(causal=decodes, scale=1.0)),
+        "norm_attn": norms[0],
+        "norm_mlp": norms[1],
+        "cross": cross,
+        "norm_cross": norms[2] if decodes else None,
+    }
+
+
+def network(config: T5Config) -> MLP | GatedMLP:
+    """A feed-forward network, not yet set."""
+    from tutelage.nn.mlp import MLP, GatedMLP
+
+    if config.gated:
+        return GatedMLP(config.d_model, config.d_ff, activation=config.activation)
+    return MLP(config.d_model, config.d_ff, config.activation, bias=False)
+
+
+def _block(config: T5Config, place: Place, parts: Parts) -> PreNorm:
+    from tutelage.nn.block import PreNorm
+
+    return PreNorm(mlp=network(config), **parts)
 
 
 def _preset(
