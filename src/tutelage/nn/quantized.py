@@ -10,6 +10,7 @@ it is used and held no longer: in the backward pass a second time.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +24,8 @@ from tutelage.nn.linear import Linear
 Bits = Literal[4, 8]
 GROUP = 32
 WIDEST_GROUP = 1024
+BLOCK = 2**17
+"""Numbers that are narrowed or widened at a time."""
 
 
 @dataclass(frozen=True)
@@ -56,35 +59,49 @@ class Codes:
 
     def weight(self, dtype: torch.dtype) -> Float[Tensor, "O I"]:
         """The matrix that these stand for, rounded to `dtype` once."""
-        packed = self.numbers
-        if packed.dtype == torch.uint8:
-            wide = torch.cat((packed & 15, packed >> 4), -1).to(torch.int8) - 8
-        else:
-            wide = packed
-        exact = wide.to(torch.float32).mul_(self.scales.float())
-        return exact.flatten(1)[:, : self.columns].to(dtype)
+        found = torch.empty(len(self.scales), self.columns, dtype=dtype, device=self.scales.device)
+        for rows in _blocks(*found.shape):
+            packed = self.numbers[rows]
+            if packed.dtype == torch.uint8:
+                packed = torch.cat((packed & 15, packed >> 4), -1).view(torch.int8) - 8
+            wide = packed.to(torch.float32).mul_(self.scales[rows])
+            found[rows] = wide.flatten(1)[:, : self.columns]
+        return found
 
 
 def quantize(weight: Float[Tensor, "O I"], form: Form) -> Codes:
     """The nearest matrix of this form."""
-    rows, columns = weight.shape
-    missing = -columns % form.group
-    filled = nn.functional.pad(weight.float(), (0, missing))
-    groups = filled.view(rows, -1, form.group)
-    if form.bits == 8:
-        scales = groups.abs().amax(-1, keepdim=True) / 127
-        low, high = -128, 127
-    else:
-        farthest = groups.abs().argmax(-1, keepdim=True)
-        scales = groups.gather(-1, farthest) / -8
-        low, high = -8, 7
-    scales = scales.half()
-    divided = groups / torch.where(scales == 0, 1.0, scales.float())
-    numbers = divided.round_().clamp_(low, high).to(torch.int8)
-    if form.bits == 4:
-        first, second = (numbers + 8).view(torch.uint8).chunk(2, -1)
-        numbers = first | (second << 4)
+    (rows, columns), here = weight.shape, weight.device
+    groups, few = -(-columns // form.group), form.bits == 4
+    kind, width = (torch.uint8, form.group // 2) if few else (torch.int8, form.group)
+    numbers = torch.empty(rows, groups, width, dtype=kind, device=here)
+    scales = torch.empty(rows, groups, 1, dtype=torch.float16, device=here)
+    for block in _blocks(rows, columns):
+        filled = nn.functional.pad(weight[block].float(), (0, groups * form.group - columns))
+        numbers[block], scales[block] = _nearest(filled.view(-1, groups, form.group), few)
     return Codes(numbers, scales, columns)
+
+
+def _nearest(weight: Float[Tensor, "O N G"], few: bool) -> tuple[Tensor, Tensor]:
+    """Numbers and scales."""
+    low, high = (-8, 7) if few else (-128, 127)
+    if few:
+        scales = weight.gather(-1, weight.abs().argmax(-1, keepdim=True)) / low
+    else:
+        scales = weight.abs().amax(-1, keepdim=True) / high
+    scales = scales.half()
+    divided = weight / torch.where(scales == 0, 1.0, scales.float())
+    numbers = divided.round_().clamp_(low, high).to(torch.int8)
+    if few:
+        first, second = (numbers - low).view(torch.uint8).chunk(2, -1)
+        numbers = first | (second << 4)
+    return numbers, scales
+
+
+def _blocks(rows: int, columns: int) -> Iterator[slice]:
+    """Runs of rows of which temporary copies stay in the processor's cache."""
+    step = max(1, BLOCK // max(columns, 1))
+    yield from (slice(first, first + step) for first in range(0, rows, step))
 
 
 class QuantizedLinear(nn.Module):

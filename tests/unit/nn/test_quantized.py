@@ -65,8 +65,9 @@ def test_bytes_are_those_of_the_tensors(form: Form) -> None:
     assert held == form.bytes_of(7, 70)
 
 
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("bias", "dtype"), [(False, torch.float32), (True, torch.float32), (False, torch.bfloat16)]
+)
 def test_the_map_and_its_gradient_are_those_of_the_widened_weight(
     bias: bool, dtype: torch.dtype
 ) -> None:
@@ -84,8 +85,7 @@ def test_the_map_and_its_gradient_are_those_of_the_widened_weight(
         y = module(x)
         (y.float() * drawn(3, 24, seed=2)).sum().backward()
         grads.append((y.detach(), x.grad))
-    assert torch.equal(grads[0][0], grads[1][0]) or dtype == torch.bfloat16
-    assert torch.allclose(grads[0][0], grads[1][0], rtol=0.02)
+    assert torch.allclose(grads[0][0], grads[1][0], rtol=1e-6, atol=1e-6)
     assert torch.equal(grads[0][1], grads[1][1])
 
 
