@@ -163,7 +163,6 @@ def test_the_gradients_of_a_step_equal_theirs(tmp_path: Path) -> None:
         {"alora_invocation_tokens": [5, 6]},
         {"trainable_token_indices": [1, 2]},
         {"layer_replication": [[0, 2], [1, 3]]},
-        {"target_modules": ["q_proj", "embed_tokens"]},
         {"target_modules": ["q_proj", "lm_head"]},
     ],
 )

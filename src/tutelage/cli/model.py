@@ -1,4 +1,5 @@
-"""`tutelage model`: look at a model without building it, and fetch it as an ordinary folder."""
+"""`tutelage model`: look at a model without building it, fetch it as an ordinary folder, merge
+adapters into it."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tutelage.cli.model_adapters import combine, extract, merge, unmerge
 from tutelage.cli.shared import Shared
 from tutelage.errors import RequestError
 
@@ -144,3 +146,16 @@ def _dtype(checkpoint: Checkpoint) -> str:
             size *= length
         counts[str(getattr(reader, "stored", reader.dtype)).lower()] += size
     return counts.most_common(1)[0][0]
+
+
+__all__ = [
+    "combine",
+    "describe",
+    "extract",
+    "merge",
+    "pull",
+    "show",
+    "show_pull",
+    "show_show",
+    "unmerge",
+]

@@ -48,6 +48,8 @@ class Options:
     """How many virtual tokens stand before every row."""
     start: Literal["vocabulary", "random"] | None = None
     """What virtual tokens begin as: random words, or random numbers."""
+    text: str | None = None
+    """What virtual tokens begin as, instead."""
     hidden: int | None = None
     """Width of the network that makes virtual tokens while they are learned."""
     layer_decay: float | None = None

@@ -26,6 +26,10 @@ def _none_virtual(settings: Any) -> int:
     return 0
 
 
+def _without_words(settings: Any, encode: Callable[[str], list[int]]) -> Any:
+    return settings
+
+
 def _wide(settings: Any) -> Form | None:
     return None
 
@@ -64,6 +68,8 @@ class Method:
     detach: Callable[[Any], None] | None = None
     virtual: Callable[[Any], int] = _none_virtual
     """How many virtual tokens stand before every row, by the settings."""
+    worded: Callable[[Any, Callable[[str], list[int]]], Any] = _without_words
+    """The settings with the tokens of any text in them, by the model's tokenizer."""
     form: Callable[[Any], Form | None] = _wide
     """In which few bits the base is held that is attached to, if it is."""
     paces: Callable[[Any, Sequence[Weight]], dict[str, Pace]] = _alike

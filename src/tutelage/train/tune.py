@@ -125,7 +125,8 @@ def prepare(
     method: Method = METHODS.get(config.method, field="--method")
     weights = layout(checkpoint.config)
     sizes = shape(checkpoint.config)
-    settings = method.resolve(settings_of(method, config.options), weights, sizes)
+    given = method.worded(settings_of(method, config.options), checkpoint.tokenizer.encode_plain)
+    settings = method.resolve(given, weights, sizes)
     first = token_table(weights).shape[0]
     virtual = tuple(range(first, first + method.virtual(settings)))
     reading = Reading.of(checkpoint).behind(virtual)
