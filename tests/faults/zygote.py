@@ -31,7 +31,7 @@ from tutelage import store
 from tutelage.lifecycle import compose
 from tutelage.lifecycle import run as life
 from tutelage.lifecycle.project import find
-from tutelage.train import tune as module
+from tutelage.train import prepare as module
 
 SAVE_SECONDS = 1e-9
 """Save after every step."""

@@ -126,7 +126,8 @@ def tune(
     skip_forgetting
         Do not measure how much the model lost elsewhere.
     dry_run
-        Only say what it would take.
+        Say what it would take, try the heaviest update, an evaluation and a save, show three rows
+        as they will be learned, and keep nothing.
     """
     shared = shared or Shared()
     from tutelage.data.load import load
@@ -161,8 +162,10 @@ def show(result: Json) -> None:
     print(f"{result['rows']['used']} rows, {result['trained_tokens']:,} trained tokens")
     if result["rows"]["set_aside"]:
         print(f"{result['rows']['set_aside']} rows set aside")
-    if result["seconds"] is None:
-        print(f"about {result['predicted_seconds']:.0f} s and {predicted:.2f} GB; nothing was done")
+    if result["rehearsal"] is not None:
+        from tutelage.cli.tune_dry import show_planned
+
+        show_planned(result)
         return
     loss = result["loss"]
     if loss is not None:
@@ -213,20 +216,11 @@ def _tuned(
 def _plan(
     model: str, loaded: Loaded, config: TuneConfig, out: Path | None, shared: Shared, strict: bool
 ) -> Json:
-    from tutelage.train.tune import predict, prepare
+    from tutelage.cli.tune_dry import planned
+    from tutelage.train.prepare import prepare
 
     run = prepare(model, loaded.rows, config, strict=strict, **_where(shared))
-    prediction = predict(run)
-    planned = {
-        "method": run.method.name,
-        "trained_parameters": run.method.count(run.weights, run.settings),
-        "trained_tokens": sum(row.trained for step in run.steps for row in step),
-        "predicted_seconds": prediction.seconds,
-        "predicted_peak_bytes": prediction.peak_bytes,
-        "predicted_memory": prediction.memory,
-        "settings": run.config.model_dump(mode="json"),
-    }
-    return _answer(out, loaded, run.rows_used(len(run.steps)), run.set_aside, planned)
+    return _answer(out, loaded, run.rows_used(len(run.steps)), run.set_aside, planned(run, out))
 
 
 def _answer(
@@ -254,6 +248,8 @@ def _answer(
         "predicted_memory": found["predicted_memory"],
         "forgetting": None,
         "settings": found["settings"],
+        "rehearsal": found.get("rehearsal"),
+        "preview": found.get("preview"),
     }
 
 

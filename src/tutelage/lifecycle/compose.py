@@ -120,7 +120,7 @@ class _Models:
     def predict(
         self, source: str, rows: Sequence[Row], settings: Mapping[str, Any]
     ) -> dict[str, Any]:
-        from tutelage.train.tune import predict, prepare
+        from tutelage.train.prepare import predict, prepare
 
         run = prepare(source, rows, _config(settings), strict=self.strict, **self.where)
         found = predict(run)

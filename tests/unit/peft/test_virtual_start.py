@@ -14,7 +14,7 @@ from tests.parity.witness import checkpoint_of, their_llama
 from tests.unit.train.rows import SOURCE, config, rows_of
 from tutelage.checkpoints.build import build
 from tutelage.errors import ConfigError
-from tutelage.train.tune import prepare
+from tutelage.train.prepare import prepare
 
 WORDS = (5, 11, 17)
 
