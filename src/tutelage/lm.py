@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from tutelage.decoding import MOST_LOGPROBS, Beam, Contrastive, Guided, Sampling, hold
 from tutelage.errors import ConfigError
 
 Role = Literal["system", "user", "assistant"]
@@ -30,60 +31,82 @@ Prompt = str | tuple[Message, ...]
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen. `temperature` 0 is greedy and ignores the rest.
-
-    Raises ConfigError naming a field that cannot be what it is.
-    """
-
-    temperature: float = 0.0
-    top_k: int | None = None
-    top_p: float | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        _hold("temperature", self.temperature, 0 <= self.temperature <= 2, "0 to 2")
-        _hold("top_k", self.top_k, self.top_k is None or self.top_k >= 1, "1 or more")
-        _hold("top_p", self.top_p, self.top_p is None or 0 < self.top_p <= 1, "above 0, at most 1")
-        _hold("seed", self.seed, 0 <= self.seed < 2**63, "0 to 2^63 - 1")
-
-
-@dataclass(frozen=True)
 class Request:
-    """One prompt to be continued. The answer ends at the model's end token or a `stop` text.
+    """One prompt to be continued. The answer ends at the model's end token or a `stop` text, but
+    has at least `min_new_tokens`. `logprobs` asks for the log-probability of each token and of so
+    many alternatives. `search` looks further than one token ahead.
 
-    Raises ConfigError naming a field that cannot be what it is.
+    Raises ConfigError naming a field that cannot be what it is, or contradicts another.
     """
 
     prompt: Prompt
     max_new_tokens: int = 128
     sampling: Sampling = field(default_factory=Sampling)
     stop: tuple[str, ...] = ()
+    min_new_tokens: int = 0
+    logprobs: int | None = None
+    guided: Guided | None = None
+    search: Beam | Contrastive | None = None
 
     def __post_init__(self) -> None:
-        _hold("max_new_tokens", self.max_new_tokens, self.max_new_tokens >= 1, "1 or more")
+        hold("max_new_tokens", self.max_new_tokens, self.max_new_tokens >= 1, "1 or more")
         # An empty one would end every answer before it begins.
-        _hold("stop", self.stop, "" not in self.stop, "texts of at least one character")
+        hold("stop", self.stop, "" not in self.stop, "texts of at least one character")
+        least, most = self.min_new_tokens, self.max_new_tokens
+        hold("min_new_tokens", least, 0 <= least <= most, f"0 to max_new_tokens, {most}")
+        asked = self.logprobs
+        right = asked is None or 0 <= asked <= MOST_LOGPROBS
+        hold("logprobs", asked, right, f"0 to {MOST_LOGPROBS}")
+        if self.search is not None:
+            self._hold_search(self.search)
+
+    def _hold_search(self, search: Beam | Contrastive) -> None:
+        """A search decides by itself what a token is worth."""
+        name = "beam_width" if isinstance(search, Beam) else "penalty_alpha"
+        for field_name, given in (
+            ("temperature", self.sampling.temperature > 0),
+            ("guided", self.guided is not None),
+            ("logprobs", self.logprobs is not None),
+            ("penalties", not self.sampling.plain),
+        ):
+            if given:
+                raise ConfigError(
+                    f"{field_name} and {name} contradict each other: a search scores answers by "
+                    "the model's own probabilities",
+                    field=name,
+                    got=field_name,
+                    expected=f"{name} without {field_name}",
+                )
 
 
-def _hold(name: str, got: object, right: bool, expected: str) -> None:
-    if not right:
-        raise ConfigError(f"{name} must be {expected}", field=name, got=got, expected=expected)
+@dataclass(frozen=True)
+class TokenLogprob:
+    """A token of an answer: its id, text and bytes, the natural logarithm of the probability the
+    model itself gave it (before any setting), and the likeliest tokens in its place."""
+
+    token: int
+    text: str
+    bytes: tuple[int, ...]
+    log_probability: float
+    top: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A bit of new text of request number `index`, never ending inside a character."""
+    """A bit of new text of request number `index`, never ending inside a character, with the
+    log-probabilities of the tokens it became certain with, where they were asked for."""
 
     index: int
     text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True)
 class Completion:
     """The whole answer to request number `index`; `text` excludes prompt, end token and stop text.
 
-    `tokens` are the generated ids where the model reveals them, else ().
+    `tokens` are the generated ids where the model reveals them, else (). `logprobs` are those asked
+    for; `score` is what a search thought of the answer, and `others` its next best ones.
     """
 
     index: int
@@ -92,6 +115,9 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     tokens: tuple[int, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
+    score: float | None = None
+    others: tuple[Completion, ...] = ()
 
 
 Event = Piece | Completion

@@ -38,6 +38,7 @@ class Registry:
         self.attribute = attribute
         self._parts = frozenset(parts)
         self._hyphens = hyphens
+        self._found: dict[str, Any] = {}
 
     def names(self) -> list[str]:
         """All entry names, sorted; reads the folder and imports nothing of it."""
@@ -51,9 +52,11 @@ class Registry:
 
     def get(self, name: str, field: str | None = None) -> Any:
         """The entry's object. Raises UnknownName with a suggestion."""
-        if name not in self.names():
-            raise UnknownName(self.kind, name, self.names(), field=field)
-        return getattr(self._module(name), self.attribute)
+        if name not in self._found:  # a model's architecture is looked up a hundred times a run
+            if name not in self.names():
+                raise UnknownName(self.kind, name, self.names(), field=field)
+            self._found[name] = getattr(self._module(name), self.attribute)
+        return self._found[name]
 
     def summary(self, name: str) -> str:
         """What the first line of the entry's file says it is. Raises UnknownName."""

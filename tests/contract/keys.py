@@ -47,6 +47,17 @@ PROMISED: dict[str, set[str]] = {
     },
     "plan memory": {"components", "total_bytes", "per_device_bytes", "rule", "formula"},
     "plan parameters": {"parts"},
+    "plan compute": {"flops", "petaflop_s_days", "seconds", "formula"},
+    "plan scaling": {"params", "tokens", "ratio", "loss", "law"},
+    "plan parallel": {"layouts"},
+    "layout": {
+        *("data", "zero", "tensor", "pipeline", "expert", "context", "micro_batches"),
+        *("bytes_per_device", "step_seconds", "bubble"),
+    },
+    "stored number": {"bits", "value", "error"},
+    "claim": {
+        *("id", "statement", "sources", "kind", "verdict", "value", "expected", "command"),
+    },
     "doctor": {
         *("python", "torch", "device", "dtype", "gemm_flops", "bandwidth_bytes_per_second"),
         *("disk_free", "problems"),
@@ -63,7 +74,14 @@ ADDED: dict[str, set[str]] = {
     "eval": {
         *("model", "shots", "refused", "cut_off", "rows", "set_aside", "set_aside_rows", "notes"),
     },
+    "model pull": {"left_out"},
     "compare": {"a", "b"},
+    "claim": {"claimed", "note"},
+    "plan compute": {"flops_per_token", "convention", "counts_embeddings", "sources"},
+    "plan scaling": {"flops", "formula", "source", "laws"},
+    "plan parallel": {"fitting", "job", "device", "formula", "sources"},
+    "layout": {"chunks", "parts", "flops_per_second", "mfu"},
+    "stored number": {"parts", "largest", "smallest_normal"},
     "plan parameters": {"source", "total", "layers", "per_layer", "tied_head"},
 }
 

@@ -17,7 +17,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,8 @@ class Kills:
     def end(self, out: Path) -> None:
         """The same call once more, to the end, which is that of the undisturbed run."""
         assert not self.killed(out)
-        assert dict(differences(self.case.ending(out), self.case.expected)) == {}
+        found = dict(differences(self.case.ending(out), self.case.expected))
+        assert not found, found
 
     def at_random_moments(self, count: int, seed: int) -> None:
         print(f"{count} kills, undisturbed {self.case.seconds:.2f} s")
@@ -112,6 +113,14 @@ class Kills:
             self.end(out)
             assert count, f"{waiting[0]} never came"
             waiting = waiting[count:]
+        self.summary()
+
+    def before_operations(self, numbers: Iterable[int]) -> None:
+        """Before durable operations by their number, each on a fresh folder."""
+        for at in numbers:
+            out = self.new()
+            assert self.killed(out, kill_at=at), at
+            self.end(out)
         self.summary()
 
     def summary(self) -> None:

@@ -21,6 +21,9 @@ from tutelage import store
 from tutelage.lifecycle import card, publish, report
 from tutelage.lifecycle import run as life
 from tutelage.lifecycle.stages import Stages
+from tutelage.pretrain import material
+from tutelage.pretrain import run as pretraining
+from tutelage.pretrain.samples import Samples
 from tutelage.train import state
 
 SIZE = 256
@@ -32,6 +35,11 @@ MARKS: tuple[tuple[str, Any, str], ...] = (
     ("card", card, "write_card"),
     ("publish", life, "_publish"),
     ("model", publish, "publish"),
+    ("held-out", material, "_held_out"),
+    ("tokenizer", material, "_tokenizer"),
+    ("tokens", material, "_store"),
+    ("samples", Samples, "at"),
+    ("measure", pretraining, "_measured"),
 )
 
 NAMES = frozenset(name for name, _, _ in MARKS)

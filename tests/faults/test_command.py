@@ -7,23 +7,19 @@ on to the end of an undisturbed run once the fault is gone.
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.faults.campaign import differences, seed_of
-from tests.faults.conftest import KILLED
+from tests.faults.conftest import KILLED, Zygote, remount
 from tests.faults.test_kills import digests
-from tests.faults.test_refusals import can_mount
 from tests.faults.test_run_kills import ending, finished
 from tests.unit.train.rows import SOURCE, After, rows_of
 from tutelage.data.load import load
@@ -62,70 +58,94 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tuning(project: Path, out: Path, method: str = "full") -> list[str]:
     return [
-        sys.executable, "-m", "tutelage", "tune", SOURCE, "--method", method,
+        "tune", SOURCE, "--method", method,
         "--data", str(project.parent / "rows.jsonl"), "--steps", str(STEPS),
         "--batch-tokens", str(BATCH_TOKENS), "--skip-forgetting", *COMMON, "--out", str(out),
     ]  # fmt: skip
 
 
 def running(project: Path, out: Path) -> list[str]:
-    return [sys.executable, "-m", "tutelage", "run", str(project), *COMMON, "--out", str(out)]
+    return ["run", str(project), *COMMON, "--out", str(out)]
 
 
-def called(command: Sequence[str]) -> tuple[int, dict[str, Any], str]:
-    """Exit code, the one object on stdout, and stderr."""
-    done = subprocess.run(command, capture_output=True, text=True)
-    return done.returncode, json.loads(done.stdout), done.stderr
+@pytest.fixture(scope="module")
+def warm(zygote: Zygote, project: Path) -> Zygote:
+    """A process that has run the project, and so has imported what the commands need."""
+    zygote.warm(str(project))
+    return zygote
 
 
 @pytest.fixture(scope="module")
 def undisturbed(
-    project: Path, tmp_path_factory: pytest.TempPathFactory
+    warm: Zygote, project: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, dict[str, str]]:
     """Digests of the weights that each method ends with."""
     folder = tmp_path_factory.mktemp("undisturbed")
     for method in METHODS:
-        assert called(tuning(project, folder / method, method))[0] == 0
+        assert warm.called(tuning(project, folder / method, method))[0] == 0
     return {method: digests(folder / method) for method in METHODS}
 
 
 @pytest.mark.parametrize("verb", ["run", "tune"])
 def test_a_folder_in_use_is_refused_with_the_pid_and_freed_by_a_kill(
-    verb: str, project: Path, tmp_path: Path
+    verb: str, warm: Zygote, project: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     command = running(project, out) if verb == "run" else tuning(project, out)
     lock = (out if verb == "run" else tmp_path / "out.state") / ".lock"
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as first:
-        try:
-            while not (lock.exists() and lock.read_text()):
-                assert first.poll() is None
-                time.sleep(0.01)
-            first.send_signal(signal.SIGSTOP)  # it holds the folder for as long as this takes
-            code, printed, _ = called(command)
-        finally:
-            first.kill()
-    assert first.returncode == KILLED
+    first = warm.start(command)
+    while not (lock.exists() and lock.read_text()):
+        assert first.poll() is None
+        time.sleep(0.01)
+    first.send(signal.SIGSTOP)  # it holds the folder for as long as this takes
+    code, printed, _ = warm.called(command)
+    first.send(signal.SIGKILL)
+    assert first.wait() == KILLED
     assert code == 3 and printed["error"]["kind"] == "busy"
     assert str(first.pid) in printed["error"]["message"]
     assert printed["error"]["field"] == str(lock.parent)
-    code, printed, errors = called(command)
+    code, printed, errors = warm.called(command)
     assert code == 0, errors
     assert Path(printed["run" if verb == "run" else "out"]) == out
+
+
+def test_the_command_goes_on_after_a_kill(
+    root: Path, project: Path, tmp_path: Path, undisturbed: dict[str, dict[str, str]]
+) -> None:
+    """`python -m tutelage tune` itself, which imports all anew, killed once its work has begun."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "tutelage", *tuning(project, out)]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL) as first:
+        while not out.with_name("out.state").exists():
+            assert first.poll() is None
+            time.sleep(0.01)
+        first.kill()
+    assert first.returncode == KILLED and not out.exists()
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["out"] == str(out)
+    assert digests(out) == undisturbed["full"]
+    assert [file.name for file in tmp_path.iterdir()] == ["out"]
 
 
 @pytest.mark.long
 @pytest.mark.timeout(14400)
 def test_a_run_of_the_command_killed_at_random_moments_ends_the_same(
-    project: Path, tmp_path: Path
+    root: Path, project: Path, tmp_path: Path
 ) -> None:
     """Each process imports all anew, as it does for a person."""
+
+    def command(out: Path) -> list[str]:
+        return [sys.executable, "-m", "tutelage", *running(project, out)]
+
+    def whole(out: Path) -> None:
+        subprocess.run(command(out), cwd=root, check=True, stdout=subprocess.DEVNULL)
+
     begun = time.monotonic()
-    assert called(running(project, tmp_path / "calm"))[0] == 0
+    whole(tmp_path / "calm")
     seconds, drawn, killed = time.monotonic() - begun, random.Random(seed_of(3)), 0
     while killed < 10:
         moment = drawn.uniform(0.1, seconds)
-        with subprocess.Popen(running(project, tmp_path / "out"), stdout=subprocess.PIPE) as one:
+        with subprocess.Popen(command(tmp_path / "out"), cwd=root, stdout=subprocess.PIPE) as one:
             try:
                 one.communicate(timeout=moment)
             except subprocess.TimeoutExpired:
@@ -135,7 +155,7 @@ def test_a_run_of_the_command_killed_at_random_moments_ends_the_same(
         if one.returncode == 0:
             assert dict(differences(ending(tmp_path / "out"), ending(tmp_path / "calm"))) == {}
             shutil.rmtree(tmp_path / "out")
-    assert called(running(project, tmp_path / "out"))[0] == 0
+    whole(tmp_path / "out")
     assert dict(differences(ending(tmp_path / "out"), ending(tmp_path / "calm"))) == {}
 
 
@@ -158,7 +178,7 @@ def damage(file: Path, how: str) -> None:
     ],
 )
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
-    method: str, how: str, name: str, victims: int, project: Path, tmp_path: Path,
+    method: str, how: str, name: str, victims: int, warm: Zygote, project: Path, tmp_path: Path,
     undisturbed: dict[str, dict[str, str]],
 ) -> None:  # fmt: skip
     out = tmp_path / "out"
@@ -169,7 +189,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     assert len(checkpoints) == 2
     for checkpoint in checkpoints[-victims:]:
         damage(checkpoint / name, how)
-    code, _, errors = called(tuning(project, out, method))
+    code, _, errors = warm.called(tuning(project, out, method))
     assert code == 0, errors
     for checkpoint in checkpoints[-victims:]:
         assert f"{checkpoint / name} is" in errors
@@ -177,53 +197,40 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     assert digests(out) == undisturbed[method]
 
 
-FULL_THEN_ROOM = """
-mount -t tmpfs -o size="$SIZE" none "$DISK"
-"$@"; first=$?
-mount -o remount,size=64m "$DISK"
-"$@"; second=$?
-cp -r "$DISK/out" "$KEPT"
-exit $first$second
-"""
-
-
 @pytest.mark.parametrize("size", ["200k", pytest.param("440k", marks=LONG)])
 def test_a_full_disk_is_named_and_with_room_the_same_command_goes_on(
-    size: str, project: Path, tmp_path: Path, undisturbed: dict[str, dict[str, str]]
-) -> None:
+    size: str, warm: Zygote, disk: Path, project: Path, tmp_path: Path,
+    undisturbed: dict[str, dict[str, str]],
+) -> None:  # fmt: skip
     """Full in the middle of the weights, and after them (0.44 MB)."""
-    if not can_mount(tmp_path):
-        pytest.skip("no right to mount a file system of one's own")
-    disk, kept = tmp_path / "disk", tmp_path / "kept"
-    disk.mkdir()
-    out = disk / "out"
-    settings = {"SIZE": size, "DISK": str(disk), "KEPT": str(kept)}
-    done = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", FULL_THEN_ROOM, "sh", *tuning(project, out)],
-        capture_output=True, text=True, env={**os.environ, **settings},
-    )  # fmt: skip
-    assert done.returncode == 10, done.stderr  # 1 and then 0
-    first, second = map(json.loads, done.stdout.splitlines())
-    assert first["error"]["kind"] == "work" and str(out) in first["error"]["field"]
-    assert "disk full" in first["error"]["message"] or "No space left" in first["error"]["message"]
-    assert second["out"] == str(out) and digests(kept) == undisturbed["full"]
+    command = tuning(project, disk / "out")
+    remount(warm, disk, f"size={size}")
+    code, printed, _ = warm.called(command)
+    assert code == 1 and printed["error"]["kind"] == "work"
+    assert str(disk / "out") in printed["error"]["field"]
+    assert any(s in printed["error"]["message"] for s in ("disk full", "No space left"))
+    remount(warm, disk, "size=64m")
+    code, printed, errors = warm.called(command)
+    assert code == 0, errors
+    warm.shell("cp", "-r", disk / "out", tmp_path / "kept")
+    assert printed["out"] == str(disk / "out") and digests(tmp_path / "kept") == undisturbed["full"]
 
 
 @pytest.mark.parametrize("blocks", [pytest.param(100, marks=LONG), 2000])
 def test_a_file_that_may_not_grow_is_named_and_no_finished_stage_is_redone(
-    blocks: int, project: Path, tmp_path: Path
+    blocks: int, warm: Zygote, project: Path, tmp_path: Path
 ) -> None:
     """A limit of 512-byte blocks a file: too few for weights, or only for the report."""
     out = tmp_path / "out"
     command = running(project, out)
-    code, printed, _ = called(["sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh", *command])
+    code, printed, _ = warm.called(command, limit=blocks * 512)
     assert code == 1 and printed["error"]["kind"] == "work"
     assert str(out) in printed["error"]["field"], printed
     assert ("report.html" in printed["error"]["field"]) == (blocks == 2000)
     assert "File too large" in printed["error"]["message"]
     before = finished(out)
     assert len(before) > 3
-    code, printed, errors = called(command)
+    code, printed, errors = warm.called(command)
     assert code == 0, errors
     after = finished(out)
     assert {name: after[name] for name in before} == before
@@ -231,13 +238,9 @@ def test_a_file_that_may_not_grow_is_named_and_no_finished_stage_is_redone(
 
 
 @pytest.mark.parametrize("verb", ["run", "tune"])
-def test_a_read_only_folder_is_named(verb: str, project: Path, tmp_path: Path) -> None:
-    if not can_mount(tmp_path):
-        pytest.skip("no right to mount a file system of one's own")
-    command = (running if verb == "run" else tuning)(project, tmp_path / "out")
-    script = 'mount -t tmpfs -o ro none "$1"; shift; exec "$@"'
-    code, printed, _ = called(["unshare", "-rm", "sh", "-c", script, "sh", str(tmp_path), *command])
+def test_a_read_only_folder_is_named(verb: str, warm: Zygote, disk: Path, project: Path) -> None:
+    remount(warm, disk, "ro")
+    code, printed, _ = warm.called((running if verb == "run" else tuning)(project, disk / "out"))
     assert code == 1 and printed["error"]["kind"] == "work"
     assert "Read-only file system" in printed["error"]["message"]
-    assert str(tmp_path / "out") in printed["error"]["field"]
-    assert not list(tmp_path.iterdir())
+    assert str(disk / "out") in printed["error"]["field"]

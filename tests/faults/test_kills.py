@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
-import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.faults.campaign import Case, Kills
-from tests.faults.conftest import KILLED, Zygote
-from tests.unit.train.rows import rows_of
+from tests.faults.conftest import Zygote
 from tutelage import store
 
 METHODS = ("lora", "full")
@@ -56,15 +51,6 @@ def ending(out: Path) -> dict[str, Any]:
     return {"weights": digests(out), "losses": [point["loss"] for point in curve]}
 
 
-def kill_before_operations(kills: Kills, numbers: Iterable[int]) -> None:
-    """Each on a fresh folder."""
-    for at in numbers:
-        out = kills.new()
-        assert kills.killed(out, kill_at=at), at
-        kills.end(out)
-    kills.summary()
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_kills_at_random_moments(
     method: str, zygote: Zygote, cases: dict[str, Case], tmp_path: Path
@@ -81,7 +67,7 @@ def test_kills_before_durable_operations(
     count = len(cases[method].operations)
     assert count > 60
     numbers = [*range(7, count - 9, 13), count - 9, count - 5, count - 1, count]
-    kill_before_operations(Kills(zygote, cases[method], tmp_path), numbers)
+    Kills(zygote, cases[method], tmp_path).before_operations(numbers)
 
 
 @pytest.mark.long
@@ -102,33 +88,5 @@ def test_kills_before_every_durable_operation(
     method: str, zygote: Zygote, cases: dict[str, Case], tmp_path: Path
 ) -> None:
     kills = Kills(zygote, cases[method], tmp_path)
-    kill_before_operations(kills, range(1, len(cases[method].operations) + 1))
+    kills.before_operations(range(1, len(cases[method].operations) + 1))
     assert {"save", "save/manifest", "manifest"} <= set(kills.places)
-
-
-def test_the_command_goes_on_after_a_kill(root: Path, tmp_path: Path) -> None:
-    """`tutelage tune` itself, killed once its work has begun."""
-    data = tmp_path / "rows.jsonl"
-    rows = [{"prompt": r.messages[0].content, "completion": r.completion} for r in rows_of()]
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    results = []
-    for name, kill in (("killed", True), ("whole", False)):
-        out = tmp_path / name
-        command = [
-            sys.executable, "-m", "tutelage", "tune", "preset:llama-tiny", "--data", str(data),
-            "--steps", "40", "--batch-tokens", "160", "--dtype", "fp32", "--threads", "1",
-            "--skip-forgetting", "--json", "--quiet", "--out", str(out),
-        ]  # fmt: skip
-        if kill:
-            first = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL)
-            while not out.with_name(name + ".state").exists():
-                assert first.poll() is None
-                time.sleep(0.01)
-            first.kill()
-            assert first.wait() == KILLED
-            assert not out.exists()
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-        assert json.loads(done.stdout)["out"] == str(out)
-        results.append(digests(out))
-    assert results[0] == results[1]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["killed", "rows.jsonl", "whole"]

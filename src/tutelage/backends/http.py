@@ -13,6 +13,7 @@ from contextlib import closing
 from functools import cached_property
 from typing import Any
 
+from tutelage.backends.asked import settings
 from tutelage.backends.echo import add_up, echo_request, first_choice, log_probabilities
 from tutelage.backends.parallel import each
 from tutelage.backends.wire import Refused, Wire
@@ -156,18 +157,7 @@ class HttpLM:
 
     def _asked(self, request: Request) -> tuple[str, dict[str, Any]]:
         """Route and body of one request."""
-        sampling = request.sampling
-        body: dict[str, Any] = {
-            "model": self._model,
-            "max_tokens": request.max_new_tokens,
-            "temperature": sampling.temperature,
-        }
-        if request.stop:
-            body["stop"] = list(request.stop)
-        if sampling.temperature > 0:
-            body["seed"] = sampling.seed
-            given = {"top_p": sampling.top_p, "top_k": sampling.top_k}
-            body |= {name: value for name, value in given.items() if value is not None}
+        body = {"model": self._model, **settings(request)}
         if isinstance(request.prompt, str):
             return "/completions", body | {"prompt": request.prompt}
         turns = [{"role": turn.role, "content": turn.content} for turn in request.prompt]

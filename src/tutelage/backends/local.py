@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+from tutelage.backends.stream import AnswerStream
 from tutelage.checkpoints.build import build
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.open import open_checkpoint
@@ -20,13 +20,11 @@ from tutelage.checkpoints.source import parse
 from tutelage.errors import RequestError, TutelageError
 from tutelage.generate.embed import embed
 from tutelage.generate.engine import Engine, Job
+from tutelage.generate.guide import Guides
 from tutelage.generate.score import score
 from tutelage.lm import (
     Capabilities,
-    Completion,
     Event,
-    FinishReason,
-    Piece,
     Prompt,
     Request,
     Score,
@@ -54,6 +52,7 @@ class LocalLM:
         self.reading = Reading.of(checkpoint).behind(virtual_ids(model))
         self.renderer = self.reading.renderer
         self.engine = Engine(model, exact=exact)
+        self.guides = Guides(checkpoint.tokenizer)
 
     @classmethod
     def open(
@@ -102,20 +101,16 @@ class LocalLM:
         before anything is generated, and for an encoder."""
         self._refuse_encoder("generate", "an encoder gives no text: it reads whole texts")
         prompts = self._prompts([request.prompt for request in requests])
-        ends = self.checkpoint.tokenizer.eos_ids
         jobs, streams = [], []
         for index, (request, ids) in enumerate(zip(requests, prompts, strict=True)):
             limit = self._room(index, len(ids), request.max_new_tokens)
-            read = self.reading.read(ids)
-            jobs.append(Job(read, limit, ends, request.sampling, self.reading.both))
-            stop = (*request.stop, *self.renderer.stops(request.prompt))
-            lead = self.renderer.lead(request.prompt)
-            streams.append(_Stream(index, len(ids), stop, self.checkpoint.tokenizer, lead))
+            jobs.append(self._job(request, ids, limit))
+            streams.append(self._stream(index, request, len(ids)))
         stopped: set[int] = set()
         for token in self.engine.run(jobs, stopped):
             stream = streams[token.index]
             if token.token is not None and not stream.finished:
-                yield from stream.push(token.token)
+                yield from stream.push(token.token, token.logprobs)
             if stream.finished and token.finish is None:
                 stopped.add(token.index)
                 continue
@@ -123,6 +118,19 @@ class LocalLM:
                 yield from stream.end("stop" if stream.finished else token.finish)
             elif cancelled is not None and cancelled(token.index):
                 stopped.add(token.index)
+
+    def _job(self, request: Request, ids: Sequence[int], limit: int) -> Job:
+        return Job(
+            self.reading.read(ids), limit, self.checkpoint.tokenizer.eos_ids, request.sampling,
+            self.reading.both, min(request.min_new_tokens, limit), request.logprobs,
+            None if request.guided is None else self.guides.compile(request.guided),
+        )  # fmt: skip
+
+    def _stream(self, index: int, request: Request, prompt: int) -> AnswerStream:
+        stop = (*request.stop, *self.renderer.stops(request.prompt))
+        lead = self.renderer.lead(request.prompt)
+        tokenizer = self.checkpoint.tokenizer
+        return AnswerStream(index, prompt, stop, tokenizer, lead, request.min_new_tokens)
 
     def score(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Score]:
         """Sum of log-probabilities of each continuation, in nats. Raises RequestError for one that
@@ -216,56 +224,3 @@ class LocalLM:
                 got=f"{used} tokens",
                 expected=f"at most {context}",
             )
-
-
-class _Stream:
-    """The text of one answer as its tokens come, held back where a stop text may be beginning.
-
-    `lead` is left out where the answer begins with it."""
-
-    def __init__(
-        self, index: int, prompt: int, stop: tuple[str, ...], tokenizer: Any, lead: str = ""
-    ) -> None:
-        self.index, self.prompt, self.stop = index, prompt, stop
-        self.decoder = tokenizer.decoder()
-        self.lead = lead
-        self.tokens: list[int] = []
-        self.text = ""
-        self.shown = 0
-        self.finished = False
-
-    def push(self, token: int) -> Iterator[Piece]:
-        self.tokens.append(token)
-        self._take(self.decoder.push(token))
-        held = 0 if self.finished else max((_overlap(self.text, s) for s in self.stop), default=0)
-        yield from self._show(len(self.text) - held)
-
-    def end(self, reason: FinishReason) -> Iterator[Event]:
-        if not self.finished:
-            self._take(self.decoder.flush())
-        yield from self._show(len(self.text))
-        final: FinishReason = "stop" if self.finished else reason
-        yield Completion(
-            self.index, self.text, final, self.prompt, len(self.tokens), tuple(self.tokens)
-        )
-
-    def _take(self, new: str) -> None:
-        if new and self.lead:  # one character, so the first piece has it whole
-            new, self.lead = new.removeprefix(self.lead), ""
-        self.text += new
-        found = [(at + len(s), at) for s in self.stop if (at := self.text.find(s)) >= 0]
-        if found:  # the one complete first counts, however tokens cut the text
-            self.text, self.finished = self.text[: min(found)[1]], True
-
-    def _show(self, until: int) -> Iterator[Piece]:
-        if until > self.shown:
-            yield Piece(self.index, self.text[self.shown : until])
-            self.shown = until
-
-
-def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of `text` that `stop` begins with."""
-    for length in range(min(len(stop) - 1, len(text)), 0, -1):
-        if text.endswith(stop[:length]):
-            return length
-    return 0

@@ -68,8 +68,11 @@ class ScriptedLM:
     ) -> Iterator[Event]:
         """One word an event, the requests one after the other.
 
-        Raises WorkError if no rule matches a prompt.
+        Raises WorkError if no rule matches a prompt, RequestError for a setting that would change
+        which words are said: they stand in the script.
         """
+        for request in requests:
+            _refuse(request)
         for index, request in enumerate(requests):
             yield from self._answer(index, request, cancelled or (lambda _: False))
 
@@ -115,6 +118,26 @@ class ScriptedLM:
 
 _FORM = '{"match": REGEX, "reply": TEXT}'
 _NEEDS_MODEL = "use a local model or a server that reveals them"
+
+
+def _refuse(request: Request) -> None:
+    sampling = request.sampling
+    for name, given in (
+        ("logprobs", request.logprobs is not None),
+        ("guided", request.guided is not None),
+        ("beam_width", request.search is not None),
+        ("logit_bias", bool(sampling.logit_bias)),
+        ("repetition_penalty", sampling.penalties.repetition != 1),
+        ("presence_penalty", sampling.penalties.presence != 0),
+        ("frequency_penalty", sampling.penalties.frequency != 0),
+        ("no_repeat_ngram_size", sampling.penalties.no_repeat_ngram != 0),
+        ("min_tokens", request.min_new_tokens != 0),
+    ):
+        if given:
+            found = request.guided.name if name == "guided" and request.guided else name
+            raise RequestError(
+                f"a scripted model cannot honour {found}", field=found, hint=_NEEDS_MODEL
+            )
 
 
 def _rule(line: str, where: str) -> Rule:

@@ -1,7 +1,8 @@
 """What a source stands for: a base model, and for a run what its recommended candidate puts on top.
 
 A run publishes `model/tutelage.json`: base, adapter, few-shot turns, the base's fingerprint, and
-the seed that made it where its weights are random. The base may be a run in turn.
+the seed that made it where its weights are random. The base may be a run in turn; then the print of
+what that run put on top is there too.
 """
 
 from __future__ import annotations
@@ -31,12 +32,22 @@ class Program:
     fingerprint: str | None = None
     seed: int | None = None
 
+    @property
+    def on_top(self) -> str | None:
+        """Print of the adapter and the turns, None where there are none: with the base's all that
+        answers follow from. Raises DamagedError for an adapter without its manifest."""
+        if self.adapter is None and not self.messages:
+            return None
+        turns = [[turn.role, turn.content] for turn in self.messages]
+        adapter = None if self.adapter is None else _manifest_of(self.adapter)
+        return store.digest({"adapter": adapter, "messages": turns})
+
 
 def program_of(source: str) -> Program:
     """Follow a run to what it recommends; any other source stands for itself.
 
     Raises SourceError for a run that recommends nothing yet, DamagedError for one that does not
-    say what.
+    say what, GuardError for one made from a run that has been made anew since.
     """
     found = parse(source)
     raw = _published(found)
@@ -54,6 +65,8 @@ def program_of(source: str) -> Program:
             expected='{"base", "adapter", "messages", ...}',
         ) from None
     below = Program(str(found.located / base)) if base == "model" else program_of(base)
+    if "below" in raw and raw["below"] != below.on_top:
+        raise _changed(base, below.on_top, raw["below"])
     return replace(
         below,
         adapter=adapter or below.adapter,
@@ -66,13 +79,24 @@ def program_of(source: str) -> Program:
 def expect(base: str, found: str, recorded: str | None) -> None:
     """Raises GuardError if the base is not what a program was made from."""
     if recorded not in (None, found):
-        raise GuardError(
-            f"{base} is not the model it was when the run recommended it",
-            field="fingerprint",
-            got=found,
-            expected=recorded,
-            hint="run the project again, or put the former model back",
-        )
+        raise _changed(base, found, recorded)
+
+
+def _changed(base: str, found: str | None, recorded: str | None) -> GuardError:
+    return GuardError(
+        f"{base} is not the model it was when the run recommended it",
+        field="fingerprint",
+        got=found or "nothing on top of its base",
+        expected=recorded or "nothing on top of its base",
+        hint="run the project again, or put the former model back",
+    )
+
+
+def _manifest_of(adapter: Path) -> str:
+    path = adapter / store.MANIFEST
+    if not path.is_file():
+        raise DamagedError(f"{adapter} lacks its manifest", field=str(path), expected="a file")
+    return store.sha256(path)
 
 
 def _published(found: Source) -> Any:

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tutelage.cli.generate import Choosing, open_model, request_of, stream
+from tutelage.cli.choosing import Choosing, request_of
+from tutelage.cli.generate import open_model, stream
 from tutelage.cli.shared import Shared, not_text
 from tutelage.errors import ConfigError, DataError, TutelageError
 

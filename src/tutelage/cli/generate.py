@@ -6,30 +6,17 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 from cyclopts import Parameter
 
+from tutelage.cli.choosing import Choosing, Guiding, Searching, flagged, request_of
 from tutelage.cli.shared import Shared
 from tutelage.errors import ConfigError, WorkError
 
 if TYPE_CHECKING:
-    from tutelage.lm import LM, Completion, Prompt, Request
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Choosing:
-    """How the next token is chosen: the options of every verb that talks."""
-
-    temperature: float | None = None
-    """0 or absent is greedy; higher is more varied, up to 2."""
-    top_k: int | None = None
-    """Choose among the K likeliest tokens; needs a temperature."""
-    top_p: float | None = None
-    """Choose among the likeliest tokens that make up this probability; needs a temperature."""
+    from tutelage.lm import LM, Completion, Prompt, Request, TokenLogprob
 
 
 def generate(
@@ -42,9 +29,13 @@ def generate(
     stop: Annotated[tuple[str, ...], Parameter(consume_multiple=False, show_default=False)] = (),
     api_key_file: Path | None = None,
     choosing: Choosing | None = None,
+    searching: Searching | None = None,
+    guiding: Guiding | None = None,
     shared: Shared | None = None,
 ) -> dict[str, Any]:
     """Answer a prompt. Without --temperature the likeliest token is taken each time.
+
+    The order in which the settings apply stands in docs/decoding.md.
 
     The model gets the prompt as one user message, after the few-shot turns of a run; one without a
     chat template gets it written out as it was trained and evaluated: "Input: ... Output:".
@@ -70,18 +61,65 @@ def generate(
     """
     shared = shared or Shared()
     given = as_prompt(prompt, raw)
-    asked = request_of(given, max_new_tokens, choosing, shared.seed, tuple(stop))
+    looked = searching or Searching()
+    asked = request_of(given, max_new_tokens, choosing, shared.seed, tuple(stop), looked, guiding)
+    copies = _copies(asked, looked)
     lm = open_model(model, adapter, api_key_file, shared)
     begun = time.perf_counter()
-    completion = stream(lm, asked, None if shared.json else sys.stdout)
-    return {
+    out = None if shared.json else sys.stdout
+    first, *others = _answers(lm, asked, copies, looked, out)
+    found = {**_told(first), "prompt_tokens": first.prompt_tokens}
+    found["completion_tokens"] = sum(one.completion_tokens for one in (first, *others))
+    if others:
+        found["others"] = [_told(one) for one in others]
+    return {**found, "seconds": time.perf_counter() - begun}
+
+
+def _copies(asked: Request, looked: Searching) -> list[Request]:
+    """The request as often as answers are drawn; once for a search. Raises ConfigError."""
+    from tutelage.prompts.best_of import drawn
+
+    try:
+        return [asked] if asked.search is not None else drawn(asked, looked.n, looked.best_of)
+    except ConfigError as error:
+        raise flagged(error) from None
+
+
+def _answers(
+    lm: LM, asked: Request, copies: list[Request], looked: Searching, out: TextIO | None
+) -> list[Completion]:
+    """All answers, best first where that was asked for; the first is written to `out`."""
+    from tutelage.lm import complete
+    from tutelage.prompts.best_of import best
+
+    if len(copies) == 1:
+        answer = stream(lm, copies[0], out)
+        return [answer, *answer.others]
+    found = complete(lm, copies)
+    if len(copies) > looked.n:
+        found = best(found, looked.n)
+    if out is not None:
+        say(found[0].text, out)
+    return found
+
+
+def _told(completion: Completion) -> dict[str, Any]:
+    """One answer as the verb's JSON."""
+    told: dict[str, Any] = {
         "text": completion.text,
         "tokens": list(completion.tokens),
         "finish_reason": completion.finish_reason,
-        "prompt_tokens": completion.prompt_tokens,
-        "completion_tokens": completion.completion_tokens,
-        "seconds": time.perf_counter() - begun,
     }
+    if completion.score is not None:
+        told["score"] = completion.score
+    if completion.logprobs:
+        told["logprobs"] = [_logprob(one) for one in completion.logprobs]
+    return told
+
+
+def _logprob(one: TokenLogprob) -> dict[str, Any]:
+    top = [{"id": t.token, "text": t.text, "logprob": t.log_probability} for t in one.top]
+    return {"id": one.token, "text": one.text, "logprob": one.log_probability, "top": top}
 
 
 def show(result: dict[str, Any]) -> None:
@@ -148,34 +186,6 @@ def say(text: str, out: TextIO) -> None:
     may say whatever it was taught to, escape sequences too."""
     out.write(_CONTROL.sub(_visible, text) if out.isatty() else text)
     out.flush()
-
-
-def request_of(
-    prompt: Prompt,
-    max_new_tokens: int,
-    choosing: Choosing | None,
-    seed: int | None,
-    stop: tuple[str, ...] = (),
-) -> Request:
-    """The flags as a request. Raises ConfigError naming one that is wrong or without effect."""
-    from tutelage.lm import Request, Sampling
-
-    chosen = choosing or Choosing()
-    for flag, value in (("--top-k", chosen.top_k), ("--top-p", chosen.top_p)):
-        if value is not None and not chosen.temperature:
-            raise ConfigError(
-                f"{flag} has no effect on greedy answers",
-                field=flag,
-                got=value,
-                expected="a --temperature above 0 beside it",
-                hint=f"add --temperature 1, or leave {flag} out",
-            )
-    try:
-        sampling = Sampling(chosen.temperature or 0.0, chosen.top_k, chosen.top_p, seed or 0)
-        return Request(prompt, max_new_tokens, sampling, stop)
-    except ConfigError as error:
-        error.field = "--" + str(error.field).replace("_", "-")
-        raise
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

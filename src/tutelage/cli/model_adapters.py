@@ -52,11 +52,11 @@ def merge(model: str, *, adapter: Adapters = (), out: Path, shared: Shared | Non
     check_free(out)
     source, terms = _named(model, adapter)
     checkpoint = _open(source, shared.seed)
-    method, kind = mergeable(terms[0].folder), _kind(checkpoint, shared)
-    beside, merged = (attached(checkpoint, terms) for _ in range(2))
+    method, kind = mergeable(terms[0].folder), stored_as(checkpoint, shared.dtype)
+    beside, merged = attached(checkpoint, terms), attached(checkpoint, terms, short(kind))
     form = None if merged.form is None else asdict(merged.form)
-    _round(fold(merged, method), kind)
-    found = _agreement(beside, merged, checkpoint)
+    fold(merged, method)
+    found = _agreement(beside, _computing_exactly(merged), checkpoint)
     if found["kl"] > FARTHEST:
         raise GuardError(
             "the merged model does not answer as the base with its adapter does", field="kl",
@@ -272,23 +272,29 @@ def _built(checkpoint: Checkpoint) -> Model:
     return model
 
 
-def _kind(checkpoint: Checkpoint, shared: Shared) -> str:
-    """Torch's name of the type to store: as asked, or as the configuration says."""
+def stored_as(checkpoint: Checkpoint, asked: str) -> str:
+    """Torch's name of the type to store numbers in: as asked, or as the configuration says."""
     from tutelage.machine.device import DTYPES
 
-    if shared.dtype != "auto":
-        return str(DTYPES[shared.dtype]).removeprefix("torch.")
+    if asked != "auto":
+        return str(DTYPES[asked]).removeprefix("torch.")
     config = checkpoint.config
     return str(config.get("torch_dtype") or config.get("dtype") or "float32")
 
 
-def _round(model: Model, kind: str) -> None:
-    """Every weight as it is stored."""
+def short(kind: str) -> str:
+    """Our name of a type by torch's; float32 for one that is not computed in."""
+    from tutelage.machine.device import DTYPES
+
+    return {str(one): name for name, one in DTYPES.items()}.get(f"torch.{kind}", "fp32")
+
+
+def _computing_exactly(model: Model) -> Model:
+    """The same weights in float32, so that only their own rounding is seen."""
     import torch
 
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(parameter.to(getattr(torch, kind)))
+    model.compute = torch.float32
+    return model.float()
 
 
 def _agreement(first: Model, second: Model, checkpoint: Checkpoint) -> Json:
@@ -313,8 +319,8 @@ def _same(folder: Path, checkpoint: Checkpoint, terms: list[Term], kind: str) ->
 
     if not all(term.folder.is_dir() for term in terms):
         return None
-    model = fold(attached(checkpoint, terms), mergeable(terms[0].folder))
-    _round(model, kind)
+    model = attached(checkpoint, terms, short(kind))
+    _computing_exactly(fold(model, mergeable(terms[0].folder)))
     stored = hf_state(_built(_open(str(folder), 0)), checkpoint)
     return all(
         torch.equal(value, stored[name]) for name, value in hf_state(model, checkpoint).items()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from tutelage.cli.plan_compute import compute
+from tutelage.cli.plan_formats import formats
 from tutelage.cli.plan_memory import (
     Asked,
     Precision,
@@ -13,7 +15,15 @@ from tutelage.cli.plan_memory import (
     check_unplaced,
     planned,
 )
+from tutelage.cli.plan_parallel import parallel
+from tutelage.cli.plan_scaling import scaling
+from tutelage.cli.plan_shapes import activations, method, peft
 from tutelage.cli.shared import Shared
+
+__all__ = [
+    "activations", "compute", "formats", "memory", "method", "parallel", "parameters", "peft",
+    "scaling",
+]  # fmt: skip
 
 
 def memory(

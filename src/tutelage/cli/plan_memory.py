@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from tutelage.cli.shared import Shared
+from tutelage.cli.shared import COMMON, Shared
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -95,6 +95,17 @@ def planned(asked: Asked) -> dict[str, Any]:
     }
 
 
+@Parameter(name="*", group=COMMON)
+@dataclass(frozen=True)
+class Plain:
+    """The options of a plan that names a --device of its own."""
+
+    json: bool = False
+    """Print exactly one JSON object on stdout; all else goes to stderr."""
+    quiet: bool = False
+    """Show no progress."""
+
+
 def check_unplaced(shared: Shared) -> None:
     """Raises ConfigError for a choice of where or how to compute: a plan computes nothing."""
     check_unused(
@@ -110,14 +121,13 @@ def check_unused(where: str, hint: str, **values: object) -> None:
     """Nothing a user says is ignored: an option that cannot matter here is refused."""
     for name, value in values.items():
         if value not in (None, (), False, "auto"):
-            raise ConfigError(
-                f"--{name} has no effect {where}", field=f"--{name}", got=value, hint=hint
-            )
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{flag} has no effect {where}", field=flag, got=value, hint=hint)
 
 
 def _parts(asked: Asked) -> tuple[str, list[Component]]:
     """How it is computed, and what comes out."""
-    count, described = _subject(asked.params, asked.model)
+    count, described = subject(asked.params, asked.model)
     if asked.rule is not None or described is None:
         return _by_rule(asked, count)
     if asked.train:
@@ -126,7 +136,7 @@ def _parts(asked: Asked) -> tuple[str, list[Component]]:
     return "components", _answering(asked, described)
 
 
-def _subject(params: float | None, model: str | None) -> tuple[int, Described | None]:
+def subject(params: float | None, model: str | None) -> tuple[int, Described | None]:
     """The number of parameters, and the model if one was named: exactly one of the two."""
     if (params is None) == (model is None):
         raise ConfigError(
@@ -206,7 +216,7 @@ def _batch(asked: Asked, described: Described) -> Batch:
     precision = asked.precision or "mixed"
     if precision not in ("fp32", *HALF):
         raise _cannot_train(precision)
-    context = _context(described, asked.sequences.context)
+    context = context_of(described, asked.sequences.context)
     tokens = (asked.sequences.batch or 1) * context
     return Batch(
         tokens=tokens,
@@ -223,7 +233,7 @@ def _answering(asked: Asked, described: Described) -> list[Component]:
     from tutelage.plan.answering import Held, answering_components, reading_components
 
     precision = asked.precision or "bf16"
-    rows, tokens = asked.sequences.batch or 1, _context(described, asked.sequences.context)
+    rows, tokens = asked.sequences.batch or 1, context_of(described, asked.sequences.context)
     if described.family == "encoder":
         return reading_components(described.layout, precision, rows * tokens)
     if described.family != "decoder":
@@ -231,7 +241,7 @@ def _answering(asked: Asked, described: Described) -> list[Component]:
     return answering_components(described.layout, precision, Held(rows, tokens))
 
 
-def _context(described: Described, asked: int | None) -> int:
+def context_of(described: Described, asked: int | None) -> int:
     """Tokens of a sequence, at most what the model was made for."""
     longest = described.shape.context
     if asked is None:

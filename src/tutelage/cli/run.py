@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tutelage.cli.columns import Column, fitting, terminal_width
 from tutelage.cli.progress import duration
 from tutelage.cli.shared import Shared, progress, stop_progress
 
@@ -14,10 +15,6 @@ if TYPE_CHECKING:
     from tutelage.lifecycle.budget import Clock
     from tutelage.lifecycle.contender import Contender
     from tutelage.lifecycle.project import Project
-
-
-WIDE = 120
-"""Characters; the table's full width."""
 
 
 def run(
@@ -74,12 +71,10 @@ def run(
 
 def show(result: dict[str, Any]) -> None:
     """Print the candidates as a table, the recommendation, and what to do next."""
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:  # a file or a log has no edge to fold the intervals at
-        console.width = max(console.width, WIDE)
-    console.print(_table(result))
+    lines = fitting(_tables(result), terminal_width())
+    print("\n".join(lines))
+    if any(line.startswith(MARK) for line in lines):
+        print(f"{MARK}recommended")
     for one in result["candidates"]:
         if one["status"] != "done" or one["over_budget"]:
             print(f"- {one['name']}: {one['reason']}")
@@ -92,6 +87,10 @@ def show(result: dict[str, Any]) -> None:
     print(f"  tutelage generate {run_folder} 'your prompt'")
     print(f"  tutelage serve {run_folder}")
     print(f"  open {shlex.quote(result['report'])} in a browser")
+
+
+MARK = "* "
+"""Before the recommended candidate where the terminal has no room to say so behind it."""
 
 
 class _Settled:
@@ -139,32 +138,62 @@ def _seeded(plan: Project, seed: int | None) -> Project:
     return plan.model_copy(update={"search": plan.search.model_copy(update={"seed": seed})})
 
 
-def _table(result: dict[str, Any]) -> Any:
-    from rich.markup import escape
-    from rich.table import Table
+def _tables(result: dict[str, Any]) -> list[list[Column]]:
+    """The candidates with all figures, then with fewer and fewer."""
+    every = result["candidates"]
+    metric = result["metric"]
+    chosen = (result["recommended"] or {}).get("candidate")
+    development = [one["development"].get(metric) for one in every]
+    test = [(one["test"] or {}).get(metric) for one in every]
+    remarks = [_remark(one, chosen) for one in every]
+    marked = [(MARK if one["name"] == chosen else "  ") + one["name"] for one in every]
+    name = Column("candidate", [one["name"] for one in every], left=True)
+    marks = Column("  candidate", marked, left=True)
+    wide = Column(f"{metric},\ndevelopment", [_interval(one) for one in development])
+    brief = Column(f"{metric},\ndevelopment", [_value(one) for one in development])
+    on_test = Column(f"{metric},\ntest", [_interval(one) for one in test])
+    made = Column("made\nin", [_brief(one["seconds"]) for one in every])
+    answers = Column("1,000\nanswers", [_brief(one["seconds_per_1000_answers"]) for one in every])
+    peak = Column("peak\nmemory", [_gigabytes(one["peak_bytes"]) for one in every])
+    lost = Column("forgetting", [_value(one["forgetting"]) for one in every])
+    remark = Column("", remarks, left=True)
+    figures = [on_test, made, answers]
+    return [
+        [name, wide, *figures, peak, lost, remark],
+        [name, wide, *figures, peak, remark],
+        [name, wide, *figures, remark],
+        [name, brief, *figures, remark],
+        [marks, brief, *figures],
+        [marks, *figures],
+    ]
 
-    table = Table(box=None, pad_edge=False)
-    table.add_column("candidate", no_wrap=True)
-    for heading in (f"{result['metric']}, development", "test", "made in", "1,000 answers"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
-    for one in result["candidates"]:
-        chosen = result["recommended"] and one["name"] == result["recommended"]["candidate"]
-        remark = "" if one["status"] == "done" else one["status"]
-        remark = "recommended" if chosen else "over budget" if one["over_budget"] else remark
-        per_thousand = one["seconds_per_1000_answers"]
-        table.add_row(
-            escape(one["name"]),
-            _interval(one["development"].get(result["metric"])),
-            _interval((one["test"] or {}).get(result["metric"])),
-            duration(one["seconds"]),
-            "-" if per_thousand is None else duration(per_thousand),
-            escape(remark),
-        )
-    return table
+
+def _remark(one: dict[str, Any], chosen: str | None) -> str:
+    if one["name"] == chosen:
+        return "recommended"
+    if one["over_budget"]:
+        return "over budget"
+    return "" if one["status"] == "done" else str(one["status"])
+
+
+def _brief(seconds: float | None) -> str:
+    """`84 s`, `17 min`, `2.5 h`."""
+    if seconds is None:
+        return "-"
+    if seconds < 999.5:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5970 else f"{seconds / 3600:.1f} h"
+
+
+def _gigabytes(size: int | None) -> str:
+    return "-" if size is None else f"{size / 1e9:.2f} GB"
+
+
+def _value(measured: dict[str, Any] | None) -> str:
+    return "-" if measured is None or measured["value"] is None else f"{measured['value']:.3f}"
 
 
 def _interval(measured: dict[str, Any] | None) -> str:
-    if measured is None:
+    if measured is None or measured["value"] is None:
         return "-"
     return f"{measured['value']:.3f} ({measured['low']:.3f} to {measured['high']:.3f})"

@@ -8,21 +8,19 @@ groups. Knows token ids alone: text, templates and stop texts are `backends/loca
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from tutelage.data.pack import Example, common_prefix, memory_of, pack
-from tutelage.generate.sample import choose
-from tutelage.generate.step import MOST_ROWS, Stepper
+from tutelage.data.pack import common_prefix
+from tutelage.generate.chooser import Chooser, Guide, Logprobs
+from tutelage.generate.rows import Rows, first_read
 from tutelage.lm import FinishReason, Sampling
 from tutelage.models.encoder_decoder import EncoderDecoder
-from tutelage.models.forward import Model, encoded
-from tutelage.nn.cache import Cache, DecodeStep, FillPrefix, ReadPrompts
-from tutelage.nn.embedding import Tokens
-from tutelage.nn.packed import Layout
+from tutelage.models.forward import Model
+from tutelage.nn.cache import Cache
 
 READ_TOKENS = 2048
 """Prompt tokens read in one forward pass."""
@@ -35,13 +33,26 @@ CACHE_BYTES = 600_000_000
 @dataclass(frozen=True)
 class Job:
     """One prompt; the answer ends at a token in `ends` (not given out) or at the limit. With `both`
-    the prompt's tokens see those behind them too, as a prefix language model was trained."""
+    the prompt's tokens see those behind them too, as a prefix language model was trained. `guide`
+    makes the guide of one answer; `logprobs` is how many alternatives are told, None for none."""
 
     prompt: tuple[int, ...]
     max_new_tokens: int
     ends: frozenset[int]
     sampling: Sampling = field(default_factory=Sampling)
     both: bool = False
+    min_new_tokens: int = 0
+    logprobs: int | None = None
+    guide: Callable[[], Guide] | None = None
+
+    def chooser(self, model: Model) -> Chooser | None:
+        """What chooses the tokens; None where the likeliest one is all that is asked for."""
+        plain = self.sampling.plain and self.guide is None and self.logprobs is None
+        if plain and not self.min_new_tokens:
+            return None
+        read = first_read(model, self.prompt).ids
+        guide = None if self.guide is None else self.guide()
+        return Chooser(self.sampling, read, self.ends, self.min_new_tokens, self.logprobs, guide)
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,7 @@ class Token:
     index: int
     token: int | None
     finish: FinishReason | None
+    logprobs: Logprobs | None = None
 
 
 @dataclass
@@ -59,7 +71,7 @@ class _Row:
     job: Job
     token: int
     made: int
-    generator: torch.Generator | None
+    chooser: Chooser | None
 
 
 class Engine:
@@ -95,7 +107,7 @@ class Engine:
         cache = self._cache(jobs, prefix)
         batch = _Batch(self, cache, deque((i, jobs[i]) for i in order), stopped)
         if prefix:
-            batch.read_prefix(jobs[0].prompt[:prefix])
+            batch.rows.read_prefix(jobs[0].prompt[:prefix])
         yield from batch.run()
 
     def _cache(self, jobs: Sequence[Job], prefix: int) -> Cache:
@@ -104,7 +116,10 @@ class Engine:
         shape = (model.heads.key_value, model.heads.width)
         layers = model.layers
         source = max(len(job.prompt) for job in jobs) if self._encodes else 0
-        room = max(len(read_first(model, job, prefix).ids) + job.max_new_tokens for job in jobs)
+        room = max(
+            len(first_read(model, job.prompt, job.both, prefix).ids) + job.max_new_tokens
+            for job in jobs
+        )
         each = Cache.bytes_per_slot(layers, room, shape, like.element_size(), source)
         slots = together(len(jobs), each, self.slots, self.cache_bytes)
         return Cache(layers, slots, room, shape, like)
@@ -122,18 +137,11 @@ class _Batch:
         stopped: Collection[int],
     ) -> None:  # fmt: skip
         self.model = engine.model
-        # Bound anew: pointers into weights that were replaced since would answer for the old ones.
-        self._stepper = Stepper.of(engine.model)
+        self.rows = Rows(engine.model, cache)
         self._cache = cache
         self._waiting = waiting
         self._stopped = stopped
         self._rows: list[_Row | None] = [None] * cache.slots
-
-    def read_prefix(self, ids: tuple[int, ...]) -> None:
-        tokens = self._tensor(ids)
-        last = self._tensor([len(ids) - 1])
-        positions = torch.arange(len(ids), device=tokens.device)
-        self.model.hidden(Tokens(tokens, positions), FillPrefix(self._cache), last)
 
     def run(self) -> Iterator[Token]:
         while self._waiting or any(self._rows):
@@ -161,63 +169,41 @@ class _Batch:
                 tokens += need
             logits = self._read(group)
             for (slot, index, job), row_logits in zip(group, logits, strict=True):
-                generator = None
-                if job.sampling.temperature:
-                    generator = torch.Generator().manual_seed(job.sampling.seed)
-                row = _Row(index, job, 0, 0, generator)
+                row = _Row(index, job, 0, 0, job.chooser(self.model))
                 self._rows[slot] = row
                 yield self._advance(slot, row, row_logits)
 
     def _read(self, group: list[tuple[int, int, Job]]) -> Tensor:
         """Logits after each prompt of the group, whose keys are now in their slots."""
-        cache, prefix = self._cache, self._cache.prefix_length
-        rows = [read_first(self.model, job, prefix) for _, _, job in group]
-        plan = pack(rows, share=False)
-        memory = memory_of(rows) if rows[0].memory else None
-        ids, places = self._tensor(plan.ids), self._tensor(plan.positions)
-        lengths = self._tensor([len(row.ids) for row in rows])
-        slots = self._tensor([slot for slot, _, _ in group])
-        attend = ReadPrompts(
-            cache, Layout.of(plan, str(ids.device), memory),
-            torch.repeat_interleave(slots, lengths), places, slots,
-            self._tensor([len(row.memory) for row in rows]),
-        )  # fmt: skip
-        read, select = encoded(self.model, memory), self._tensor(plan.select)
-        hidden = self.model.hidden(Tokens(ids, places + prefix), attend, select, read)
-        cache.lengths[slots] = lengths
-        return self.model.logits(hidden)
+        prefix = self._cache.prefix_length
+        rows = [first_read(self.model, job.prompt, job.both, prefix) for _, _, job in group]
+        return self.model.logits(self.rows.read([slot for slot, _, _ in group], rows))
 
     def _decode(self) -> Iterator[Token]:
-        """One step of every row that is alive, by the kernel where few are."""
-        cache = self._cache
+        """One step of every row that is alive."""
         alive = [(slot, row) for slot, row in enumerate(self._rows) if row is not None]
-        if self._stepper is not None and len(alive) <= MOST_ROWS:
-            slots = self._tensor([slot for slot, _ in alive])
-            ids = self._tensor([row.token for _, row in alive])
-            logits = self._stepper.step(cache, slots, ids)
-            cache.lengths[slots] += 1
-        else:
-            ids = self._tensor([row.token if row else 0 for row in self._rows])
-            positions = cache.lengths + cache.prefix_length
-            hidden = self.model.hidden(Tokens(ids, positions), DecodeStep(cache))
-            slots = self._tensor([slot for slot, _ in alive])
-            logits = self.model.logits(hidden.index_select(0, slots))
-            cache.lengths[slots] += 1
+        logits = self.rows.step([slot for slot, _ in alive], [row.token for _, row in alive])
         greedy = logits.argmax(-1).tolist()
         for (slot, row), scores, known in zip(alive, logits, greedy, strict=True):
-            yield self._advance(slot, row, scores, None if row.job.sampling.temperature else known)
+            yield self._advance(slot, row, scores, known)
 
     def _advance(self, slot: int, row: _Row, logits: Tensor, known: int | None = None) -> Token:
-        """Choose the row's next token; free its slot if that ends it."""
-        token = choose(logits, row.job.sampling, row.generator) if known is None else known
+        """Choose the row's next token (`known` where it is the likeliest); free its slot if that
+        ends it."""
+        found = None
+        if row.chooser is not None:
+            choice = row.chooser.choose(logits)
+            token, found = choice.token, choice.logprobs
+        else:
+            token = int(logits.argmax()) if known is None else known
         row.token, row.made = token, row.made + 1
         if token in row.job.ends:
             self._rows[slot] = None
             return Token(row.index, None, "stop")
         if row.made >= row.job.max_new_tokens:
             self._rows[slot] = None
-            return Token(row.index, token, "length")
-        return Token(row.index, token, None)
+            return Token(row.index, token, "length", found)
+        return Token(row.index, token, None, found)
 
     def _drop_stopped(self) -> Iterator[Token]:
         if not self._stopped:
@@ -235,18 +221,8 @@ class _Batch:
         alive = [slot for slot, row in enumerate(self._rows) if row is not None]
         if self._waiting or not alive or len(alive) > 0.7 * len(self._rows):
             return
-        self._cache.keep(self._tensor(alive))
+        self._cache.keep(self.rows.tensor(alive))
         self._rows = [self._rows[slot] for slot in alive]
-
-    def _tensor(self, values: Sequence[int] | object) -> Tensor:
-        return torch.as_tensor(values, dtype=torch.long, device=self.model.device)
-
-
-def read_first(model: Model, job: Job, prefix: int = 0) -> Example:
-    """What is read before a job's first token is chosen, but for the `prefix` read already."""
-    if isinstance(model, EncoderDecoder):
-        return Example.read((model.start,), memory=job.prompt)
-    return Example.read(job.prompt[prefix:], lead=len(job.prompt) if job.both else 0)
 
 
 def together(jobs: int, each: int, slots: int = SLOTS, cache_bytes: int = CACHE_BYTES) -> int:

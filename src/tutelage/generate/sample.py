@@ -1,15 +1,22 @@
-"""How the next token is chosen from scores: pure functions on one row of logits.
+"""How the next token is drawn from scores: pure functions on one row of logits.
 
-Order: temperature, then top-k, then top-p, then one draw; what OpenAI's and vLLM's users expect.
+Order: temperature, min-p, top-k, top-p, typical, one draw. That of vLLM, which has no typical
+sampling; min-p and top-k may change places, as neither looks at what the other leaves but for the
+greatest score, which both keep.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from tutelage.lm import Sampling
+
+SORTED_FIRST = 1024
+"""Tokens that are put in order before all are: they nearly always hold the mass looked for."""
 
 
 def keep_top_k(logits: Float[Tensor, "V"], k: int) -> Float[Tensor, "V"]:
@@ -23,13 +30,49 @@ def keep_top_k(logits: Float[Tensor, "V"], k: int) -> Float[Tensor, "V"]:
 def keep_top_p(logits: Float[Tensor, "V"], p: float) -> Float[Tensor, "V"]:
     """The smallest set of most probable tokens whose probabilities sum to at least p, one at least.
 
-    Source: Holtzman et al. 2020, arXiv:1904.09751, section 3.1.
+    Of equal probabilities the first are kept. Source: Holtzman et al. 2020, arXiv:1904.09751,
+    section 3.1.
     """
-    order = torch.argsort(logits, descending=True, stable=True)
-    probabilities = torch.softmax(logits[order], dim=-1)
+    return _keep_mass(logits, logits, torch.log_softmax(logits, dim=-1), p)
+
+
+def keep_min_p(logits: Float[Tensor, "V"], p: float) -> Float[Tensor, "V"]:
+    """Tokens at least p times as probable as the likeliest one.
+
+    Source: Nguyen et al. 2024, arXiv:2407.01082, section 3.
+    """
+    if p == 0:
+        return logits
+    return torch.where(logits >= logits.max() + math.log(p), logits, -torch.inf)
+
+
+def keep_typical(logits: Float[Tensor, "V"], p: float) -> Float[Tensor, "V"]:
+    """The smallest set reaching p of tokens whose surprise -log p(v) is nearest the entropy H.
+
+    Source: Meister et al. 2022, arXiv:2202.00666, equation 7.
+    """
+    known = torch.log_softmax(logits, dim=-1)
+    entropy = -(known.exp() * known).nansum()
+    distance = (-known - entropy).abs()
+    return _keep_mass(logits, torch.where(known.isneginf(), -torch.inf, -distance), known, p)
+
+
+def _keep_mass(
+    logits: Float[Tensor, "V"], rank: Float[Tensor, "V"], known: Float[Tensor, "V"], p: float
+) -> Float[Tensor, "V"]:
+    """The first tokens by `rank`, greatest first, until their probabilities, whose logarithms are
+    `known`, sum to p."""
+    places, enough = torch.arange(len(rank), device=rank.device), False
+    if len(rank) > 2 * SORTED_FIRST:
+        threshold = torch.topk(rank, SORTED_FIRST).values[-1]
+        first = (rank >= threshold).nonzero()[:, 0]
+        enough = bool(known[first].exp().sum() >= p + 1e-6)
+        places = first if enough else places
+    order = places[torch.argsort(rank[places], descending=True, stable=True)]
+    probabilities = known[order].exp()
     before = torch.cumsum(probabilities, dim=-1) - probabilities
-    dropped = order[1:][before[1:] >= p]
-    return logits.index_fill(0, dropped, -torch.inf)
+    kept = order[: max(1, int((before < p).sum()))]
+    return torch.full_like(logits, -torch.inf).index_copy(0, kept, logits[kept])
 
 
 def distribution(logits: Float[Tensor, "V"], sampling: Sampling) -> Float[Tensor, "V"]:
@@ -37,10 +80,14 @@ def distribution(logits: Float[Tensor, "V"], sampling: Sampling) -> Float[Tensor
     if sampling.temperature == 0:
         return torch.nn.functional.one_hot(logits.argmax(), logits.shape[-1]).float()
     scores = logits.float() / sampling.temperature
+    if sampling.min_p is not None:
+        scores = keep_min_p(scores, sampling.min_p)
     if sampling.top_k is not None:
         scores = keep_top_k(scores, sampling.top_k)
     if sampling.top_p is not None:
         scores = keep_top_p(scores, sampling.top_p)
+    if sampling.typical_p is not None:
+        scores = keep_typical(scores, sampling.typical_p)
     return torch.softmax(scores, dim=-1)
 
 

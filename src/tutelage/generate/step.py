@@ -1,7 +1,9 @@
-"""One decoding step of a few rows by the C++ kernel, where it was built and fits the model.
+"""One decoding step by the C++ kernel, where it was built and fits the model.
 
-The same mathematics as `nn/cache.py`'s DecodeStep through the model, with float32 activations; for
-a few rows it is bound by reading the weights once, where PyTorch is bound by its operators.
+The same mathematics as `nn/cache.py`'s DecodeStep through the model, with float32 activations. For
+a few rows it is bound by reading the weights once, where PyTorch is bound by its operators; for
+tens of rows it multiplies bfloat16 pairs where the processor can, and only inputs of products are
+rounded to that type.
 """
 
 from __future__ import annotations
@@ -34,8 +36,6 @@ from tutelage.nn.mlp import GatedMLP
 from tutelage.nn.norm import RMSNorm
 from tutelage.nn.rope import Rope
 
-MOST_ROWS = 6
-"""With more rows PyTorch's matrix products overtake: they compute, where the kernel reads."""
 PARTS = (
     Transformer, nn.ModuleList, Embed, Embedding, PreNorm, Attention, GatedMLP, RMSNorm, Linear,
     Head,
@@ -63,6 +63,10 @@ class Stepper:
             norm=pointer(model.norm.weight),
             head=LinearStruct(pointer(self._head), None, *self._head.shape),
         )
+        loaded = library()
+        assert loaded is not None
+        self.most_rows: int = loaded.tutelage_rows(ctypes.byref(self._struct))
+        """With more rows PyTorch's matrix products overtake."""
 
     @staticmethod
     def of(model: Model) -> Stepper | None:

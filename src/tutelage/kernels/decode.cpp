@@ -4,13 +4,15 @@
 // Decoding a few rows is bound by reading the weights once. PyTorch reads them through some fifty
 // operators a layer; here one parallel region walks the whole model, weights in their stored type,
 // everything else in float32. Threads split the rows of each weight matrix, so no result depends on
-// how many there are.
+// how many there are. With more rows products decide: where the processor multiplies bfloat16 pairs,
+// their inputs are rounded to that type (product.h).
 
 #include <cmath>
 #include <cstdint>
 #include <omp.h>
 
 #include "element.h"
+#include "product.h"
 
 extern "C" {
 
@@ -64,11 +66,15 @@ struct Own {
 };
 
 void tutelage_attend(const Own *own);
+int64_t tutelage_rows(const Model *m);
 int64_t tutelage_scratch(const Model *m, const Cache *c, int64_t rows, int64_t threads);
 void tutelage_step(const Model *m, const Cache *c, const Batch *b);
 }
 
 namespace {
+
+const int64_t FEW = 6, MANY = 64;
+const int64_t MOST_GROUP = 16, MOST_WIDTH = 256; // as library.py has them
 
 // Dot products of four weight rows with one vector. The vector of a bfloat16 product stands split,
 // even places before odd ones: a 32-bit word of two weights then becomes two floats by a shift and a
@@ -141,6 +147,21 @@ INLINE void rows_of(const Linear &l, const float *x, int64_t rows, float *y, boo
   }
 }
 
+// Whether tens of rows go through the processor's own pairs.
+INLINE bool paired(const Linear &l, int64_t rows, const float *) { return false; }
+INLINE bool paired(const Linear &l, int64_t rows, const bf16 *) {
+  return rows > FEW && !(l.in % pairs::PLACES) && !(l.out % 16) && pairs::available();
+}
+
+INLINE void rows_paired(const Linear &, const float *, int64_t, float *, bool, int64_t, int64_t,
+                        float *, const float *) {}
+INLINE void rows_paired(const Linear &l, const float *x, int64_t rows, float *y, bool add,
+                        int64_t first, int64_t last, float *room, const bf16 *weight) {
+  bf16 *rounded = reinterpret_cast<bf16 *>(room);
+  for (int64_t i = 0; i < rows * l.in; i++) store(x[i], rounded + i);
+  pairs::rows(weight, static_cast<const bf16 *>(l.bias), rounded, rows, l.in, l.out, y, add, first, last);
+}
+
 template <class T>
 INLINE void norm_row(const float *x, const T *gain, float eps, int64_t width, float *y) {
   float sum = 0;
@@ -159,31 +180,105 @@ INLINE void rotate(float *x, const float *cosine, const float *sine, int64_t wid
   }
 }
 
-// One query head over the prefix and the row's own keys: y = softmax(q k / sqrt(D)) v.
-template <class T>
-INLINE void attend_head(const float *q, const T *shared_k, const T *shared_v, int64_t prefix,
-                        int64_t stride, const T *own_k, const T *own_v, int64_t own, int64_t width,
-                        float *scores, float *y) {
+// Keys and values one after the other, `stride` numbers apart.
+template <class T> struct Kept {
+  const T *keys, *values;
+  int64_t count, stride;
+};
+
+// Asks for memory that will be read: rows of keys lie apart, and values are read after all keys.
+const int64_t AHEAD = 16, LINE = 64;
+template <class T> INLINE void call(const T *from, int64_t count) {
+  for (int64_t i = 0; i < count; i += LINE / sizeof(T)) __builtin_prefetch(from + i);
+}
+
+// scores[g, p] = q[g] . key[p] for G query heads, four keys at a time, each read once for all heads.
+template <int G, class T>
+INLINE void score(const float *q, const Kept<T> &kept, int64_t width, float *scores, int64_t room) {
+  const int64_t whole = width / LANES * LANES;
+  for (int64_t p = 0; p < kept.count; p += 4) {
+    const T *key[4];
+    const int64_t left = kept.count - p;
+    for (int64_t j = 0; j < 4; j++) {
+      const int64_t at = (p + (j < left ? j : 0)) * kept.stride;
+      key[j] = kept.keys + at;
+      call(key[j] + AHEAD * kept.stride, width);
+      call(kept.values + at, width);
+    }
+    lanes sums[G][4] = {};
+    for (int64_t i = 0; i < whole; i += LANES) {
+      const lanes keys[4] = {load(key[0] + i), load(key[1] + i), load(key[2] + i),
+                             load(key[3] + i)};
+      for (int g = 0; g < G; g++) {
+        const lanes query = load(q + g * width + i);
+        for (int j = 0; j < 4; j++) sums[g][j] += query * keys[j];
+      }
+    }
+    for (int g = 0; g < G; g++) {
+      float four[4];
+      totals(sums[g][0], sums[g][1], sums[g][2], sums[g][3], four);
+      for (int64_t i = whole; i < width; i++)
+        for (int j = 0; j < 4; j++) four[j] += q[g * width + i] * wide(key[j][i]);
+      for (int64_t j = 0; j < 4 && j < left; j++) scores[g * room + p + j] = four[j];
+    }
+  }
+}
+
+// y[g] += sum over p of share[g, p] value[p]
+template <int G, class T>
+INLINE void mix(const float *shares, const Kept<T> &kept, int64_t width, int64_t room, float *y) {
+  const int64_t whole = width / LANES * LANES;
+  for (int64_t g = 0; g < G; g++)
+    for (int64_t i = whole; i < width; i++)
+      for (int64_t p = 0; p < kept.count; p++)
+        y[g * width + i] += shares[g * room + p] * wide(kept.values[p * kept.stride + i]);
+  for (int64_t i = 0; i < whole; i += LANES) {
+    lanes sums[G];
+    for (int g = 0; g < G; g++) sums[g] = load(y + g * width + i);
+    for (int64_t p = 0; p < kept.count; p++) {
+      const lanes value = load(kept.values + p * kept.stride + i);
+      for (int g = 0; g < G; g++) sums[g] += shares[g * room + p] * value;
+    }
+    for (int g = 0; g < G; g++) save(y + g * width + i, sums[g]);
+  }
+}
+
+// G query heads of one key head over the prefix and the row's own keys: y = softmax(q k / sqrt(D)) v
+// and the log-sum-exp of the scores.
+template <int G, class T>
+INLINE void attend_heads(const float *q, const Kept<T> *parts, int64_t count, int64_t width,
+                         float *scores, float *y, float *lse) {
   const float scale = 1.0f / std::sqrt(float(width));
-  const int64_t total = prefix + own;
-  float top = -INFINITY;
-  for (int64_t p = 0; p < total; p++) {
-    const T *k = p < prefix ? shared_k + p * stride : own_k + (p - prefix) * width;
-    float sum = 0;
-    for (int64_t i = 0; i < width; i++) sum += q[i] * wide(k[i]);
-    scores[p] = sum * scale;
-    top = scores[p] > top ? scores[p] : top;
+  int64_t total = 0, at = 0;
+  for (int64_t part = 0; part < count; part++) total += parts[part].count;
+  for (int64_t part = 0; part < count; at += parts[part].count, part++)
+    score<G>(q, parts[part], width, scores + at, total);
+  for (int64_t i = 0; i < G * total; i++) scores[i] *= scale;
+  for (int64_t g = 0; g < G; g++) {
+    float *row = scores + g * total, top;
+    const float mass = soften(row, total, total, top);
+    for (int64_t p = 0; p < total; p++) row[p] /= mass;
+    lse[g] = top + std::log(mass);
   }
-  float mass = 0;
-  for (int64_t p = 0; p < total; p++) {
-    scores[p] = std::exp(scores[p] - top);
-    mass += scores[p];
-  }
-  for (int64_t i = 0; i < width; i++) y[i] = 0;
-  for (int64_t p = 0; p < total; p++) {
-    const T *v = p < prefix ? shared_v + p * stride : own_v + (p - prefix) * width;
-    const float share = scores[p] / mass;
-    for (int64_t i = 0; i < width; i++) y[i] += share * wide(v[i]);
+  for (int64_t i = 0; i < G * width; i++) y[i] = 0;
+  at = 0;
+  for (int64_t part = 0; part < count; at += parts[part].count, part++)
+    mix<G>(scores + at, parts[part], width, total, y);
+}
+
+// All query heads that share a key head, up to three at a time.
+template <class T>
+INLINE void attend_group(const float *q, const Kept<T> *parts, int64_t count, int64_t group,
+                         int64_t width, float *scores, float *y, float *lse) {
+  for (int64_t g = 0; g < group; g += 3) {
+    const float *query = q + g * width;
+    float *to = y + g * width;
+    if (group - g >= 3)
+      attend_heads<3>(query, parts, count, width, scores, to, lse + g);
+    else if (group - g == 2)
+      attend_heads<2>(query, parts, count, width, scores, to, lse + g);
+    else
+      attend_heads<1>(query, parts, count, width, scores, to, lse + g);
   }
 }
 
@@ -205,7 +300,11 @@ template <class T> struct Worker {
   inline __attribute__((always_inline)) void linear(const Linear &l, const float *x, float *y, bool add) const {
     int64_t first, last;
     split(l.out, 16, first, last);
-    rows_of<T>(l, x, b.rows, y, add, first, last, room);
+    const T *weight = static_cast<const T *>(l.weight);
+    if (paired(l, b.rows, weight))
+      rows_paired(l, x, b.rows, y, add, first, last, room, weight);
+    else
+      rows_of<T>(l, x, b.rows, y, add, first, last, room);
   }
 
   inline __attribute__((always_inline)) void norm(const void *gain, float *y) const {
@@ -231,20 +330,24 @@ template <class T> struct Worker {
 
   inline __attribute__((always_inline)) void attend(int64_t layer, float *q, float *scores, float *y) const {
     const int64_t width = m.head_width, group = m.heads / m.key_heads;
-    const int64_t stride = m.key_heads * width;
-    float *mine = scores + thread * (c.prefix + c.room);
-    for (int64_t unit = thread; unit < b.rows * m.heads; unit += threads) {
-      const int64_t r = unit / m.heads, key_head = unit % m.heads / group;
-      float *query = q + unit * width;
-      rotate(query, b.cosine + r * width, b.sine + r * width, width);
-      const T *shared_k = nullptr, *shared_v = nullptr;
+    float *mine = scores + thread * group * (c.prefix + c.room + 1), *lse = mine;
+    mine += group;
+    for (int64_t unit = thread; unit < b.rows * m.key_heads; unit += threads) {
+      const int64_t r = unit / m.key_heads, key_head = unit % m.key_heads;
+      float *query = q + unit * group * width;
+      for (int64_t g = 0; g < group; g++)
+        rotate(query + g * width, b.cosine + r * width, b.sine + r * width, width);
+      Kept<T> parts[2];
+      int64_t count = 0;
       if (c.prefix) {
-        shared_k = static_cast<const T *>(c.prefix_keys[layer]) + key_head * width;
-        shared_v = static_cast<const T *>(c.prefix_values[layer]) + key_head * width;
+        const int64_t at = key_head * width;
+        parts[count++] = {static_cast<const T *>(c.prefix_keys[layer]) + at,
+                          static_cast<const T *>(c.prefix_values[layer]) + at, c.prefix,
+                          m.key_heads * width};
       }
-      attend_head<T>(query, shared_k, shared_v, c.prefix, stride, own(c.keys, layer, r, key_head),
-                     own(c.values, layer, r, key_head), b.length[r] + 1, width, mine,
-                     y + unit * width);
+      parts[count++] = {own(c.keys, layer, r, key_head), own(c.values, layer, r, key_head),
+                        b.length[r] + 1, width};
+      attend_group<T>(query, parts, count, group, width, mine, y + unit * group * width, lse);
     }
   }
 
@@ -258,7 +361,7 @@ template <class T> struct Worker {
     split(hidden, 16, first, last);
     for (int64_t r = 0; r < b.rows; r++)
       for (int64_t i = r * hidden + first; i < r * hidden + last; i++)
-        gated[i] = gated[i] / (1.0f + std::exp(-gated[i])) * up[i];
+        gated[i] = gated[i] * sigmoid(gated[i]) * up[i];
   }
 };
 
@@ -345,49 +448,16 @@ template <class T> void step(const Model &m, const Cache &c, const Batch &b) {
   }
 }
 
-// The G query heads that share one key head: each key and value is read once for all of them.
-template <class T>
-INLINE void attend_group(const T *q, const T *keys, const T *values, int64_t length, int64_t group,
-                         int64_t width, float *scores, T *y, float *lse) {
-  const float scale = 1.0f / std::sqrt(float(width));
-  float query[16][256], mixed[16][256];
-  for (int64_t g = 0; g < group; g++)
-    for (int64_t i = 0; i < width; i++) {
-      query[g][i] = wide(q[g * width + i]) * scale;
-      mixed[g][i] = 0;
-    }
-  for (int64_t p = 0; p < length; p++)
-    for (int64_t g = 0; g < group; g++) {
-      float sum = 0;
-      for (int64_t i = 0; i < width; i++) sum += query[g][i] * wide(keys[p * width + i]);
-      scores[g * length + p] = sum;
-    }
-  for (int64_t g = 0; g < group; g++) {
-    float *row = scores + g * length, top = row[0], mass = 0;
-    for (int64_t p = 1; p < length; p++) top = row[p] > top ? row[p] : top;
-    for (int64_t p = 0; p < length; p++) {
-      row[p] = std::exp(row[p] - top);
-      mass += row[p];
-    }
-    for (int64_t p = 0; p < length; p++) row[p] /= mass;
-    lse[g] = top + std::log(mass);
-  }
-  for (int64_t p = 0; p < length; p++)
-    for (int64_t g = 0; g < group; g++) {
-      const float share = scores[g * length + p];
-      for (int64_t i = 0; i < width; i++) mixed[g][i] += share * wide(values[p * width + i]);
-    }
-  for (int64_t g = 0; g < group; g++)
-    for (int64_t i = 0; i < width; i++) store(mixed[g][i], y + g * width + i);
-}
-
 template <class T> INLINE void attend_unit(const Own &o, int64_t unit, float *scores) {
-  const int64_t group = o.heads / o.key_heads, row = unit / o.key_heads;
+  const int64_t group = o.heads / o.key_heads, row = unit / o.key_heads, width = o.head_width;
   const int64_t head = row * o.heads + unit % o.key_heads * group;
-  const int64_t at = head * o.head_width, kept = unit * o.room * o.head_width;
-  attend_group(static_cast<const T *>(o.q) + at, static_cast<const T *>(o.keys) + kept,
-               static_cast<const T *>(o.values) + kept, o.length[row], group, o.head_width, scores,
-               static_cast<T *>(o.y) + at, o.lse + head);
+  const int64_t at = head * width, kept = unit * o.room * width;
+  float query[MOST_GROUP * MOST_WIDTH], mixed[MOST_GROUP * MOST_WIDTH];
+  for (int64_t i = 0; i < group * width; i++) query[i] = wide(static_cast<const T *>(o.q)[at + i]);
+  const Kept<T> own = {static_cast<const T *>(o.keys) + kept, static_cast<const T *>(o.values) + kept,
+                       o.length[row], width};
+  attend_group(query, &own, 1, group, width, scores, mixed, o.lse + head);
+  for (int64_t i = 0; i < group * width; i++) store(mixed[i], static_cast<T *>(o.y) + at + i);
 }
 
 DISPATCH void attend_half(const Own &o, int64_t unit, float *s) { attend_unit<bf16>(o, unit, s); }
@@ -410,7 +480,14 @@ void tutelage_attend(const Own *own) {
 int64_t tutelage_scratch(const Model *m, const Cache *c, int64_t rows, int64_t threads) {
   const int64_t queries = m->heads * m->head_width, keys = m->key_heads * m->head_width;
   const int64_t each = m->width + 2 * queries + 2 * keys + 2 * m->layer[0].gate.out;
-  return rows * each + threads * (rows * widest(*m) + c->prefix + c->room);
+  return rows * each + threads * (rows * widest(*m) + m->heads / m->key_heads * (c->prefix + c->room + 1));
+}
+
+// With how many rows a step is faster here than through PyTorch's matrix products.
+int64_t tutelage_rows(const Model *m) {
+  const Layer &l = m->layer[0];
+  const int64_t odd = (l.q.in | l.o.in | l.down.in) % pairs::PLACES;
+  return m->half && !odd && pairs::available() ? MANY : FEW;
 }
 
 void tutelage_step(const Model *m, const Cache *c, const Batch *b) {

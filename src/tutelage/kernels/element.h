@@ -31,7 +31,37 @@ typedef float lanes __attribute__((vector_size(64)));
 typedef float unaligned __attribute__((vector_size(64), aligned(4), may_alias));
 
 INLINE lanes load(const float *from) { return *reinterpret_cast<const unaligned *>(from); }
+typedef uint16_t halves __attribute__((vector_size(32), aligned(2), may_alias));
+typedef uint32_t words __attribute__((vector_size(64)));
+INLINE lanes load(const bf16 *from) {
+  const words read = __builtin_convertvector(*reinterpret_cast<const halves *>(from), words) << 16;
+  return (lanes)read;
+}
 INLINE void save(float *to, lanes values) { *reinterpret_cast<unaligned *>(to) = values; }
+
+#ifdef __clang__
+#define SHUFFLED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef int32_t places __attribute__((vector_size(64)));
+#define SHUFFLED(a, b, ...) __builtin_shuffle(a, b, places{__VA_ARGS__})
+#endif
+
+// The sums of four vectors' numbers: pairs of vectors are folded into one until four sums stand
+// four times beside each other.
+INLINE void totals(lanes a, lanes b, lanes c, lanes d, float *to) {
+#define LOW 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29
+#define HIGH 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31
+#define EVEN 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
+#define ODD 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
+  const lanes ab = SHUFFLED(a, b, LOW) + SHUFFLED(a, b, HIGH);
+  const lanes cd = SHUFFLED(c, d, LOW) + SHUFFLED(c, d, HIGH);
+  const lanes four = SHUFFLED(ab, cd, EVEN) + SHUFFLED(ab, cd, ODD);
+#undef LOW
+#undef HIGH
+#undef EVEN
+#undef ODD
+  for (int i = 0; i < 4; i++) to[i] = four[i] + four[i + 4] + four[i + 8] + four[i + 12];
+}
 
 // exp(x) for x <= 0, to about 2e-7 of its value; 0 below -87. A polynomial, because the library's
 // function takes one value at a time.
@@ -47,4 +77,22 @@ INLINE float exponential(float x) {
   value = value * rest * rest + rest + 1.0f;
   const int32_t power = int32_t(turns < -126.0f ? -126.0f : turns) + 127;
   return x < -87.0f ? 0.0f : value * __builtin_bit_cast(float, power << 23);
+}
+
+INLINE float sigmoid(float x) {
+  const float small = exponential(x < 0.0f ? x : -x);
+  return (x < 0.0f ? small : 1.0f) / (1.0f + small);
+}
+
+// Softmax numerators of one query over the keys it sees, in place; zeros up to `end`.
+INLINE float soften(float *scores, int64_t sees, int64_t end, float &top) {
+  float highest = scores[0], mass = 0;
+  for (int64_t s = 1; s < sees; s++) highest = scores[s] > highest ? scores[s] : highest;
+  for (int64_t s = 0; s < sees; s++) {
+    scores[s] = exponential(scores[s] - highest);
+    mass += scores[s];
+  }
+  for (int64_t s = sees; s < end; s++) scores[s] = 0;
+  top = highest;
+  return mass;
 }

@@ -86,7 +86,7 @@ class PackedStruct(ctypes.Structure):
 
 
 MOST_GROUP, MOST_WIDTH = 16, 256
-"""Query heads a key head, and head width, that tutelage_attend has registers and room for."""
+"""Query heads a key head, and head width, that tutelage_attend has room for."""
 
 
 @functools.cache
@@ -104,6 +104,7 @@ def _typed(loaded: ctypes.CDLL) -> ctypes.CDLL:
     model, cache = ctypes.POINTER(ModelStruct), ctypes.POINTER(CacheStruct)
     loaded.tutelage_scratch.argtypes = [model, cache, int64, int64]
     loaded.tutelage_scratch.restype = int64
+    loaded.tutelage_rows.argtypes, loaded.tutelage_rows.restype = [model], int64
     loaded.tutelage_step.argtypes = [model, cache, ctypes.POINTER(BatchStruct)]
     loaded.tutelage_step.restype = None
     loaded.tutelage_attend.argtypes = [ctypes.POINTER(OwnStruct)]

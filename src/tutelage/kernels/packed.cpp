@@ -162,19 +162,6 @@ INLINE void read_block(const Packed &p, int64_t head, int64_t first, int64_t cou
   }
 }
 
-// Softmax numerators of one query over the keys it sees, in place; zeros up to `end`.
-INLINE float soften(float *scores, int64_t sees, int64_t end, float &top) {
-  float highest = scores[0], mass = 0;
-  for (int64_t s = 1; s < sees; s++) highest = scores[s] > highest ? scores[s] : highest;
-  for (int64_t s = 0; s < sees; s++) {
-    scores[s] = exponential(scores[s] - highest);
-    mass += scores[s];
-  }
-  for (int64_t s = sees; s < end; s++) scores[s] = 0;
-  top = highest;
-  return mass;
-}
-
 template <class T> INLINE void forward_unit(const Packed &p, int64_t number, float *scratch) {
   const Unit u = unit_of(p, number);
   const Room r = carve(scratch, u.keys(), p.head_width);

@@ -60,11 +60,6 @@ INLINE void turn(const T *x, const float *cosine, const float *sine, float sign,
   }
 }
 
-INLINE float sigmoid(float x) {
-  const float small = exponential(x < 0.0f ? x : -x);
-  return (x < 0.0f ? small : 1.0f) / (1.0f + small);
-}
-
 template <class T> INLINE void gated(const T *gate, const T *up, int64_t count, T *y) {
   for (int64_t i = 0; i < count; i++) {
     const float g = wide(gate[i]);

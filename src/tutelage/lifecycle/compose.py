@@ -169,12 +169,16 @@ def _check_key(project: Project, api_key_file: Path | None) -> None:
 
 
 def _describe(source: str, seed: int) -> Facts:
-    base = _base(source)
+    program = program_of(source)
+    base, adapter = parse(program.base), program.adapter is not None
     if not base.has_weights:  # a changed server has the same print: it needs a fresh run
-        return Facts(fingerprint_of_text(base), tunable=False)
+        return Facts(fingerprint_of_text(base), weights=False, on_top=program.on_top)
     checkpoint = open_checkpoint(source, seed=seed)
     parameters = sum(math.prod(reader.shape) for reader in checkpoint.weights.values())
-    return Facts(checkpoint.fingerprint, parameters, checkpoint.licence)
+    return Facts(
+        checkpoint.fingerprint, parameters, checkpoint.licence,
+        on_top=program.on_top, adapter=adapter,
+    )  # fmt: skip
 
 
 def _resident() -> int:

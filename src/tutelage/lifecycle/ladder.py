@@ -124,8 +124,9 @@ class Ladder:
     def _tuned_and_prompted(self, one: Contender) -> None:
         method = one.rung.method
         assert method is not None
-        if not self.bench.facts[one.model].tunable:
-            one.status, one.reason = "skipped", "skipped: a model without weights cannot be tuned"
+        untunable = self.bench.facts[one.model].untunable
+        if untunable is not None:
+            one.status, one.reason = "skipped", f"skipped: {untunable}"
             return
         self.bench.let_go()  # what an open model holds is no part of what tuning will take
         try:

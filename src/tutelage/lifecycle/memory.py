@@ -53,7 +53,7 @@ def excess(bench: Bench, peak: int | None) -> str | None:
 
 def _predicted(bench: Bench, model: str, asked: Asked) -> int | None:
     facts = bench.facts[model]
-    if not facts.tunable:
+    if not facts.weights:
         return None
 
     def make() -> Result:

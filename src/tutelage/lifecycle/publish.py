@@ -1,6 +1,7 @@
 """A candidate as a folder that loads as a model: adapter or weights, prompt program, base.
 
-    tutelage.json    {"base", "adapter", "messages", "rung", "fingerprint", "seed", "tuned_from"}
+    tutelage.json    {"base", "adapter", "messages", "rung", "fingerprint", "below", "seed",
+                     "tuned_from"}
     adapter/         PEFT's own layout, where an adapter was tuned
     model/           Hugging Face's own layout, where all weights were tuned; "base" is then "model"
 
@@ -28,10 +29,12 @@ def program(
     messages: Sequence[Message],
     rung: str,
     fingerprint: str,
+    below: str | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """What `tutelage.json` says. `fingerprint` is the base's, which the opener checks; weights that
-    lie in the folder itself are known by its manifest instead. `seed` made a preset's weights."""
+    """What `tutelage.json` says. `fingerprint` is the base's and `below` that of what an earlier
+    run put on it, which the opener checks; weights that lie in the folder itself are known by its
+    manifest instead. `seed` made a preset's weights."""
     whole = method is not None and not METHODS.get(method).adapter
     return {
         "base": "model" if whole else base,
@@ -39,6 +42,7 @@ def program(
         "messages": [{"role": turn.role, "content": turn.content} for turn in messages],
         "rung": rung,
         "fingerprint": None if whole else fingerprint,
+        "below": None if whole else below,
         "seed": seed,
         "tuned_from": None if method is None else base,
     }

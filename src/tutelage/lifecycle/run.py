@@ -104,7 +104,7 @@ def _publish(bench: Bench, climbed: Climbed, record: Mapping[str, Any]) -> None:
         method, facts = one.rung.method, bench.facts[one.model]
         turns = shown_turns(one.examples)
         described = publish.program(
-            one.model, method, turns, one.rung.name, facts.fingerprint, bench.seed
+            one.model, method, turns, one.rung.name, facts.base, facts.on_top, bench.seed
         )
         publish.publish(folder / "model", described, one.artefact)
     _write_if_new(folder / project.FILE, project.as_toml(bench.project))

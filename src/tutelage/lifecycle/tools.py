@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from tutelage import store
 from tutelage.data.retention import Retention
 from tutelage.data.rows import Loaded, Row
 from tutelage.lm import LM
@@ -20,14 +21,33 @@ from tutelage.progress import Progress, silent
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a base model before it is used."""
+    """What is known of a candidate's model before it is used."""
 
-    fingerprint: str
-    """Changes whenever its answers could: hash of weights and configuration, or of the script."""
+    base: str
+    """Changes whenever the base's answers could: hash of weights and configuration, of a script, of
+    a server's address."""
     parameters: int | None = None
     licence: str | None = None
-    tunable: bool = True
-    """False for what has no weights: a server, a script."""
+    weights: bool = True
+    """False for what is only asked: a server, a script."""
+    on_top: str | None = None
+    """What an earlier run put on the base, by its hash: an adapter, examples before prompts."""
+    adapter: bool = False
+    """Whether an adapter is among it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the model's answers could."""
+        return self.base if self.on_top is None else store.digest([self.base, self.on_top])
+
+    @property
+    def untunable(self) -> str | None:
+        """Why it cannot be tuned; None if it can."""
+        if not self.weights:
+            return "a model without weights cannot be tuned"
+        if self.adapter:
+            return "the run recommends an adapter, which cannot be tuned on; name its base instead"
+        return None
 
 
 class Tune(Protocol):

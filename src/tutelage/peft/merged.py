@@ -18,11 +18,9 @@ from tutelage.checkpoints.build import build
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.errors import ConfigError, RequestError
 from tutelage.models.forward import Model
-from tutelage.nn.quantized import QuantizedLinear
 from tutelage.peft._method import Method
-from tutelage.peft._wrapped import Beside, put
 from tutelage.peft.arithmetic import combine
-from tutelage.peft.open import form_of, method_of
+from tutelage.peft.open import form_of, merge, method_of, refuse_beside
 
 
 @dataclass(frozen=True)
@@ -68,18 +66,8 @@ def mergeable(folder: Path) -> Method:
 
 
 def fold(model: Model, method: Method) -> Model:
-    """Merge what is attached and make every weight wide: a plain model. Raises RequestError where
-    something must stay beside it."""
-    assert method.merge is not None
-    method.merge(model)
-    for path, module in list(model.named_modules()):
-        if isinstance(module, Beside):
-            raise RequestError(
-                f"what is beside {path} cannot be merged: its weight is the head's too",
-                field="--adapter",
-                hint="generate and serve take the adapter beside its base with --adapter",
-            )
-        if isinstance(module, QuantizedLinear):
-            put(model, path, module.plain(module.matrix(model.compute)))
-    model.form = None
+    """Merge what is attached: a plain model. Raises RequestError where something must stay beside
+    its weights."""
+    merge(model, method)
+    refuse_beside(model)
     return model

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from tutelage.checkpoints.checkpoint import Checkpoint
-from tutelage.errors import SourceError
+from tutelage.errors import RequestError, SourceError
 from tutelage.models.forward import Model
-from tutelage.nn.quantized import Form
+from tutelage.nn.quantized import Form, QuantizedLinear
 from tutelage.peft import METHODS
 from tutelage.peft._method import Method
+from tutelage.peft._wrapped import Beside, put
 from tutelage.peft.layout import CONFIG, kind_of, made_on_of
 
 
@@ -46,5 +47,27 @@ def open_adapter(model: Model, checkpoint: Checkpoint, folder: Path) -> Method:
     assert method.read is not None
     method.read(model, checkpoint, folder)
     if method.merge is not None:
-        method.merge(model)
+        merge(model, method)
     return method
+
+
+def merge(model: Model, method: Method) -> None:
+    """Fold what is attached into the weights, and make those of few bits wide. What cannot be
+    folded stays beside its weight."""
+    assert method.merge is not None
+    method.merge(model)
+    for path, module in list(model.named_modules()):
+        if isinstance(module, QuantizedLinear):
+            put(model, path, module.plain(module.matrix(model.compute)))
+    model.form = None
+
+
+def refuse_beside(model: Model) -> None:
+    """Raise RequestError where something had to stay beside the weights."""
+    for path, module in model.named_modules():
+        if isinstance(module, Beside):
+            raise RequestError(
+                f"what is beside {path} cannot be merged: its weight is the head's too",
+                field="--adapter",
+                hint="generate and serve take the adapter beside its base with --adapter",
+            )

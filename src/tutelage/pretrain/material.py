@@ -26,14 +26,14 @@ from tutelage.corpus.documents import Document
 from tutelage.corpus.layout import is_store
 from tutelage.corpus.pipeline import Pipeline
 from tutelage.corpus.sources import Source, open_source
-from tutelage.corpus.tokenize import Request, end_token, tokenize
+from tutelage.corpus.tokenize import REQUEST, Request, end_token, tokenize
 from tutelage.corpus.tokens import TokenStore
-from tutelage.errors import ConfigError, DataError
+from tutelage.errors import ConfigError, DataError, RequestError
 from tutelage.pretrain.config import PretrainConfig
 from tutelage.progress import Progress
 from tutelage.text.tokenizer import Tokenizer
 from tutelage.tokenizers.open import open_tokenizer
-from tutelage.tokenizers.train import save, train
+from tutelage.tokenizers.train import train
 
 HELD_OUT = "held-out.jsonl"
 DIGITS = 10**12
@@ -167,6 +167,7 @@ def _tokenizer(
             got=f"only token stores: {names}",
             expected="the tokenizer that made them",
         )
+    request = _request(config, texts, held_out)
     if not folder.exists():
         learnt = train(
             (one.text for name in texts for one in _training(texts[name], held_out.get(name, []))),
@@ -174,8 +175,26 @@ def _tokenizer(
             config.tokenizer.vocabulary,
             progress=progress,
         )
-        save(learnt.tokenizer, folder)
+        with store.new_folder(folder) as inside:
+            learnt.tokenizer.to_files(inside)
+            store.write_json(inside / REQUEST, {"request": request})
+    store.verify(folder)
+    if store.read_json(folder / REQUEST) != {"request": request}:
+        raise RequestError(
+            f"{folder} holds something else: a tokenizer learnt from other text or otherwise",
+            field="--out",
+            hint="remove it, or choose another folder",
+        )
     return open_tokenizer(str(folder))
+
+
+def _request(
+    config: PretrainConfig, texts: dict[str, Source], held_out: dict[str, list[str]]
+) -> str:
+    """The digest of all that a tokenizer learnt here follows from."""
+    kind, vocabulary = config.tokenizer.kind, config.tokenizer.vocabulary
+    identities = {name: [source.identity(), held_out.get(name)] for name, source in texts.items()}
+    return store.digest([kind, vocabulary, identities, code_hash(__name__)])
 
 
 def _check_vocabulary(tokenizer: Tokenizer, stores: dict[str, TokenStore]) -> None:

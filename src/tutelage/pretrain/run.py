@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import shutil
 import statistics
 import time
 from collections.abc import Callable
@@ -50,10 +49,14 @@ from tutelage.train.loop import Plan, Step, train
 from tutelage.train.optimizer import pretraining
 from tutelage.train.resumable import Deadline, Work, resumable
 from tutelage.train.schedule import Schedule
+from tutelage.train.state import discard, of_another
 
 Json = dict[str, Any]
 RECORD = "record.json"
 PLAN = "plan.json"
+SAMPLES = "samples.jsonl"
+STATE = "state"
+MODEL = "model"
 TRIED = 3
 """Steps whose speed says how many fit into the minutes; the first of them is not counted."""
 
@@ -131,7 +134,10 @@ def pretrain(
         context = _context(config, checkpoint)
         run = Run(config, material, checkpoint, context, placement, count)
         done = _finished(run, out)
-        return done if done is not None else _made(run, out, progress, note, deadline)
+        result = done if done is not None else _made(run, out, progress, note, deadline)
+        if result["status"] == "done":
+            discard(out / STATE)
+        return result
 
 
 def _start(config: PretrainConfig, material: Material) -> Checkpoint:
@@ -167,11 +173,13 @@ def _context(config: PretrainConfig, checkpoint: Checkpoint) -> int:
 
 
 def _finished(run: Run, out: Path) -> Json | None:
-    """The record of an identical finished run. Raises RequestError if `out` holds another."""
+    """The record of an identical finished run. Raises RequestError if `out` holds another,
+    DamagedError if its model is not what was written."""
     if not (out / RECORD).is_file():
         return None
     known: Any = store.read_json(out / RECORD)
     if isinstance(known, dict) and known.get("request") == run.digest:
+        store.verify(out / MODEL)
         return known
     raise RequestError(
         f"{out} holds another run", field="--out", hint="remove it, or choose another folder"
@@ -183,7 +191,7 @@ def _made(
 ) -> Json:
     model = _model(run)
     reading = Reading.of(run.checkpoint)
-    samples = Samples(run.config.training.samples, reading, out / "samples.jsonl")
+    samples = Samples(run.config.training.samples, reading, out / SAMPLES)
     with Peak() as peak, freed_memory_kept():
         peaks = [compute.peak(run.placement)]
         work = _work(run, model, _steps(run, out))
@@ -196,7 +204,7 @@ def _made(
             samples.at(model, at.step, total)
 
         outcome = resumable(
-            work, out / "state", run.digest, save_seconds=run.config.training.save_seconds,
+            work, out / STATE, run.digest, save_seconds=run.config.training.save_seconds,
             note=note, report=report, deadline=deadline,
         )  # fmt: skip
         peaks.append(compute.peak(run.placement))
@@ -206,15 +214,14 @@ def _made(
         **told(run.checkpoint, work, outcome, speeds, peaks),
         "peak_bytes": peak.bytes,
         "config": run.config.model_dump(mode="json"),
-        "model_folder": str(out / "model"),
+        "model_folder": str(out / MODEL),
     }
     if outcome.stopped:
         return record
     record |= _measured(run, model)
-    with store.new_folder(out / "model") as folder:
+    with store.new_folder(out / MODEL) as folder:
         write_model(hf_state(model, run.checkpoint), run.checkpoint, folder, dtype="float32")
     store.write_json(out / RECORD, record)
-    shutil.rmtree(out / "state", ignore_errors=True)
     return record
 
 
@@ -264,12 +271,15 @@ def _work(run: Run, model: Model, total: int) -> Work:
 
 
 def _steps(run: Run, out: Path) -> int:
-    """How many steps the run has, decided once."""
-    file = out / PLAN
+    """How many steps the run has, decided once. Raises RequestError where it was decided for
+    another request whose checkpoints are there: they are of no use without it."""
+    file, state = out / PLAN, out / STATE
     if file.is_file():
         known: Any = store.read_json(file)
         if known.get("request") == run.digest:
             return int(known["steps"])
+        if any(state.glob("step-*")):
+            raise of_another(state, known.get("request"), run.digest)
     training = run.config.training
     if training.steps is not None:
         steps = training.steps
@@ -278,6 +288,7 @@ def _steps(run: Run, out: Path) -> int:
     else:
         assert training.minutes is not None
         steps = max(1, int(training.minutes * 60 / _seconds_of_a_step(run)))
+    (out / SAMPLES).unlink(missing_ok=True)  # another request's
     store.write_json(file, {"request": run.digest, "steps": steps})
     return steps
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from tutelage import store
 from tutelage.checkpoints.reading import Reading
 from tutelage.generate.engine import Engine, Job
 from tutelage.models.forward import Model
@@ -15,7 +17,7 @@ TOKENS = 40
 
 
 class Samples:
-    """Appends a line to `file` for each beginning and time; greedy, so that lines compare."""
+    """Adds a line to `file` for each beginning and time; greedy, so that lines compare."""
 
     def __init__(self, beginnings: Sequence[str], reading: Reading, file: Path) -> None:
         self.beginnings = tuple(beginnings)
@@ -23,12 +25,18 @@ class Samples:
         self.file = file
 
     def at(self, model: Model, step: int, total: int) -> None:
-        """Write samples if this step is one of the ten."""
+        """Write samples if this step is one of the ten. A step made again after a kill says again
+        what it said: what the file has of it and of later ones is replaced."""
         if not self.beginnings or step * TIMES // total == (step - 1) * TIMES // total:
             return
-        with self.file.open("a", encoding="utf-8") as lines:
-            for text in self._continued(model):
-                lines.write(json.dumps({"step": step, "text": text}) + "\n")
+        lines = self._before(step)
+        lines += [json.dumps({"step": step, "text": text}) for text in self._continued(model)]
+        store.write_text(self.file, "".join(f"{line}\n" for line in lines))
+
+    def _before(self, step: int) -> list[str]:
+        """Lines of steps before this one."""
+        lines = self.file.read_text("utf-8").splitlines() if self.file.is_file() else []
+        return list(itertools.takewhile(lambda line: json.loads(line)["step"] < step, lines))
 
     def _continued(self, model: Model) -> list[str]:
         tokenizer, both = self.reading.renderer.tokenizer, self.reading.both

@@ -1,7 +1,7 @@
 """OpenAI's answer objects from the seam's events. Knows nothing of HTTP or of models.
 
-Answer("chat", "model").whole(completions)      chat.completion or text_completion
-Answer("chat", "model").piece(0, "Par")         one chunk of a stream
+Answer("chat", "model").whole(choices, done)    chat.completion or text_completion
+Answer("chat", "model").piece(Piece(0, "Par"))  one chunk of a stream
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from tutelage.lm import Completion
+from tutelage.lm import Completion, Piece, TokenLogprob
 
 Kind = Literal["chat", "text"]
 
@@ -20,8 +20,13 @@ Kind = Literal["chat", "text"]
 class Answer:
     """The objects of one answer: they share an id, a time and a model."""
 
-    def __init__(self, kind: Kind, model: str) -> None:
+    def __init__(
+        self, kind: Kind, model: str, logprobs: bool = False, drawn: int = 1, found: int = 1
+    ) -> None:
+        """`logprobs`: every choice tells them, also where it has no token. Each prompt has `drawn`
+        completions, and each completion `found` choices, its own and those of its others."""
         self._chat = kind == "chat"
+        self._logprobs, self._drawn, self._found = logprobs, drawn, found
         prefix = "chatcmpl-" if self._chat else "cmpl-"
         self._head = {
             "id": prefix + secrets.token_hex(12),
@@ -29,47 +34,74 @@ class Answer:
             "model": model,
             "system_fingerprint": None,
         }
+        self._offsets: dict[int, int] = {}
 
-    def whole(self, completions: Sequence[Completion]) -> dict[str, Any]:
-        """The object of an answer that is not streamed."""
-        ordered = sorted(completions, key=lambda completion: completion.index)
+    def whole(self, choices: Sequence[Completion], done: Sequence[Completion]) -> dict[str, Any]:
+        """The object of an answer that is not streamed. `done` is all that was computed for it."""
         return {
             **self._head,
             "object": "chat.completion" if self._chat else "text_completion",
-            "choices": [self._choice(completion) for completion in ordered],
-            "usage": usage(ordered),
+            "choices": [self._choice(completion) for completion in choices],
+            "usage": usage(done, self._drawn),
         }
 
-    def first(self) -> dict[str, Any] | None:
-        """The chunk that opens a chat stream: it names the role."""
+    def first(self) -> list[dict[str, Any]]:
+        """The chunks that open a chat stream: they name the role."""
         if not self._chat:
-            return None
-        return self._chunk(0, {"delta": {"role": "assistant", "content": ""}}, None)
+            return []
+        delta = {"delta": {"role": "assistant", "content": ""}}
+        return [self._chunk(index, delta, None) for index in range(self._drawn * self._found)]
 
-    def piece(self, index: int, text: str) -> dict[str, Any]:
+    def piece(self, piece: Piece, place: int = 0) -> dict[str, Any]:
+        """A bit of a choice, the `place`-th that its completion has."""
+        index, text = piece.index * self._found + place, piece.text
         body: dict[str, Any] = {"delta": {"content": text}} if self._chat else {"text": text}
-        return self._chunk(index, body, None)
+        told = self._told(index, piece.logprobs) if self._logprobs else None
+        return self._chunk(index, body, None, told)
 
-    def end(self, completion: Completion) -> dict[str, Any]:
+    def ends(self, completion: Completion) -> Iterator[dict[str, Any]]:
+        """The last chunk of each choice, behind the text of those that were not streamed."""
         body: dict[str, Any] = {"delta": {}} if self._chat else {"text": ""}
-        return self._chunk(completion.index, body, completion.finish_reason)
+        for place, one in enumerate((completion, *completion.others)):
+            if place:
+                yield self.piece(Piece(completion.index, one.text), place)
+            index = completion.index * self._found + place
+            yield self._chunk(index, body, one.finish_reason)
 
     def totals(self, completions: Sequence[Completion]) -> dict[str, Any]:
         """The last chunk where the client asked for usage: no choice, only counts."""
-        return {**self._streamed(), "choices": [], "usage": usage(completions)}
+        return {**self._streamed(), "choices": [], "usage": usage(completions, self._drawn)}
 
     def _choice(self, completion: Completion) -> dict[str, Any]:
         text = completion.text
         message = {"role": "assistant", "content": text, "refusal": None}
+        told = self._told(completion.index, completion.logprobs) if self._logprobs else None
         return {
             "index": completion.index,
             **({"message": message} if self._chat else {"text": text}),
-            "logprobs": None,
+            "logprobs": told,
             "finish_reason": completion.finish_reason,
         }
 
-    def _chunk(self, index: int, body: dict[str, Any], finish: str | None) -> dict[str, Any]:
-        choice = {"index": index, **body, "logprobs": None, "finish_reason": finish}
+    def _told(self, index: int, found: Sequence[TokenLogprob]) -> dict[str, Any]:
+        """Log-probabilities in the form of the route."""
+        if self._chat:
+            return {"content": [_chat_logprob(one) for one in found], "refusal": None}
+        offsets = []
+        for one in found:
+            offsets.append(self._offsets.get(index, 0))
+            self._offsets[index] = offsets[-1] + len(one.text)
+        return {
+            "tokens": [one.text for one in found],
+            "token_logprobs": [one.log_probability for one in found],
+            "top_logprobs": [_alternatives(one) for one in found],
+            "text_offset": offsets,
+        }
+
+    def _chunk(
+        self, index: int, body: dict[str, Any], finish: str | None, told: Any = None
+    ) -> dict[str, Any]:
+        choice = {"index": index, **body, "logprobs": told, "finish_reason": finish}
         return {**self._streamed(), "choices": [choice]}
 
     def _streamed(self) -> dict[str, Any]:
@@ -79,9 +111,28 @@ class Answer:
         }
 
 
-def usage(completions: Sequence[Completion]) -> dict[str, int]:
-    prompt = sum(completion.prompt_tokens for completion in completions)
-    new = sum(completion.completion_tokens for completion in completions)
+def _chat_logprob(one: TokenLogprob) -> dict[str, Any]:
+    return {**_named(one), "top_logprobs": [_named(other) for other in one.top]}
+
+
+def _named(one: TokenLogprob) -> dict[str, Any]:
+    return {"token": one.text, "logprob": one.log_probability, "bytes": list(one.bytes)}
+
+
+def _alternatives(one: TokenLogprob) -> dict[str, float]:
+    """The likeliest tokens and the chosen one, by their texts; of equal texts the likelier."""
+    found = {one.text: one.log_probability}
+    for other in one.top:
+        found[other.text] = max(other.log_probability, found.get(other.text, -1e9))
+    return found
+
+
+def usage(completions: Sequence[Completion], each: int = 1) -> dict[str, int]:
+    """Tokens read, once for the `each` answers drawn to one prompt, and all tokens that were made,
+    those of answers not shown too."""
+    ordered = sorted(completions, key=lambda completion: completion.index)
+    prompt = sum(completion.prompt_tokens for completion in ordered[::each])
+    new = sum(one.completion_tokens for first in ordered for one in (first, *first.others))
     return {"prompt_tokens": prompt, "completion_tokens": new, "total_tokens": prompt + new}
 
 

@@ -23,7 +23,7 @@ from tutelage.serve.body import read
 from tutelage.serve.faults import Fault, from_exception, shutting_down
 from tutelage.serve.guard import Guard
 from tutelage.serve.schema import ChatRequest, CompletionRequest
-from tutelage.serve.service import Asked, Limits, Service
+from tutelage.serve.service import Asked, Limits, Service, choices
 from tutelage.serve.stream import cancelled_when_gone, stream
 from tutelage.serve.worker import Worker
 
@@ -83,14 +83,14 @@ def _health(service: Service) -> Endpoint:
 
 async def _respond(service: Service, request: HttpRequest, asked: Asked, kind: Kind) -> Response:
     ticket = service.ticket(asked)
-    answer = Answer(kind, asked.model)
+    answer = Answer(kind, asked.model, asked.alternatives() is not None, *asked.shares())
     events = ticket.events()
     if not asked.stream:
         async with cancelled_when_gone(request, ticket):
             done = [event async for event in events if isinstance(event, Completion)]
         if not done or any(completion.finish_reason == "cancelled" for completion in done):
             raise shutting_down()
-        return JSONResponse(answer.whole(done))
+        return JSONResponse(answer.whole(choices(asked, done), done))
     # The first event decides the status: a refusal must not hide in a stream that began well.
     async with cancelled_when_gone(request, ticket):
         first = await anext(events, None)

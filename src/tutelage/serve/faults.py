@@ -67,7 +67,9 @@ def from_exception(error: BaseException) -> Fault:
     if isinstance(error, Fault):
         return error
     if isinstance(error, RequestError) and not isinstance(error, SourceError | DataError):
-        return Fault(400, error.message, code="invalid_request")
+        # A field may also be a file or a place among prompts: only a parameter's name is told.
+        param = error.field if (error.field or "").isidentifier() else None
+        return Fault(400, error.message, param=param, code="invalid_request")
     print(f"serve: {type(error).__name__} while answering", file=sys.stderr, flush=True)
     if isinstance(error, MemoryLimitError):
         return Fault(503, "not enough memory for this request", code="out_of_memory")

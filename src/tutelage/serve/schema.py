@@ -1,78 +1,21 @@
 """What a client may ask: OpenAI's chat and completion requests, every number bounded, here or where
-it is used (`lm.Sampling`).
+it is used (`decoding.py`).
 
 A field that would change the answer and is not supported here is refused unless it holds the value
 that means "off"; fields that cannot change the answer (`user`, `metadata` ...) are accepted by
-name; all others are unknown. `top_k` is an extension. Without `temperature` the answer is greedy,
-as everywhere in Tutelage, unless `top_p` or `top_k` is given: then it is 1.
+name; all others are unknown.
 """
 
 from __future__ import annotations
 
-import secrets
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-from tutelage.config import Frozen
-from tutelage.lm import Message, Prompt, Sampling
-
-Stop = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
-Short = Annotated[str, StringConstraints(max_length=512)]
-Text = Annotated[str, StringConstraints(max_length=4_000_000)]
-Zero = Annotated[float, Field(ge=0, le=0, allow_inf_nan=False)]
-Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-class Strict(Frozen):
-    """No number as text, no truth value as number."""
-
-    model_config = ConfigDict(strict=True)
-
-
-class StreamOptions(Strict):
-    include_usage: bool = False
-    include_obfuscation: bool | None = None
-
-
-class Shared(Strict):
-    """The fields both kinds of request have."""
-
-    model: Short
-    max_tokens: Tokens | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    seed: int | None = None
-    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    user: Short | None = None
-    n: Literal[1] | None = None
-    presence_penalty: Zero | None = None
-    frequency_penalty: Zero | None = None
-    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
-
-    @model_validator(mode="after")
-    def _can_be_sampled(self) -> Self:
-        self.sampling()
-        return self
-
-    def sampling(self) -> Sampling:
-        """How tokens are chosen; a seed is drawn where none is given."""
-        chosen = self.top_p is not None or self.top_k is not None
-        temperature = self.temperature if self.temperature is not None else float(chosen)
-        seed = self.seed if self.seed is not None else secrets.randbits(63)
-        return Sampling(temperature, self.top_k, self.top_p, seed)
-
-    def stops(self) -> tuple[str, ...]:
-        if self.stop is None:
-            return ()
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
-
-    def limit(self) -> int | None:
-        """The most new tokens the client asked for; None: as many as fit."""
-        return self.max_tokens
+from tutelage.decoding import Guided
+from tutelage.errors import ConfigError
+from tutelage.lm import Message, Prompt
+from tutelage.serve.settings import Settings, Short, Strict, Text, Tokens, as_schema
 
 
 class TextPart(Strict):
@@ -99,16 +42,37 @@ class Turn(Strict):
         )
 
 
+class NamedSchema(Strict):
+    """A JSON schema as OpenAI's `response_format` holds it."""
+
+    name: Short
+    schema_: dict[str, Any] = Field(alias="schema")
+    description: Text | None = None
+    strict: bool | None = None
+
+
 class ResponseFormat(Strict):
-    type: Literal["text"]
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: NamedSchema | None = None
+
+    def guides(self) -> list[Guided]:
+        if self.type == "json_object":
+            return [Guided("json_object", field="response_format")]
+        if self.type == "text":
+            return []
+        if self.json_schema is None:
+            raise ConfigError("json_schema is missing", field="response_format.json_schema")
+        text = as_schema(self.json_schema.schema_, "response_format")
+        return [Guided("json_schema", text, field="response_format")]
 
 
-class ChatRequest(Shared):
+class ChatRequest(Settings):
     """POST /v1/chat/completions."""
 
     messages: Annotated[list[Turn], Field(min_length=1, max_length=4096)]
     max_completion_tokens: Tokens | None = None
-    logprobs: Literal[False] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
     response_format: ResponseFormat | None = None
     tools: Annotated[list[str], Field(max_length=0)] | None = None
     tool_choice: Literal["none", "auto"] | None = None
@@ -117,29 +81,39 @@ class ChatRequest(Shared):
     store: Literal[False] | None = None
 
     @model_validator(mode="after")
-    def _one_limit(self) -> ChatRequest:
+    def _agrees(self) -> ChatRequest:
         limits = {self.max_tokens, self.max_completion_tokens} - {None}
         if len(limits) > 1:
             raise ValueError("max_tokens and max_completion_tokens contradict each other")
+        if self.top_logprobs is not None and not self.logprobs:
+            raise ConfigError("top_logprobs needs logprobs beside it", field="top_logprobs")
         return self
 
     def limit(self) -> int | None:
         return self.max_completion_tokens or self.max_tokens
 
+    def alternatives(self) -> int | None:
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    def more_guides(self) -> list[Guided]:
+        return [] if self.response_format is None else self.response_format.guides()
+
     def prompts(self) -> list[Prompt]:
         return [tuple(turn.message() for turn in self.messages)]
 
 
-class CompletionRequest(Shared):
+class CompletionRequest(Settings):
     """POST /v1/completions: the prompt is continued as it is, without a chat template and without
     a run's few-shot turns."""
 
     prompt: Text | Annotated[list[Text], Field(min_length=1, max_length=64)]
     max_tokens: Tokens | None = 16
     echo: Literal[False] | None = None
-    best_of: Literal[1] | None = None
     suffix: None = None
-    logprobs: None = None
+    logprobs: int | None = None
+
+    def alternatives(self) -> int | None:
+        return self.logprobs
 
     def prompts(self) -> list[Prompt]:
         return [self.prompt] if isinstance(self.prompt, str) else list(self.prompt)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tutelage.errors import did_you_mean
-from tutelage.lm import LM, Capabilities, Prompt, Request
+from tutelage.lm import LM, Capabilities, Completion, Prompt, Request
+from tutelage.prompts.best_of import best
 from tutelage.serve.faults import Fault
 from tutelage.serve.schema import ChatRequest, CompletionRequest
 from tutelage.serve.worker import Ticket, Worker
@@ -58,10 +59,10 @@ class Service:
         lm = self.models[asked.model]
 
         def prepare() -> list[Request]:
-            sampling, stops = asked.sampling(), asked.stops()
             return [
-                Request(prompt, self._new_tokens(asked, lm, prompt), sampling, stops)
+                request
                 for prompt in asked.prompts()
+                for request in asked.requests(prompt, self._new_tokens(asked, lm, prompt))
             ]
 
         ticket = Ticket(lm, prepare)
@@ -92,3 +93,18 @@ def _within(wanted: int | None, most: int) -> int:
             400, f"at most {most} new tokens are given here", param="max_tokens", code="too_many"
         )
     return wanted or most
+
+
+def choices(asked: Asked, completions: Sequence[Completion]) -> list[Completion]:
+    """The answers to show, numbered: of each prompt's the best, or all that a search gave."""
+    ordered = sorted(completions, key=lambda completion: completion.index)
+    prompts = len(asked.prompts())
+    each = max(1, len(ordered) // prompts)
+    groups = [ordered[start : start + each] for start in range(0, len(ordered), each)]
+    shown: list[Completion] = []
+    for group in groups:
+        found = [one for first in group for one in (first, *first.others)]
+        if len(found) > asked.answers:
+            found = best(found, asked.answers)
+        shown += found
+    return [replace(one, index=place) for place, one in enumerate(shown)]

@@ -48,18 +48,18 @@ async def _parts(
     first: Event | None, events: AsyncIterator[Event], answer: Answer, usage: bool
 ) -> AsyncIterator[bytes]:
     done: list[Completion] = []
-    opening = answer.first()
-    if opening is not None:
+    for opening in answer.first():
         yield sent(opening)
     event = first
     while event is not None:
         if not isinstance(event, Completion):
-            yield sent(answer.piece(event.index, event.text))
+            yield sent(answer.piece(event))
         elif event.finish_reason == "cancelled":
             raise shutting_down()
         else:
             done.append(event)
-            yield sent(answer.end(event))
+            for end in answer.ends(event):
+                yield sent(end)
         event = await anext(events, None)
     if usage:
         yield sent(answer.totals(done))

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tutelage.text.byte_alphabet import byte_alphabet
 from tutelage.text.tokenizer import SpecialTokens, Tokenizer
 
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -94,16 +95,3 @@ def _document(control: Mapping[str, int], first: int, rows: Mapping[str, Any] | 
         "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
     }
     return json.dumps(document, ensure_ascii=False)
-
-
-def byte_alphabet() -> dict[int, str]:
-    """Byte -> the printable character that stands for it in byte-level vocabularies.
-
-    Printable Latin-1 bytes stand for themselves, the others for U+0100 onwards in byte order
-    (Radford et al. 2019, GPT-2's `bytes_to_unicode`).
-    """
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = (byte for byte in range(256) if byte not in printable)
-    alphabet = {byte: chr(byte) for byte in sorted(printable)}
-    alphabet.update({byte: chr(0x100 + index) for index, byte in enumerate(others)})
-    return alphabet

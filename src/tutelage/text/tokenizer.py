@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ import tokenizers
 from tutelage import store
 from tutelage.errors import SourceError
 from tutelage.text.decoder import Decoder
+from tutelage.text.token_bytes import spelling
 
 END_OF_TURN = (
     "<|im_end|>",
@@ -146,6 +147,18 @@ class Tokenizer:
         """The vocabulary's own spelling of one token (`Ġthe`), None for an id it lacks."""
         text: str | None = self._backend.id_to_token(id)
         return text
+
+    def bytes_of(self, id: int) -> bytes:
+        """The bytes one token stands for, a control token's own spelling; none for an id the
+        vocabulary lacks."""
+        text = self.token(id)
+        if text is None:
+            return b""
+        return text.encode() if id in self.control_ids else self._spelled(text)
+
+    @cached_property
+    def _spelled(self) -> Callable[[str], bytes]:
+        return spelling(self.json)
 
     def id(self, token: str) -> int | None:
         found: int | None = self._backend.token_to_id(token)

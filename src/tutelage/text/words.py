@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from tutelage.text.byte_level import byte_alphabet
+from tutelage.text.byte_alphabet import byte_alphabet
 from tutelage.text.tokenizer import Tokenizer
 
 SPACE = "▁"

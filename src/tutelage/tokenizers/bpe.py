@@ -17,7 +17,8 @@ from typing import Any
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from tutelage.text.byte_level import END_OF_TEXT, byte_alphabet
+from tutelage.text.byte_alphabet import byte_alphabet
+from tutelage.text.byte_level import END_OF_TEXT
 from tutelage.text.tokenizer import SpecialTokens
 from tutelage.tokenizers._kind import FEWEST, Base, Cut, Kind, Words
 

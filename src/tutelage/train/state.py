@@ -77,16 +77,21 @@ def resume(
             continue
         made_by = progress.pop("request")
         if made_by != request:
-            raise RequestError(
-                f"the folder holds the unfinished work of another request{apart(made_by, request)}",
-                field=str(folder),
-                hint="remove it, or choose another --out",
-            )
+            raise of_another(folder, made_by, request)
         _set(parameters, load_file(candidate / "weights.safetensors"))
         restore_optimizer(optimizer, parameters, load_file(candidate / "optimizer.safetensors"))
         progress["curve"] = tuple(tuple(point) for point in progress["curve"])
         return Progress(**progress)
     return None
+
+
+def of_another(folder: Path, made_by: object, request: str) -> RequestError:
+    """What to raise where a folder's checkpoints are not this request's."""
+    return RequestError(
+        f"the folder holds the unfinished work of another request{apart(made_by, request)}",
+        field=str(folder),
+        hint="remove it, or choose another --out",
+    )
 
 
 def apart(made_by: object, request: str) -> str:

@@ -13,8 +13,9 @@ import pytest
 from tests.unit.checkpoints.programs import published
 from tests.unit.checkpoints.tiny import save_tiny
 from tests.unit.train.rows import config, tuned
-from tutelage.backends.local import LocalLM, _overlap, _Stream
+from tutelage.backends.local import LocalLM
 from tutelage.backends.open import open_lm
+from tutelage.backends.stream import AnswerStream, overlap
 from tutelage.checkpoints.build import build
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.save import save_folder
@@ -132,7 +133,7 @@ def test_where_an_answer_stops_does_not_depend_on_its_tokens(size: int) -> None:
     for _ in range(200):
         text = "".join(drawn.choices("ab", k=14))
         stop = tuple("".join(drawn.choices("ab", k=drawn.randrange(1, 6))) for _ in range(2))
-        stream = _Stream(0, 1, stop, Lumps([text[i : i + size] for i in range(0, 14, size)]))
+        stream = AnswerStream(0, 1, stop, Lumps([text[i : i + size] for i in range(0, 14, size)]))
         shown = ""
         for token in range(-(-14 // size)):
             if not stream.finished:
@@ -167,11 +168,11 @@ def test_a_stopped_answer_stops_the_engine(lm: LocalLM) -> None:
     assert engine.spoken[0] <= len("yes.") + 1
 
 
-def test_the_longest_overlap() -> None:
+def test_the_longestoverlap() -> None:
     for text in ("aab", "abab", "a", ""):
         for stop in ("abc", "ab", "babc", "x"):
             ends = [n for n in range(len(stop)) if text.endswith(stop[:n]) and n <= len(text)]
-            assert _overlap(text, stop) == max(ends)
+            assert overlap(text, stop) == max(ends)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

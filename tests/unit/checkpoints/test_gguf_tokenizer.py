@@ -13,7 +13,7 @@ import regex
 from tests.unit.checkpoints import tiny
 from tutelage.checkpoints.gguf_tokenizer import KNOWN_PRE, gguf_tokenizer
 from tutelage.errors import SourceError
-from tutelage.text.byte_level import byte_alphabet
+from tutelage.text.byte_alphabet import byte_alphabet
 from tutelage.text.tokenizer import Tokenizer
 
 TEXTS = [

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.checkpoints.programs import published, run_folder
 from tutelage import store
 from tutelage.checkpoints.program import Program, program_of
-from tutelage.errors import DamagedError, SourceError
+from tutelage.errors import DamagedError, GuardError, SourceError
 from tutelage.lm import Message
 
 TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
@@ -44,6 +44,42 @@ def test_a_run_on_a_run_stands_for_both(tmp_path: Path) -> None:
         "print",
         7,
     )
+
+
+def tuned_run(folder: Path, *, adapter: str, **said: Any) -> Path:
+    run = run_folder(folder, base="preset:llama-tiny", adapter="adapter", **said)
+    with store.new_folder(run / "model" / "adapter") as new:
+        store.write_text(new / "adapter_model.safetensors", adapter)
+    return run
+
+
+def test_what_lies_on_top_of_a_base_is_known_by_its_files_and_turns(tmp_path: Path) -> None:
+    def on_top(name: str, **said: Any) -> str | None:
+        return program_of(str(tuned_run(tmp_path / name, **said))).on_top
+
+    assert program_of("preset:llama-tiny").on_top is None
+    assert program_of(str(run_folder(tmp_path / "bare", base="preset:llama-tiny"))).on_top is None
+    first = on_top("first", adapter="a")
+    assert first is not None and first == on_top("copy", adapter="a")
+    assert len({first, on_top("other", adapter="b"), on_top("t", adapter="a", messages=TURNS)}) == 3
+    (tmp_path / "first/model/adapter/manifest.json").unlink()
+    with pytest.raises(DamagedError, match="lacks its manifest"):
+        _ = program_of(str(tmp_path / "first")).on_top
+
+
+def test_a_run_made_from_one_that_changed_since_is_refused(tmp_path: Path) -> None:
+    below = tuned_run(tmp_path / "below", adapter="a")
+    said = program_of(str(below)).on_top
+    above = run_folder(tmp_path / "above", base=str(below), messages=TURNS, below=said)
+    assert program_of(str(above)).adapter == below / "model" / "adapter"
+    tuned_run(tmp_path / "below", adapter="of another tuning")
+    with pytest.raises(GuardError, match="not the model it was") as caught:
+        program_of(str(above))
+    assert caught.value.expected == said
+    plain = run_folder(tmp_path / "plain", base=str(below), below=None)
+    with pytest.raises(GuardError) as caught:
+        program_of(str(plain))
+    assert caught.value.expected == "nothing on top of its base"
 
 
 def test_whole_weights_lie_in_the_run(tmp_path: Path) -> None:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, Literal, cast
 
+import peft
 import pytest
 import torch
 import transformers
 
+from tests.parity.tuned import tuned
 from tests.unit.checkpoints.programs import run_folder
+from tutelage import load
+from tutelage.backends.local import LocalLM
+from tutelage.checkpoints.open import open_checkpoint
 from tutelage.cli.main import run_command
 from tutelage.cli.model import pull, show
 from tutelage.cli.shared import Shared
 from tutelage.errors import GuardError, RequestError, SourceError, UnknownName
+from tutelage.peft import METHODS
 
 TINY = "preset:llama-tiny"
 
@@ -71,13 +78,59 @@ def test_a_run_is_pulled_as_what_it_recommends(folder: Path, tmp_path: Path) -> 
     pull(str(whole), out=tmp_path / "pulled")
     one, two = (p / "model.safetensors" for p in (folder, tmp_path / "pulled"))
     assert one.read_bytes() == two.read_bytes(), "the seed is the run's"
-    adapted = run_folder(tmp_path / "adapted", base=TINY, seed=5, adapter="adapter")
-    with pytest.raises(RequestError, match="adapter on preset:llama-tiny"):
-        pull(str(adapted), out=tmp_path / "base-alone")
     changed = run_folder(tmp_path / "changed", base=TINY, seed=6, fingerprint="of seed 5")
     with pytest.raises(GuardError, match="not the model it was"):
         pull(str(changed), out=tmp_path / "other")
-    assert not (tmp_path / "base-alone").exists() and not (tmp_path / "other").exists()
+    assert not (tmp_path / "other").exists()
+
+
+def adapted(folder: Path, method: str, **said: Any) -> tuple[Path, Path]:
+    """A run that recommends an adapter of this method, and the adapter."""
+    run = run_folder(folder, base=TINY, seed=5, adapter="adapter", **said)
+    checkpoint = open_checkpoint(TINY, seed=5)
+    model, settings = tuned(method, checkpoint)
+    METHODS.get(method).write(model, checkpoint, settings, run / "model" / "adapter")
+    return run, run / "model" / "adapter"
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # peft's own, of transformers' names
+@pytest.mark.filterwarnings("ignore::UserWarning:peft")
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_a_run_with_an_adapter_is_pulled_as_the_model_that_answers(
+    dtype: Literal["fp32", "bf16"], folder: Path, tmp_path: Path
+) -> None:
+    run, adapter = adapted(tmp_path / "run", "lora")
+    pulled = tmp_path / "pulled"
+    assert pull(str(run), out=pulled, shared=Shared(dtype=dtype))["left_out"] is None
+    assert show(str(pulled))["dtype"] == {"fp32": "float32", "bf16": "bfloat16"}[dtype]
+    where: dict[str, Any] = {"device": "cpu", "dtype": dtype, "threads": 1}
+    served, opened = (cast(LocalLM, load(str(one), **where)) for one in (run, pulled))
+    expected = served.model.state_dict()
+    for name, value in opened.model.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+    assert "the adapter that" in (pulled / "README.md").read_text()
+    if dtype == "fp32":
+        base = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        ids = torch.arange(20)[None] + 5
+        plain = base(ids).logits
+        theirs = peft.PeftModel.from_pretrained(base, adapter)(ids).logits
+        ours = transformers.AutoModelForCausalLM.from_pretrained(pulled)(ids).logits
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+        assert (theirs - plain).abs().max() > 0.1
+
+
+def test_what_a_model_folder_cannot_hold_is_refused_or_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, adapter = adapted(tmp_path / "run", "prompt-tuning")
+    with pytest.raises(RequestError, match=f"cannot be merged into the weights of {TINY}") as found:
+        pull(str(run), out=tmp_path / "out")
+    assert found.value.got == str(adapter) and str(adapter) in str(found.value.hint)
+    assert not (tmp_path / "out").exists()
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    shown = run_folder(tmp_path / "shown", base=TINY, seed=5, messages=turns)
+    assert run_command(["model", "pull", str(shown), "--out", str(tmp_path / "out")]) == 0
+    assert "left out: the 2 turns" in capsys.readouterr().out
 
 
 def test_pull_does_not_overwrite_what_is_not_its_own(tmp_path: Path) -> None:

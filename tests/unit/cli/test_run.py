@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,52 @@ def test_a_candidate_over_the_memory_limit_is_marked_with_the_reason(
     assert "recommended" in page
 
 
-def test_in_a_file_an_interval_stays_on_its_line(
+@pytest.fixture
+def table(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str | None], list[str]]:
+    """The table's lines in a terminal of so many columns, or in a file."""
+
+    def shown(columns: str | None, longer: str = "") -> list[str]:
+        if columns is None:
+            monkeypatch.delenv("COLUMNS", raising=False)
+        else:
+            monkeypatch.setenv("COLUMNS", columns)
+        record = example_record.record()
+        for one in record["candidates"]:
+            one["name"] = f"smollm2-{one['name']}{longer}"
+        record["recommended"]["candidate"] = f"smollm2-lora{longer}"
+        show({**record, "metric": record["detail"]["metric"]})
+        lines = capsys.readouterr().out.split("\n- ")[0].splitlines()
+        return lines[: next((n for n, line in enumerate(lines) if not line), None)]
+
+    return shown
+
+
+@pytest.mark.parametrize("columns", ["48", "60", "80", "100", "132"])
+def test_the_table_is_never_wider_than_the_terminal(
+    table: Callable[..., list[str]], columns: str
 ) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
-    record = example_record.record()
-    show({**record, "metric": record["detail"]["metric"]})
-    rows = capsys.readouterr().out.splitlines()
-    (line,) = [row for row in rows if row.endswith("recommended")]
-    assert line.count(" to ") == 2
+    for longer in ("", "-of-a-model-with-a-long-name"[: int(columns) // 3]):
+        lines = table(columns, longer)
+        assert max(map(len, lines)) <= int(columns)
+        named = [line for line in lines if "smollm2-" in line]
+        assert len(named) == len(example_record.record()["candidates"])
+        assert sum("recommended" in line for line in lines) == 1
+        assert "\n".join(lines).count("(") >= 3, "intervals are kept longest"
+
+
+def test_a_wider_terminal_shows_more(table: Callable[..., list[str]]) -> None:
+    shown = {columns: table(columns) for columns in ("80", "100", "132", None)}
+    wide = shown["132"]
+    assert wide == shown[None], "a file has no edge"
+    assert any("forgetting" in line for line in wide)
+    (line,) = [line for line in wide if line.endswith("recommended")]
+    assert line.count(" to ") == 2 and " GB " in line
+    assert not any(" GB" in line for line in shown["100"])
+    narrow = [line for line in shown["80"] if line.startswith("* ")]
+    assert narrow[0].startswith("* smollm2-lora ") and narrow[1] == "* recommended"
+    assert narrow[0].count(" to ") == 1
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from tests.parity.pairs import greedy, our_logits
 from tests.parity.test_generation import answers
 from tests.parity.test_t5 import t5_twins
 from tutelage.data.pack import Example
-from tutelage.generate.engine import Engine, Job, _Batch, read_first
+from tutelage.generate.engine import Engine, Job, _Batch
+from tutelage.generate.rows import first_read
 from tutelage.generate.score import score
 from tutelage.lm import Sampling
 from tutelage.models.encoder_decoder import EncoderDecoder
@@ -124,4 +125,4 @@ def test_scores_equal_full_passes(model: EncoderDecoder, exact: bool) -> None:
 
 def test_what_is_read_first(model: EncoderDecoder) -> None:
     job = jobs_of(1)[0]
-    assert read_first(model, job) == Example.read((model.start,), memory=job.prompt)
+    assert first_read(model, job.prompt) == Example.read((model.start,), memory=job.prompt)

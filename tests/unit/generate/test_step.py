@@ -5,19 +5,24 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from tests.parity.witness import pair
+from tests.parity.witness import checkpoint_of, pair, their_llama
+from tutelage.checkpoints.build import build
 from tutelage.generate.step import Stepper
 from tutelage.kernels.library import library
 from tutelage.models.transformer import Transformer
+from tutelage.nn.cache import Cache, DecodeStep
+from tutelage.nn.embedding import Tokens
 from tutelage.nn.norm import RMSNorm
 from tutelage.nn.rope import Rope
 
 pytestmark = pytest.mark.skipif(library() is None, reason="the library was not built")
 
+FEW, MANY = 6, 64
 PARTS: dict[str, Callable[[Transformer], object]] = {
     "model": lambda model: model,
     "embedding": lambda model: model.embed,
@@ -78,3 +83,72 @@ def test_weights_of_another_type_are_left_to_pytorch(
 ) -> None:
     model.to(dtype)
     assert Stepper.of(model) is None
+
+
+SHAPES = {
+    "even": {"hidden_size": 64, "intermediate_size": 96, "head_dim": 16, "num_key_value_heads": 1},
+    "odd": {"hidden_size": 32, "intermediate_size": 56, "head_dim": 24, "num_key_value_heads": 2},
+    "biased": {"hidden_size": 64, "intermediate_size": 64, "attention_bias": True,
+               "mlp_bias": True, "vocab_size": 112},
+}  # fmt: skip
+"""What the processor's bfloat16 pairs can multiply; what they cannot; with biases."""
+
+
+def stepped(model: Transformer, rows: int, prefix: int, kernel: bool) -> torch.Tensor:
+    """Logits after a token in every second slot of a cache full of random numbers that either type
+    holds."""
+    drawn = torch.Generator().manual_seed(rows)
+    heads = (model.heads.key_value, model.heads.width)
+    cache = Cache(model.layers, 2 * rows, 30, heads, torch.empty(0, dtype=model.compute))
+    for kept in (cache.keys, cache.values):
+        kept.copy_(torch.randn(kept.shape, generator=drawn).bfloat16())
+    cache.lengths.copy_(torch.randint(0, 30, (2 * rows,), generator=drawn))
+    cache.prefix_length = prefix
+    for _ in range(model.layers if prefix else 0):
+        both = [torch.randn(prefix, *heads, generator=drawn).bfloat16() for _ in range(2)]
+        cache.prefix.append((both[0].to(model.compute), both[1].to(model.compute)))
+    ids, slots = torch.randint(0, 90, (2 * rows,), generator=drawn), torch.arange(0, 2 * rows, 2)
+    with torch.inference_mode():
+        if kernel:
+            stepper = Stepper.of(model)
+            assert stepper is not None
+            return stepper.step(cache, slots, ids[slots])
+        positions = cache.lengths + prefix
+        hidden = model.hidden(Tokens(ids, positions), DecodeStep(cache))
+        return model.logits(hidden)[slots]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("prefix", [0, 5])
+@pytest.mark.parametrize("rows", [1, 6, 7, 8, 9, 64])
+def test_a_step_equals_pytorchs(rows: int, prefix: int, shape: str) -> None:
+    model = build(checkpoint_of(their_llama(3, **SHAPES[shape])))
+    assert isinstance(model, Transformer)
+    ours, plain = (stepped(model, rows, prefix, kernel) for kernel in (True, False))
+    assert (ours - plain).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("rows", [1, 6, 7, 8, 9, 64])
+def test_bfloat16_is_no_worse_than_pytorchs(rows: int, shape: str) -> None:
+    """Both against float32 of the same rounded weights, keys and values."""
+    checkpoint = checkpoint_of(their_llama(3, **SHAPES[shape]).bfloat16().float())
+    half, full = build(checkpoint, "bf16"), build(checkpoint)
+    assert isinstance(half, Transformer) and isinstance(full, Transformer)
+    exact = stepped(full, rows, 5, kernel=False)
+    ours, theirs = (
+        (stepped(half, rows, 5, kernel=kernel).float() - exact).square().mean().sqrt()
+        for kernel in (True, False)
+    )
+    assert ours < 1.05 * theirs, (ours, theirs)
+
+
+def test_tens_of_rows_are_taken_where_the_processor_multiplies_pairs() -> None:
+    def most(shape: str, dtype: str) -> int:
+        stepper = Stepper.of(build(checkpoint_of(their_llama(3, **SHAPES[shape])), dtype))
+        assert stepper is not None
+        return stepper.most_rows
+
+    assert most("even", "fp32") == most("odd", "bf16") == most("even", "fp32") == FEW
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
+    assert most("even", "bf16") == (MANY if "avx512_bf16" in flags else FEW)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.unit.checkpoints.programs import run_folder
 from tests.unit.lifecycle.fakes import write_rows
+from tutelage import store
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.data.rows import Row
@@ -78,6 +81,35 @@ def test_a_run_holds_its_memory_to_the_limit(plan: Project, tmp_path: Path) -> N
     narrow = plan.model_copy(update={"budget": Limits(memory_gb=0.1)})
     (one,) = run(narrow, out=tmp_path / "narrow", tools=tools)["candidates"]
     assert one["status"] == "skipped" and "the limit is 0.1 GB" in one["reason"]
+
+
+def answers(folder: Path, name: str) -> list[dict[str, Any]]:
+    return list(store.read_json(folder / "candidates" / name / "development.json")["items"])
+
+
+def test_runs_on_one_base_are_told_apart(plan: Project, tmp_path: Path) -> None:
+    """Each is asked by itself: what one answered is no answer of the other."""
+    shown = [{"role": "user", "content": "say 1"}, {"role": "assistant", "content": "number 1"}]
+    print_ = open_checkpoint(TINY).fingerprint
+    runs = [
+        str(run_folder(tmp_path / name, base=TINY, messages=turns, fingerprint=print_, seed=0))
+        for name, turns in (("few", shown), ("fewer", []), ("other", shown[::-1]))
+    ]
+    candidates = [TINY, *runs]
+    wanted = plan.model_copy(update={"models": Models(candidates=candidates)})
+    tools = real_tools(wanted, dtype="fp32", threads=1)
+    base, few, fewer, other = (tools.describe(source) for source in candidates)
+    assert base.fingerprint == fewer.fingerprint == base.base == few.base == print_
+    assert len({base.fingerprint, few.fingerprint, other.fingerprint}) == 3
+    record = run(wanted, out=tmp_path / "both", tools=tools)
+    assert [one["status"] for one in record["candidates"]] == ["done"] * 4
+    asked = list((tmp_path / "both/stages").glob("development-base-0-shot-*"))
+    assert len(asked) == 3  # the run without examples is the base
+    alone, shows, bare, _ = (
+        [item["prompt_tokens"] for item in answers(tmp_path / "both", one["name"])]
+        for one in record["candidates"]
+    )
+    assert alone == bare and all(more > less for more, less in zip(shows, alone, strict=True))
 
 
 def test_strict_reaches_rows_and_tuning(plan: Project, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_the_front_of_servers_is_the_same_whichever_is_slow(
     }
     world = World(models)
     monkeypatch.setattr("time.perf_counter", world.clock.now)
-    tools = replace(world.tools(), describe=lambda source: Facts(source, tunable=False))
+    tools = replace(world.tools(), describe=lambda source: Facts(source, weights=False))
     wanted = plan(tmp_path, ["zero-shot", "few-shot"], models=Models(candidates=SERVERS))
     record = run(wanted, out=tmp_path / "r", tools=tools)
     assert record["detail"]["front"] == ["slow-zero-shot"]  # the first of equals

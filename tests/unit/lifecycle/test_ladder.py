@@ -17,6 +17,7 @@ from tutelage.lifecycle import comparisons
 from tutelage.lifecycle.project import Limits, Models, Project, Rows, Search
 from tutelage.lifecycle.record import Record
 from tutelage.lifecycle.run import run
+from tutelage.lifecycle.tools import Facts
 
 RUNGS = ["zero-shot", "few-shot", "lora", "full", "lora+few-shot"]
 
@@ -181,12 +182,20 @@ def test_models_of_one_name_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_a_model_without_weights_is_not_tuned(tmp_path: Path) -> None:
-    from tutelage.lifecycle.tools import Facts
-
-    tools = replace(world().tools(), describe=lambda source: Facts("x", tunable=False))
+    tools = replace(world().tools(), describe=lambda source: Facts("x", weights=False))
     found = by_rung(run(plan(tmp_path), out=tmp_path / "r", tools=tools))
     assert "without weights" in found["lora"]["reason"]
     assert found["zero-shot"]["status"] == "done"
+
+
+def test_nothing_is_tuned_on_an_adapter(tmp_path: Path) -> None:
+    facts = Facts("x", parameters=10, on_top="print of an adapter", adapter=True)
+    tools = replace(world().tools(), describe=lambda source: facts)
+    found = by_rung(run(plan(tmp_path), out=tmp_path / "r", tools=tools))
+    for rung in ("lora", "full", "lora+few-shot"):
+        assert found[rung]["status"] == "skipped"
+        assert "recommends an adapter, which cannot be tuned on" in found[rung]["reason"]
+    assert found["zero-shot"]["predicted_peak_bytes"] is not None
 
 
 def test_examples_that_do_not_fit_the_context_are_left_out_and_said(tmp_path: Path) -> None:

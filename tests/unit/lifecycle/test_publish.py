@@ -25,12 +25,13 @@ def test_what_was_tuned_lies_in_its_own_folder(
     tmp_path: Path, method: str, part: str, base: str
 ) -> None:
     source = artefact(tmp_path / "made")
-    described = program("hf:a/b", method, turns("q", "a"), "rung", "print")
+    described = program("hf:a/b", method, turns("q", "a"), "rung", "print", "run")
     publish(tmp_path / "model", described, source)
     written = store.read_json(tmp_path / "model" / "tutelage.json")
     assert written["base"] == base and written["tuned_from"] == "hf:a/b"
     assert written["adapter"] == ("adapter" if method == "lora" else None)
     assert written["fingerprint"] == ("print" if method == "lora" else None)
+    assert written["below"] == ("run" if method == "lora" else None)
     assert (tmp_path / "model" / part / "weights.bin").read_text() == "weights"
     store.verify(tmp_path / "model")
     store.verify(tmp_path / "model" / part)

@@ -14,10 +14,11 @@ from tutelage.checkpoints.build import build
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.reading import Reading
 from tutelage.config import validate
-from tutelage.errors import ConfigError, DataError, RequestError, TutelageError
+from tutelage.errors import ConfigError, DamagedError, DataError, RequestError, TutelageError
 from tutelage.lm import Request, complete
-from tutelage.pretrain.config import PretrainConfig
+from tutelage.pretrain.config import PretrainConfig, TokenizerTable
 from tutelage.pretrain.run import pretrain
+from tutelage.progress import Progress
 
 WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "saw", "one", "dog", "run", "far", "away")
 
@@ -85,12 +86,88 @@ def test_stopped_and_gone_on_is_bitwise_undisturbed(
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
 
 
+class Cut(Exception):
+    """What ends a run in these tests, as a kill would: without a word to it."""
+
+
+def cut_at(what: str, step: int) -> Progress:
+    """A progress that ends the run when so much of this is done."""
+
+    def progress(said: str, done: int, total: int | None) -> None:
+        if what in said and done >= step:
+            raise Cut
+
+    return progress
+
+
+def test_a_run_gone_on_with_says_each_sample_once(text: Path, tmp_path: Path) -> None:
+    """Steps since the last checkpoint are made again, and what was said at them is there already;
+    a line half written is none."""
+    config = described(text, samples=("the cat", "a dog"))
+    run(config, tmp_path / "whole")
+    with pytest.raises(Cut):
+        run(config, tmp_path / "cut", progress=cut_at("step", 8))
+    with (tmp_path / "cut" / "samples.jsonl").open("a") as file:
+        file.write('{"step": 8, "te')
+    run(config, tmp_path / "cut")
+    whole, cut = ((tmp_path / name / "samples.jsonl").read_text() for name in ("whole", "cut"))
+    assert len(whole.splitlines()) == 20 and cut == whole
+
+
+def test_samples_of_another_request_do_not_stay(text: Path, tmp_path: Path) -> None:
+    with pytest.raises(Cut):
+        run(described(text, samples=("the",)), tmp_path / "out", progress=cut_at("step", 4))
+    run(described(text, samples=("a",), steps=20), tmp_path / "out")
+    lines = (tmp_path / "out" / "samples.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(2, 21, 2))
+
+
+def test_a_tokenizer_learnt_for_another_run_is_not_taken(text: Path, tmp_path: Path) -> None:
+    """Killed after it was learnt, and asked for again with another vocabulary."""
+    asked = described(text)
+    other = asked.model_copy(update={"tokenizer": TokenizerTable(vocabulary=320)})
+    with pytest.raises(Cut):
+        run(asked, tmp_path / "out", progress=cut_at("tokens", 1))
+    with pytest.raises(RequestError, match="holds something else") as caught:
+        run(other, tmp_path / "out")
+    assert caught.value.field == "--out" and "tokenizer" in caught.value.message
+    assert run(asked, tmp_path / "out")["status"] == "done"
+
+
+def test_a_finished_run_is_cleared_of_checkpoints_and_checked(text: Path, tmp_path: Path) -> None:
+    """As after a kill between its record and its clearing, and after a disk has lost a bit."""
+    out = tmp_path / "out"
+    record = run(described(text), out)
+    (out / "state" / "step-00000011").mkdir(parents=True)
+    assert run(described(text), out) == record
+    assert not (out / "state").exists()
+    file = out / "model" / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DamagedError) as caught:
+        run(described(text), out)
+    assert caught.value.field == str(file)
+
+
 def test_minutes_become_steps_once(text: Path, tmp_path: Path) -> None:
     config = described(text, steps=None, minutes=0.02)
     first = run(config, tmp_path / "out")
     assert first["steps"] == first["steps_total"] >= 1
     plan = json.loads((tmp_path / "out" / "plan.json").read_text())
     assert plan["steps"] == first["steps_total"]
+
+
+def test_another_request_does_not_touch_an_unfinished_run(text: Path, tmp_path: Path) -> None:
+    """Without its plan a run that is to take minutes would end with another number of steps."""
+    out, asked = tmp_path / "out", described(text, steps=None, minutes=0.2, samples=("the",))
+    steps = iter(range(100))
+    run(asked, out, deadline=lambda: next(steps) == 5)
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    with pytest.raises(RequestError, match="unfinished work of another request"):
+        run(described(text, samples=("the",)), out)
+    after = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    assert after == before
 
 
 def test_held_out_documents_are_not_trained_on(text: Path, tmp_path: Path) -> None:

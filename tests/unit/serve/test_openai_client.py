@@ -132,7 +132,8 @@ def test_beyond_the_context_is_refused(
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("n", 2),
+        ("n", 0),
+        ("n", 65),
         ("temperature", -1),
         ("temperature", 2.5),
         ("top_p", 0),
@@ -151,6 +152,24 @@ def test_beyond_the_context_is_refused(
         ("response_format", {"type": "json_object"}),
         ("extra_body", {"temprature": 1}),
         ("extra_body", {"top_k": 0}),
+        ("extra_body", {"min_tokens": 3}),
+        ("extra_body", {"min_p": 2}),
+        ("extra_body", {"typical_p": 0}),
+        ("extra_body", {"repetition_penalty": 0}),
+        ("extra_body", {"no_repeat_ngram_size": -1}),
+        ("extra_body", {"no_repeat_ngram_size": 2}),
+        ("extra_body", {"use_beam_search": True, "beam_width": 0}),
+        ("extra_body", {"best_of": 70}),
+        ("extra_body", {"penalty_alpha": 1.5}),
+        ("extra_body", {"temperature": 1, "penalty_alpha": 0.5}),
+        ("extra_body", {"guided_choice": []}),
+        ("extra_body", {"guided_json": "{"}),
+        ("presence_penalty", 3),
+        ("frequency_penalty", float("1e300")),
+        ("logit_bias", {"x": 1}),
+        ("logit_bias", {"5": 101}),
+        ("top_logprobs", 3),
+        ("tool_choice", "required"),
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(
@@ -158,7 +177,7 @@ def test_what_is_not_supported_is_refused_by_name(
 ) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model="model", messages=[QUESTION], **{field: value})
-    name = next(iter(value)) if field == "extra_body" else field
+    name = list(value)[-1] if field == "extra_body" else field
     assert caught.value.param.split(".")[0] == name
     if name == "temprature":
         assert "did you mean 'temperature'" in str(caught.value)

@@ -14,7 +14,8 @@ from transformers import AutoTokenizer
 
 from tests.unit.text.vocabularies import CONTROL, byte_fallback_bpe, byte_level_bpe
 from tutelage.errors import SourceError
-from tutelage.text.byte_level import byte_alphabet, byte_tokenizer, encoder_tokenizer
+from tutelage.text.byte_alphabet import byte_alphabet
+from tutelage.text.byte_level import byte_tokenizer, encoder_tokenizer
 from tutelage.text.tokenizer import SpecialTokens, Tokenizer
 
 BYTES = byte_tokenizer()

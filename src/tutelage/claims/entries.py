@@ -1,0 +1,150 @@
+"""The ledger: numbers, formulas and claims of the field, each with what its sources say.
+
+    for entry in entries(): print(judged(entry, answer))
+
+An entry names the command that answers it and where in the answer the number stands; the verdict
+follows from comparing this number with each claimed one, it is not written down. Only what nothing
+here can compute (`published`) states its verdict, with sources. Knows data and arithmetic; running
+commands is the caller's.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tutelage.errors import UnknownName
+
+Kind = Literal["formula", "measurement", "published"]
+Verdict = Literal["holds", "does not hold here", "sources disagree", "not testable here"]
+FILES = ("formulas", "published", "measurements")
+
+Number = float | str | None
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What one source says: a value to within a relative tolerance, or a range, or a text."""
+
+    source: str
+    value: float | str | None = None
+    within: float = 0.0
+    low: float | None = None
+    high: float | None = None
+
+    def agrees(self, got: Number) -> bool:
+        if got is None or isinstance(got, str) or isinstance(self.value, str):
+            return got == self.value
+        if self.low is not None and self.high is not None:
+            return self.low <= got <= self.high
+        assert self.value is not None
+        return abs(got - self.value) <= self.within * abs(self.value) + 1e-12 * abs(self.value)
+
+    def said(self) -> Number:
+        if self.value is None and self.low is not None:
+            return f"{self.low:g} to {self.high:g}"
+        return self.value
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One claim. `command` is a command line of tutelage and `path` a place in its object, as
+    a.0.b; the value there is divided by that at `over` and multiplied by `times`.
+
+    `needs` says what of the package is not there yet; `verdict` is for `published` entries alone.
+    """
+
+    id: str
+    statement: str
+    kind: Kind
+    claimed: tuple[Claimed, ...] = ()
+    command: str | None = None
+    path: str | None = None
+    over: str | None = None
+    times: float = 1.0
+    note: str = ""
+    needs: str = ""
+    verdict: Verdict | None = None
+    sources: tuple[str, ...] = field(default=())
+
+    @property
+    def computed(self) -> bool:
+        """Whether a command answers it."""
+        return self.command is not None and self.path is not None and not self.needs
+
+
+def entries() -> list[Entry]:
+    """All of them, in the order of the files."""
+    folder = importlib.resources.files("tutelage.claims")
+    found = []
+    for name in FILES:
+        read = tomllib.loads((folder / f"{name}.toml").read_text(encoding="utf-8"))
+        found += [_entry(one, name) for one in read["claim"]]
+    return found
+
+
+def find(id: str) -> Entry:
+    """Raises UnknownName with a suggestion."""
+    known = {entry.id: entry for entry in entries()}
+    if id not in known:
+        raise UnknownName("claim", id, known, field="ID")
+    return known[id]
+
+
+def value_of(entry: Entry, answer: Mapping[str, Any]) -> Number:
+    """The number, or text, an entry points at in its command's object."""
+    assert entry.path is not None
+    got = _at(answer, entry.path)
+    if not isinstance(got, int | float):
+        return None if got is None else str(got)
+    under = 1.0 if entry.over is None else float(_at(answer, entry.over))
+    value = got / under * entry.times
+    return value if entry.over or entry.times != 1 else got
+
+
+def verdict(entry: Entry, value: Number) -> Verdict:
+    """What all sources say of the value: agreement, none, or some.
+
+    Entries nothing answers here have the verdict they state, or "not testable here".
+    """
+    if value is None or not entry.claimed:
+        return entry.verdict or "not testable here"
+    agree = [one.agrees(value) for one in entry.claimed]
+    if all(agree):
+        return "holds"
+    return "sources disagree" if any(agree) else "does not hold here"
+
+
+def judged(entry: Entry, answer: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The contract's object of a claim; `answer` is its command's, None where none was run."""
+    value = None if answer is None else value_of(entry, answer)
+    first = entry.claimed[0].said() if entry.claimed else None
+    return {
+        "id": entry.id,
+        "statement": entry.statement,
+        "sources": [*entry.sources, *(one.source for one in entry.claimed)],
+        "kind": entry.kind,
+        "verdict": verdict(entry, value),
+        "value": value,
+        "expected": first,
+        "command": None if entry.command is None else f"tutelage {entry.command}",
+        "claimed": [{"source": one.source, "value": one.said()} for one in entry.claimed],
+        "note": (entry.needs and f"needs {entry.needs}") or entry.note,
+    }
+
+
+def _entry(read: Mapping[str, Any], file: str) -> Entry:
+    kind = {"formulas": "formula", "measurements": "measurement"}.get(file, file)
+    known = dict(read)
+    claimed = tuple(Claimed(**one) for one in known.pop("claimed", ()))
+    sources: Sequence[str] = known.pop("sources", ())
+    return Entry(**{"kind": kind, **known}, claimed=claimed, sources=tuple(sources))
+
+
+def _at(answer: Any, path: str) -> Any:
+    for part in path.split("."):
+        answer = answer[int(part)] if isinstance(answer, list) else answer[part]
+    return answer

@@ -1,0 +1,86 @@
+"""`tutelage claims`: the ledger of the field's numbers and claims, each with a verdict."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from tutelage.cli.plan_memory import Plain
+
+if TYPE_CHECKING:
+    from tutelage.claims.entries import Entry
+
+MARKS = {
+    "holds": "green",
+    "does not hold here": "red",
+    "sources disagree": "yellow",
+    "not testable here": "dim",
+}
+
+
+def claims(
+    id: str | None = None, *, run: bool = False, shared: Plain | None = None
+) -> dict[str, Any]:
+    """Numbers, formulas and claims of the field, with what is computed here and a verdict.
+
+    Parameters
+    ----------
+    id
+        One claim alone.
+    run
+        Measure what only a measurement can say, too; it takes minutes. Formulas are always
+        evaluated.
+    """
+    from tutelage.claims.entries import entries, find
+
+    chosen = entries() if id is None else [find(id)]
+    return {"claims": [one(entry, run) for entry in chosen]}
+
+
+def one(entry: Entry, run: bool = False) -> dict[str, Any]:
+    """A claim judged, its command run where it is quick or where it was asked for."""
+    from tutelage.claims.entries import judged
+
+    if not entry.computed or (entry.kind == "measurement" and not run):
+        return judged(entry, None)
+    assert entry.command is not None
+    return judged(entry, _answer(entry.command))
+
+
+def _answer(command: str) -> dict[str, Any]:
+    """The object of a command line, run within this process."""
+    from tutelage.cli.main import build_app
+
+    words = shlex.split(command)
+    verb, bound, _ = build_app(words).parse_args(
+        words, print_error=False, exit_on_error=False, help_on_error=False
+    )
+    found: dict[str, Any] = verb(*bound.args, **bound.kwargs)
+    return found
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the claims: a table of all, or one in full."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if len(result["claims"]) == 1:
+        for name, value in result["claims"][0].items():
+            console.print(f"{name}: {value}", markup=False, highlight=False, soft_wrap=True)
+        return
+    table = Table(box=None)
+    for column in ("claim", "claimed", "here", "verdict"):
+        table.add_column(column)
+    for claim in result["claims"]:
+        said = " / ".join(shown(one["value"]) for one in claim["claimed"])
+        verdict = claim["verdict"]
+        table.add_row(claim["id"], said, shown(claim["value"]), f"[{MARKS[verdict]}]{verdict}[/]")
+    console.print(table)
+
+
+def shown(value: float | str | None) -> str:
+    """A number in six digits."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else f"{value:,.6g}"

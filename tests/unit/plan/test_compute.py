@@ -1,0 +1,67 @@
+"""FLOPs by convention, against sums over a model's matrices and published totals."""
+
+from __future__ import annotations
+
+import pytest
+
+from tutelage.errors import ConfigError, UnknownName
+from tutelage.models.spec import find_preset, layout, shape
+from tutelage.plan.compute import mfu, of_model, of_parameters, petaflop_s_days, seconds
+from tutelage.plan.devices import DEVICES, device
+from tutelage.pretrain.compute import flops_per_token
+
+GPT3 = find_preset("gpt3-175b")
+L, C, T = 96, 12288, 2048
+
+
+def test_gpt3_by_six_n_d() -> None:
+    assert petaflop_s_days(of_parameters(174.6e9).flops * 300e9) == pytest.approx(3637.5)
+
+
+def test_the_default_is_what_pretraining_measures_with() -> None:
+    for name in ("gpt2", "llama3-8b", "smollm2-135m"):
+        config = find_preset(name)
+        found = of_model(layout(config), shape(config), 512)
+        assert found.flops == flops_per_token(layout(config), shape(config), 512)
+
+
+def test_conventions_differ_by_what_they_say() -> None:
+    flops = {
+        name: of_model(layout(GPT3), shape(GPT3), T, name).flops
+        for name in ("6n", "causal", "palm", "course")
+    }
+    assert flops["causal"] - flops["6n"] == 6 * L * T * C
+    assert flops["palm"] - flops["6n"] == 12 * L * T * C
+    # Taught: 2 x 4 L d^2 + 2 L T d + 2 x 8 L d^2 forward, three times that with the backward pass.
+    assert flops["course"] == 3 * (2 * 4 * L * C**2 + 2 * L * T * C + 2 * 8 * L * C**2)
+    # Without the head, and without biases and norms: the same matrices.
+    head = 6 * 50257 * C
+    assert flops["causal"] - head == pytest.approx(flops["course"], rel=1e-3)
+    with pytest.raises(UnknownName, match="convention"):
+        of_model(layout(GPT3), shape(GPT3), T, "chinchilla")
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "devices"),
+    [("v100", None, 8.0), ("a100", "bf16", 3.2), ("a100", "tf32", 6.4), ("a100", "sparse", 1.6)],
+)
+def test_devices_of_a_petaflop(name: str, precision: str | None, devices: float) -> None:
+    peak = device(name).peak(precision)
+    assert 1e15 / peak == pytest.approx(devices, abs=0.05)
+    assert seconds(8.64e19, peak) / 86_400 == pytest.approx(devices, abs=0.05)
+
+
+def test_time_and_utilization_are_each_others_inverse() -> None:
+    each = of_parameters(7e9).flops
+    time = seconds(each * 1e9, 312e12, 64, mfu=0.4)
+    assert mfu(1e9 / time, each, 312e12, 64) == pytest.approx(0.4)
+
+
+def test_every_device_says_where_its_numbers_are_from() -> None:
+    for one in DEVICES.values():
+        assert one.source and one.attained_source and 0 < one.attained < 1
+    with pytest.raises(UnknownName, match="device"):
+        device("a1000")
+    with pytest.raises(ConfigError) as raised:
+        device("v100").peak("bf16")
+    assert raised.value.field == "--precision"
