@@ -34,7 +34,9 @@ from tutelage.models.forward import Model
 from tutelage.models.spec import spec_for
 from tutelage.models.transformer import Transformer
 from tutelage.peft._virtual import virtual_ids
+from tutelage.peft.layout import new_tokens
 from tutelage.peft.open import form_of, open_adapter
+from tutelage.tokenizers.added import with_tokens
 
 
 class LocalLM:
@@ -75,6 +77,7 @@ class LocalLM:
         use_threads(threads)
         checkpoint = open_checkpoint(parse(source), seed=seed)
         expect(source, checkpoint.fingerprint, fingerprint)
+        checkpoint = with_tokens(checkpoint, () if adapter is None else new_tokens(adapter))
         form = None if adapter is None else form_of(adapter)
         model = build(checkpoint, placement.dtype, placement.device, form)
         if adapter is not None:

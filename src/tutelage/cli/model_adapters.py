@@ -51,7 +51,8 @@ def merge(model: str, *, adapter: Adapters = (), out: Path, shared: Shared | Non
     shared = shared or Shared()
     check_free(out)
     source, terms = _named(model, adapter)
-    checkpoint = _open(source, shared.seed)
+    base = _open(source, shared.seed)
+    checkpoint = _with_tokens(base, terms)
     method, kind = mergeable(terms[0].folder), stored_as(checkpoint, shared.dtype)
     beside, merged = attached(checkpoint, terms), attached(checkpoint, terms, short(kind))
     form = None if merged.form is None else asdict(merged.form)
@@ -65,7 +66,7 @@ def merge(model: str, *, adapter: Adapters = (), out: Path, shared: Shared | Non
         )  # fmt: skip
     about = {
         "base": {
-            "source": source, "seed": shared.seed or 0, "fingerprint": checkpoint.fingerprint,
+            "source": source, "seed": shared.seed or 0, "fingerprint": base.fingerprint,
         },
         "adapters": [{"folder": str(term.folder), "weight": term.weight} for term in terms],
         "method": method.name,
@@ -265,6 +266,21 @@ def _open(source: str, seed: int | None) -> Checkpoint:
     return open_checkpoint(source, seed=seed or 0)
 
 
+def _with_tokens(checkpoint: Checkpoint, terms: list[Term]) -> Checkpoint:
+    """With the tokens that an adapter brings; of several adapters none may."""
+    from tutelage.peft.layout import new_tokens
+    from tutelage.tokenizers.added import with_tokens
+
+    brought = [new_tokens(term.folder) for term in terms]
+    if len(terms) > 1 and any(brought):
+        raise ConfigError(
+            "adapters that bring new tokens are not added up", field="--adapter",
+            got=", ".join(str(t.folder) for t, new in zip(terms, brought, strict=True) if new),
+            expected="one alone, or adapters without",
+        )  # fmt: skip
+    return with_tokens(checkpoint, brought[0])
+
+
 def _built(checkpoint: Checkpoint) -> Model:
     from tutelage.checkpoints.build import build
 
@@ -319,6 +335,7 @@ def _same(folder: Path, checkpoint: Checkpoint, terms: list[Term], kind: str) ->
 
     if not all(term.folder.is_dir() for term in terms):
         return None
+    checkpoint = _with_tokens(checkpoint, terms)
     model = attached(checkpoint, terms, short(kind))
     _computing_exactly(fold(model, mergeable(terms[0].folder)))
     stored = hf_state(_built(_open(str(folder), 0)), checkpoint)

@@ -85,6 +85,7 @@ def tune(
     batch_tokens: int | None = None,
     micro_batches: int | None = None,
     checkpointing: bool = False,
+    new_token: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
     prompt: str | None = None,
     completion: str | None = None,
     strict: bool = False,
@@ -117,6 +118,9 @@ def tune(
         Cut each update into this many parts: less memory, the same mathematics.
     checkpointing
         Keep less and compute it twice: less memory, more time.
+    new_token
+        A word that becomes a token of its own, with a row that is learned; several times for more.
+        The adapter records them, and brings them along wherever it is opened.
     prompt
         Template over a row's fields, as "Summarize: {text}".
     completion
@@ -142,6 +146,7 @@ def tune(
         batch_tokens=batch_tokens,
         micro_batches=micro_batches,
         checkpointing=checkpointing,
+        new_tokens=new_token,
         seed=shared.seed,
     )
     if out is None and not dry_run:

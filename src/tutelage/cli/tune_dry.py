@@ -33,7 +33,7 @@ def planned(run: Run, out: Path | None) -> Json:
     shown = previews(run.examples, run.checkpoint.tokenizer, virtual)
     return {
         "method": run.method.name,
-        "trained_parameters": run.method.count(run.weights, run.settings),
+        "trained_parameters": run.trained_parameters,
         "trained_tokens": sum(row.trained for step in run.steps for row in step),
         "predicted_seconds": prediction.seconds,
         "predicted_peak_bytes": prediction.peak_bytes,

@@ -127,7 +127,7 @@ class _Models:
         return {
             "predicted_seconds": found.seconds,
             "predicted_memory": found.memory,
-            "trained_parameters": run.method.count(run.weights, run.settings),
+            "trained_parameters": run.trained_parameters,
             "steps_total": len(run.steps),
         }
 

@@ -29,6 +29,8 @@ class EncoderDecoder(nn.Module):
         """Hash of the checkpoint's weights as they were loaded, before any tuning."""
         self.form: Form | None = None
         """In which few bits the linear maps of the blocks are held, if they are."""
+        self.new_rows = False
+        """Whether an adapter's rows of new tokens are put in their places."""
 
     def encode(self, tokens: Tokens, attend: Attend) -> Float[Tensor, "S C"]:
         """The encoder's vectors of all tokens."""

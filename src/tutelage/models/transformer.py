@@ -57,6 +57,8 @@ class Transformer(nn.Module):
         """Hash of the checkpoint's weights as they were loaded, before any tuning."""
         self.form: Form | None = None
         """In which few bits the linear maps of the blocks are held, if they are."""
+        self.new_rows = False
+        """Whether an adapter's rows of new tokens are put in their places."""
         self.checkpointing = False
         """Keep only each block's input and compute the rest again in the backward pass."""
 

@@ -34,6 +34,10 @@ def _wide(settings: Any) -> Form | None:
     return None
 
 
+def _none_own(settings: Any, weights: Sequence[Weight]) -> list[Weight]:
+    return []
+
+
 def _alike(settings: Any, weights: Sequence[Weight]) -> dict[str, Pace]:
     return {}
 
@@ -72,6 +76,8 @@ class Method:
     """The settings with the tokens of any text in them, by the model's tokenizer."""
     form: Callable[[Any], Form | None] = _wide
     """In which few bits the base is held that is attached to, if it is."""
+    own: Callable[[Any, Sequence[Weight]], list[Weight]] = _none_own
+    """Those of the model's own weights that are trained, by the settings."""
     paces: Callable[[Any, Sequence[Weight]], dict[str, Pace]] = _alike
     """The pace of each trained parameter by its path; of one that is not there the usual."""
 

@@ -75,6 +75,7 @@ def selective(
         read=read,
         merge=merge,
         detach=detach,
+        own=lambda chosen, weights: selected(weights, chosen),
     )
 
 

@@ -169,11 +169,11 @@ class VirtualTable(Beside):
     @property
     def ids(self) -> tuple[int, ...]:
         """What stands before every row."""
-        first = len(self.base.weight)
+        first = self.base.vocabulary
         return tuple(range(first, first + self.count))
 
     def forward(self, ids: Int[Tensor, "N"]) -> Float[Tensor, "N C"]:
-        first, seen = len(self.base.weight), self.seen
+        first, seen = self.base.vocabulary, self.seen
         seen.places = (ids >= first).nonzero()[:, 0]
         if not len(seen.places):
             return self.base(ids)

@@ -93,8 +93,8 @@ def wrapped(model: Model) -> Iterator[tuple[str, Wrapped]]:
 
 
 def _folding(model: Model) -> list[tuple[str, Folding]]:
-    """Everything that can be merged, with its path."""
-    each = list(model.named_modules())
+    """Everything that can be merged, with its path; what is below another first."""
+    each = reversed(list(model.named_modules()))
     return [(path, one) for path, one in each if isinstance(one, Folding) and not one.shared]
 
 
@@ -118,7 +118,7 @@ def merge(model: Model) -> None:
 def detach(model: Model) -> None:
     """Take away what is beside every module. Their weights were never touched."""
     beside = [(path, one) for path, one in model.named_modules() if isinstance(one, Beside)]
-    for path, one in beside:
+    for path, one in reversed(beside):  # what is below another first
         put(model, path, one.base)
 
 

@@ -39,8 +39,13 @@ def cost(weights: Sequence[Weight], settings: Settings) -> Tuning:
     return whole(weights)
 
 
+def own(settings: Settings, weights: Sequence[Weight]) -> list[Weight]:
+    """All that training can change."""
+    return [weight for weight in weights if weight.trained]
+
+
 def own_paces(settings: Settings, weights: Sequence[Weight]) -> dict[str, Pace]:
-    return paces(settings, weights, [weight for weight in weights if weight.trained])
+    return paces(settings, weights, own(settings, weights))
 
 
 def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:
@@ -59,5 +64,6 @@ METHOD = Method(
     count=count,
     cost=cost,
     write=write,
+    own=own,
     paces=own_paces,
 )

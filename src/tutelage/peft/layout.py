@@ -30,6 +30,8 @@ CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 BASE = "base.json"
 PREFIX = "base_model.model."
+ROWS, ROWS_PART = "trainable_token_indices", "token_adapter.trainable_tokens_delta"
+"""How PEFT names rows of the token table that are trained: a setting, and a part of the file."""
 TASKS: Mapping[Family, str] = {
     "encoder": "FEATURE_EXTRACTION",
     "decoder": "CAUSAL_LM",
@@ -53,15 +55,18 @@ class Base:
     source: str
     weights: str
     form: Form | None = None
+    rows: bool = False
+    """Whether who opens the adapter puts rows of new tokens in their places (`_new_rows.py`)."""
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, model: Model) -> Base:
         seed = checkpoint.identity.get("seed")
         named = checkpoint.source if seed is None else f"{checkpoint.source} with --seed {seed}"
-        return cls(named, model.built_from, model.form)
+        return cls(named, model.built_from, model.form, model.new_rows)
 
     def as_json(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        found = {"source": self.source, "weights": self.weights}
+        return found if self.form is None else {**found, "form": asdict(self.form)}
 
     @property
     def held(self) -> str:
@@ -137,7 +142,7 @@ def opened(
     """The configuration of an adapter of this kind that was made on this base.
 
     Raises SourceError for another base, and what `opened_alone` raises."""
-    config = opened_alone(folder, kind, honoured, any_value)
+    config = opened_alone(folder, kind, honoured, {*any_value, *([ROWS] if base.rows else [])})
     refuse_other_base(folder, base)
     return config
 
@@ -192,12 +197,24 @@ def made_on_of(folder: Path) -> Base | None:
         return None
     try:
         said = dict(store.read_json(path))
-        form = said.pop("form", None)
+        form, _ = said.pop("form", None), said.pop("tokens", None)
         return Base(**said, form=None if form is None else Form(**form))
     except (TypeError, ValueError):
         raise DamagedError(
             f"{path} does not say what the adapter was made on", field=str(path)
         ) from None
+
+
+def new_tokens(folder: Path) -> tuple[str, ...]:
+    """The tokens that the adapter was tuned with and its base lacks. Raises DamagedError."""
+    path = folder / BASE
+    if not path.is_file():
+        return ()
+    said: Any = store.read_json(path)
+    tokens = said.get("tokens", []) if isinstance(said, dict) else None
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        raise DamagedError(f"{path} does not say which tokens are new", field=str(path), got=tokens)
+    return tuple(tokens)
 
 
 def refuse(
@@ -221,7 +238,8 @@ def refuse(
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """The values by name. Raises DamagedError, or SourceError for none at all."""
+    """The values by name, but for rows of new tokens. Raises DamagedError, or SourceError for none
+    at all."""
     path = folder / WEIGHTS
     if not path.is_file():
         raise SourceError(f"{folder} lacks its weights", field=str(path), expected="a file")
@@ -229,9 +247,10 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = load_file(path)
     except Exception as error:  # safetensors raises its own kind and OSError
         raise DamagedError(f"{path} cannot be read: {error}", field=str(path)) from None
-    if not tensors:
+    own = {name: value for name, value in tensors.items() if not name.endswith(ROWS_PART)}
+    if not own:
         raise SourceError("the adapter holds no weights", field=str(path), got="no tensors")
-    return tensors
+    return own
 
 
 def by_module(

@@ -20,7 +20,7 @@ from tutelage.errors import ConfigError, RequestError
 from tutelage.models.forward import Model
 from tutelage.peft._method import Method
 from tutelage.peft.arithmetic import combine
-from tutelage.peft.open import form_of, merge, method_of, refuse_beside
+from tutelage.peft.open import form_of, merge, method_of, read_adapter, refuse_beside
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,7 @@ def attached(checkpoint: Checkpoint, terms: Sequence[Term], dtype: str = "fp32")
 
 def _read(checkpoint: Checkpoint, folder: Path, dtype: str) -> Model:
     model: Model = build(checkpoint, dtype, form=form_of(folder))
-    method = method_of(folder)
-    assert method.read is not None
-    method.read(model, checkpoint, folder)
+    read_adapter(model, checkpoint, folder)
     return model
 
 

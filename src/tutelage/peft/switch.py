@@ -17,7 +17,7 @@ from torch import nn
 
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.models.forward import Model
-from tutelage.peft.open import method_of
+from tutelage.peft.open import read_adapter
 
 TABLES = ("_modules", "_parameters")
 """Where a module of PyTorch's keeps what an adapter may put in another's place."""
@@ -46,9 +46,7 @@ class Switch:
         """Read an adapter, which is not used yet. Raises SourceError, DamagedError."""
         self.use(None)
         before = [(table, dict(table)) for table in _tables(self.model)]
-        method = method_of(folder)
-        assert method.read is not None
-        method.read(self.model, self._checkpoint, folder)
+        read_adapter(self.model, self._checkpoint, folder)
         self._changes[name] = [
             _Change(table, key, then.get(key), value)
             for table, then in before

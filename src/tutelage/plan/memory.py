@@ -188,7 +188,11 @@ def _backward(
     how = f"saved tensors of {sizes.layers} layers x {batch.tokens} tokens x {calibration:g}"
     activations = Component("activations", kept, how)
     if not tuning.own:
-        return [Component("gradients", 4 * trained, f"4 x {trained} trained"), activations]
+        gradients = [Component("gradients", 4 * trained, f"4 x {trained} trained"), activations]
+        table = sizes.vocabulary * sizes.width * tuning.head  # its gradient, and it with new rows
+        more = f"{4 + batch.compute_bytes} x {table}"
+        beside = Component("head", (4 + batch.compute_bytes) * table, more)
+        return [*gradients, beside] if table else gradients
     low, head = batch.compute_bytes, sizes.vocabulary * sizes.width * tuning.head
     rounded = low * trained if low < 4 else 0
     copies = [Component("copies", rounded, f"{low} x {trained}")] if rounded else []

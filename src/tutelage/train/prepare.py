@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,9 +27,11 @@ from tutelage.machine.device import Placement, resolve, use_threads
 from tutelage.models.forward import Model
 from tutelage.models.spec import Weight, layout, shape, spec_for
 from tutelage.objectives import clm
-from tutelage.peft import METHODS
+from tutelage.peft import METHODS, _new_rows
 from tutelage.peft._method import Method, settings_of
 from tutelage.peft._virtual import token_table
+from tutelage.plan.memory import Tuning
+from tutelage.tokenizers.added import new_id, with_tokens
 from tutelage.train import fit
 from tutelage.train.config import TuneConfig
 from tutelage.train.examples import examples_of, schedule
@@ -64,6 +67,34 @@ class Run:
         if not self.method.adapter:
             return "model"
         return "peft" if self.method.theirs else "own"
+
+    @property
+    def new_ids(self) -> list[int]:
+        """Of the tokens that are new."""
+        return [new_id(self.checkpoint.tokenizer, token) for token in self.config.new_tokens]
+
+    @property
+    def trained_parameters(self) -> int:
+        return self.method.count(self.weights, self.settings) + self._new_numbers
+
+    @property
+    def tuning(self) -> Tuning:
+        """What memory and time follow from."""
+        found = self.method.cost(self.weights, self.settings)
+        if not self._new_numbers:
+            return found
+        return replace(found, trained=self.trained_parameters, head=True)
+
+    @property
+    def _new_numbers(self) -> int:
+        own = self.method.own(self.settings, self.weights)
+        return _new_rows.count(self.weights, own, len(self.config.new_tokens))
+
+    def write(self, model: Model, folder: Path) -> None:
+        """What was trained."""
+        self.method.write(model, self.checkpoint, self.settings, folder)
+        if self.config.new_tokens and self.method.adapter:
+            _new_rows.add(model, self.checkpoint, self.config.new_tokens, self.new_ids, folder)
 
     def rows_used(self, steps: int) -> int:
         """How many rows the first so many steps see; two may be equal, and count as two."""
@@ -114,7 +145,7 @@ def prepare(
             field="MODEL",
             hint="tune its base, or a run that recommends a whole model",
         )
-    checkpoint = open_checkpoint(source, seed=config.seed)
+    checkpoint = with_tokens(open_checkpoint(source, seed=config.seed), config.new_tokens)
     _refuse_encoder(checkpoint)
     method: Method = METHODS.get(config.method, field="--method")
     weights = layout(checkpoint.config)
@@ -144,7 +175,7 @@ def prepare(
 def predict(run: Run) -> Prediction:
     """What the run will take, before anything is built."""
     return predict_run(
-        run.weights, run.method.cost(run.weights, run.settings), run.config, run.steps,
+        run.weights, run.tuning, run.config, run.steps,
         run.placement, shape(run.checkpoint.config).heads, run.threads,
     )  # fmt: skip
 
@@ -155,6 +186,7 @@ def working(run: Run) -> tuple[Model, Work]:
     model: Model = build(run.checkpoint, run.placement.dtype, run.placement.device, form)
     model.train()
     run.method.attach(model, run.weights, run.settings, run.config.seed)
+    _new_rows.attach(model, run.new_ids)
     model.checkpointing = run.config.checkpointing
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     rate, total = run.config.learning_rate, len(run.steps)

@@ -101,7 +101,7 @@ def _save(run: Run, model: Model, work: Work, near: Path | None) -> int:
         folder = Path(name)
         progress = state.Progress(1, 0.0, 0, ())
         state.save(folder, run.digest, progress, work.parameters, work.optimizer)
-        run.method.write(model, run.checkpoint, run.settings, folder / "result")
+        run.write(model, folder / "result")
         return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 

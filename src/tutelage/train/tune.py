@@ -86,7 +86,7 @@ def _made(
     if outcome.stopped:
         return result
     with store.new_folder(folder / "result") as inside:
-        run.method.write(model, run.checkpoint, run.settings, inside)
+        run.write(model, inside)
         store.write_json(inside / RESULT, {"request": run.digest, **result})
     store.move(folder / "result", out)
     return result
@@ -102,7 +102,7 @@ def _result(
         "method": run.method.name,
         "status": "stopped" if outcome.stopped else "done",
         "layout": run.layout,
-        "trained_parameters": run.method.count(run.weights, run.settings),
+        "trained_parameters": run.trained_parameters,
         "trained_tokens": at.trained_tokens,
         "rows": {"used": run.rows_used(at.step), "set_aside": len(run.set_aside)},
         "loss": {"first": at.curve[0][2], "last": at.curve[-1][2]} if at.curve else None,

@@ -110,6 +110,6 @@ def test_the_base_is_in_memory_once_and_stays_as_it_was(
 
 def test_an_adapter_of_a_quantized_base_is_refused(tmp_path: Path) -> None:
     tuned(tmp_path / "q", config(method="qlora"))
-    with pytest.raises(SourceError, match="cannot share") as caught:
+    with pytest.raises(SourceError, match="cannot share it") as caught:
         with_adapters(SOURCE, {"q": tmp_path / "q"}, **WHERE)
     assert caught.value.field == "--adapter" and "merge" in str(caught.value.hint)
