@@ -50,10 +50,13 @@ base's matrices (`fan_in_fan_out`) changes nothing that stands beside them."""
 @dataclass(frozen=True)
 class Base:
     """The model an adapter is made on: its source with what else decides its weights, their hash
-    (`checkpoints/weights_hash`), and in which few bits they were held, if they were."""
+    (`checkpoints/weights_hash`), the hash of the chat template its rows were written by (None where
+    there was none, "" where it does not say), and in which few bits the weights were held, if they
+    were."""
 
     source: str
     weights: str
+    template: str | None = None
     form: Form | None = None
     rows: bool = False
     """Whether who opens the adapter puts rows of new tokens in their places (`_new_rows.py`)."""
@@ -62,10 +65,12 @@ class Base:
     def of(cls, checkpoint: Checkpoint, model: Model) -> Base:
         seed = checkpoint.identity.get("seed")
         named = checkpoint.source if seed is None else f"{checkpoint.source} with --seed {seed}"
-        return cls(named, model.built_from, model.form, model.new_rows)
+        template = checkpoint.tokenizer.template
+        written = None if template is None else store.digest(template)
+        return cls(named, model.built_from, written, model.form, model.new_rows)
 
     def as_json(self) -> dict[str, Any]:
-        found = {"source": self.source, "weights": self.weights}
+        found = {"source": self.source, "weights": self.weights, "template": self.template}
         return found if self.form is None else {**found, "form": asdict(self.form)}
 
     @property
@@ -180,6 +185,14 @@ def refuse_other_base(folder: Path, base: Base) -> None:
             expected=made_on,
             hint=f"name the model it was made on: {made_on.source}",
         )
+    if made_on.template not in ("", base.template):
+        raise SourceError(
+            "the adapter was trained on rows that another chat template wrote",
+            field=str(path),
+            got=base.template or "a model without a chat template",
+            expected=made_on.template or "a model without a chat template",
+            hint=f"give the model the template of {made_on.source}, or tune again",
+        )
     if made_on.form != base.form:
         raise SourceError(
             "the adapter was made on these weights held otherwise",
@@ -198,7 +211,7 @@ def made_on_of(folder: Path) -> Base | None:
     try:
         said = dict(store.read_json(path))
         form, _ = said.pop("form", None), said.pop("tokens", None)
-        return Base(**said, form=None if form is None else Form(**form))
+        return Base(**{"template": "", **said}, form=None if form is None else Form(**form))
     except (TypeError, ValueError):
         raise DamagedError(
             f"{path} does not say what the adapter was made on", field=str(path)

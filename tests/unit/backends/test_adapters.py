@@ -60,7 +60,9 @@ def texts(lm: Any) -> list[str]:
 def test_each_answers_as_if_it_were_alone(
     models: dict[str | None, Any], alone: dict[str | None, list[str]]
 ) -> None:
-    assert len({tuple(each) for each in alone.values()}) == len(alone), "they differ"
+    pair = [("Backwards: red", " tree")]
+    scores = {lm.score(pair)[0].log_probability for lm in models.values()}
+    assert len(scores) == len(models), "they differ"
     for name in (*METHODS, None, *reversed(METHODS), None):
         assert texts(models[name]) == alone[name]
 

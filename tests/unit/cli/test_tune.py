@@ -163,7 +163,7 @@ def test_half_precision_without_loss_scaling_is_refused(
 def test_a_plan_reads_the_rows_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tutelage.train import tune as module
+    from tutelage.train import prepare as module
 
     read: list[int] = []
     examples_of = module.examples_of

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import peft
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from tests.parity.test_peft import IDS, our_logits, their_logits
 from tests.parity.tuned import stir
 from tests.parity.witness import checkpoint_of, their_llama
 from tests.unit.train.rows import SOURCE, config, rows_of, tuned
 from tutelage.backends.local import LocalLM
-from tutelage.checkpoints.build import build
+from tutelage.checkpoints.build import build, hf_state
 from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.save import save_folder
 from tutelage.errors import ConfigError, DamagedError, SourceError
 from tutelage.lm import Completion, Request
 from tutelage.peft._new_rows import NewRows
@@ -53,16 +56,28 @@ def test_the_tokenizer_has_them_and_their_rows_begin_as_their_pieces() -> None:
     assert torch.equal(table[:first], before[:first])
 
 
+@pytest.fixture(scope="module")
+def untied(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The model with a head that is a matrix of its own."""
+    base = open_checkpoint(SOURCE, seed=0)
+    weights = {**base.weights, "lm_head.weight": base.weights["model.embed_tokens.weight"]}
+    folder = tmp_path_factory.mktemp("untied") / "model"
+    config = {**base.config, "tie_word_embeddings": False}
+    save_folder(None, replace(base, config=config, weights=weights), folder)
+    return str(folder)
+
+
 @pytest.mark.parametrize("method", KINDS)
-@pytest.mark.parametrize("source", [SOURCE, "preset:gpt2-tiny"])
-def test_only_their_rows_are_trained_beside_the_method(method: str, source: str) -> None:
-    """LLaMA's head is a matrix of its own, GPT-2's the table."""
-    run = run_of(method, source)
+@pytest.mark.parametrize("tied", [True, False])
+def test_only_their_rows_are_trained_beside_the_method(
+    method: str, tied: bool, untied: str
+) -> None:
+    run = run_of(method, SOURCE if tied else untied)
     model, work = working(run)
     assert run.trained_parameters == sum(p.numel() for p in work.parameters.values())
     rows = [m for m in model.modules() if isinstance(m, NewRows)]
-    whole = method in ("full", "embeddings")
-    assert len(rows) == (0 if method == "full" else (1 - whole) + (source == SOURCE))
+    table, head = method not in ("full", "embeddings"), method != "full" and not tied
+    assert len(rows) == table + head
     assert all(one.new_rows.shape == (2, 64) for one in rows)
     assert predict(run).peak_bytes > 0
 
@@ -97,7 +112,7 @@ def test_the_adapter_names_them_and_another_base_is_still_refused(tmp_path: Path
     written = json.loads((tmp_path / "out" / CONFIG).read_text())
     first = open_checkpoint(SOURCE, seed=0).tokenizer.vocabulary
     places = [first, first + 1]
-    assert written["trainable_token_indices"] == {"embed_tokens": places, "lm_head": places}
+    assert written["trainable_token_indices"] == places
     with pytest.raises(SourceError, match="another model"):
         LocalLM.open(SOURCE, adapter=tmp_path / "out", seed=3, **WHERE)
     note["tokens"] = "teal"
@@ -132,19 +147,13 @@ def test_we_open_theirs(tied: bool, heads: bool, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_they_open_ours_on_a_model_with_the_rows(tied: bool, tmp_path: Path) -> None:
+def test_they_open_ours_on_a_model_with_the_rows(tied: bool, untied: str, tmp_path: Path) -> None:
     """PEFT wants the base to be resized first; then it finds its rows."""
-    from tutelage.checkpoints.build import hf_state
-    from tutelage.checkpoints.save import save_folder
-
-    base = open_checkpoint(SOURCE, seed=0) if not tied else None
-    source = SOURCE if not tied else "preset:gpt2-tiny"
+    source = SOURCE if tied else untied
     settings = config(new_tokens=TOKENS, learning_rate=0.05)
     tune(source, rows_of(), settings, tmp_path / "out", **WHERE)
-    grown = with_tokens(base or open_checkpoint(source, seed=0), TOKENS)
+    grown = with_tokens(open_checkpoint(source, seed=0), TOKENS)
     save_folder(hf_state(build(grown), grown), grown, tmp_path / "base", dtype="float32")
-    from transformers import AutoModelForCausalLM
-
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32)
     theirs = peft.PeftModel.from_pretrained(plain, tmp_path / "out").eval()
     ids = grown.tokenizer.encode_plain("Backwards: teal <step>")
