@@ -93,6 +93,7 @@ def _training(
     return {
         "method": method,
         "layout": "peft" if method == "lora" else "model",
+        "about": "LoRA: a low-rank update" if method == "lora" else "Full tuning: all weights",
         "settings": settings,
         "steps": steps,
         "rows": 1000,
