@@ -87,10 +87,10 @@ class NewRows(Folding):
 def attach(model: Model, places: Sequence[int]) -> None:
     """Train these rows of the table, and of a head of its own, in float32; none where all of their
     matrix is trained already."""
-    for path in _matrices(model):
+    for path in _matrices(model) if places else ():
         module = model.get_submodule(path)
         weight = module.get_parameter("weight")
-        if places and not weight.requires_grad:
+        if not weight.requires_grad:
             where = torch.tensor(places, device=weight.device)
             put(model, path, NewRows(module, where, weight[where]))
 
