@@ -26,7 +26,8 @@ OFF = {
     "Turn": "refusal annotations audio function_call tool_calls",
     "NamedSchema": "name description strict",
     "ChatRequest": "tools tool_choice parallel_tool_calls metadata store",
-    "CompletionRequest": "echo suffix",
+    "CompletionRequest": "suffix",
+    "EmbeddingRequest": "user",
 }
 """OpenAI's fields of what `serve/` is asked that may only be off, or that change no answer."""
 

@@ -92,6 +92,9 @@ class ChatRequest(Settings):
     def limit(self) -> int | None:
         return self.max_completion_tokens or self.max_tokens
 
+    def echoed(self) -> list[str]:
+        return []
+
     def alternatives(self) -> int | None:
         return (self.top_logprobs or 0) if self.logprobs else None
 
@@ -107,13 +110,42 @@ class CompletionRequest(Settings):
     a run's few-shot turns."""
 
     prompt: Text | Annotated[list[Text], Field(min_length=1, max_length=64)]
-    max_tokens: Tokens | None = 16
-    echo: Literal[False] | None = None
+    max_tokens: Annotated[int, Field(ge=0, le=1_000_000)] | None = 16
+    echo: bool | None = None
     suffix: None = None
     logprobs: int | None = None
+
+    @model_validator(mode="after")
+    def _echoes(self) -> CompletionRequest:
+        if self.max_tokens == 0 and not (self.echo and self.logprobs is not None):
+            raise ConfigError(
+                "max_tokens 0 asks for nothing but beside echo and logprobs", field="max_tokens"
+            )
+        if self.echo and (self.stream or self.use_beam_search):
+            raise ConfigError("an echo is given with whole answers that are drawn", field="echo")
+        return self
 
     def alternatives(self) -> int | None:
         return self.logprobs
 
+    def echoed(self) -> list[str]:
+        """The prompts, where answers begin with them."""
+        return [str(prompt) for prompt in self.prompts()] if self.echo else []
+
+    def prompt_alternatives(self) -> int | None:
+        return self.logprobs if self.echo else None
+
     def prompts(self) -> list[Prompt]:
         return [self.prompt] if isinstance(self.prompt, str) else list(self.prompt)
+
+
+class EmbeddingRequest(Strict):
+    """POST /v1/embeddings."""
+
+    model: Short
+    input: Text | Annotated[list[Text], Field(min_length=1, max_length=2048)]
+    encoding_format: Literal["float", "base64"] = "float"
+    user: Short | None = None
+
+    def texts(self) -> list[str]:
+        return [self.input] if isinstance(self.input, str) else list(self.input)
