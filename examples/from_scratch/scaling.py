@@ -30,14 +30,15 @@ CONTEXT = 256
 
 def run(place: Place) -> Json:
     runs = []
+    learnt = tokenizer(place)
     for number, minutes in enumerate(MINUTES):
         for depth, width in SMOKE if place.smoke else SHAPES[number]:
-            budget = place.flops(minutes) * (4**number / 8 if place.smoke else 1)
-            runs.append(trained(place, depth, width, budget))
+            budget = place.flops(minutes) * (4**number / 32 if place.smoke else 1)
+            runs.append(trained(place, learnt, (depth, width), budget))
     points = [point(record) for record in runs]
     law, valleys = parametric(points), best_sizes(points)
-    foretold = predicted(place, law, valleys)
-    large = trained(place, *(SMOKE[-1] if place.smoke else LARGE), foretold["flops"])
+    foretold = predicted(place, law)
+    large = trained(place, learnt, SMOKE[-1] if place.smoke else LARGE, foretold["flops"])
     found = point(large)
     return {
         "text": source_of(place),
@@ -51,13 +52,14 @@ def run(place: Place) -> Json:
     }
 
 
-def trained(place: Place, depth: int, width: int, flops: float) -> Json:
+def trained(place: Place, learnt: str, shape: tuple[int, int], flops: float) -> Json:
+    depth, width = shape
     data = prose(place, held_out=False) | {
         "held_out_share": 0.02, "held_out_documents": place.count(40, 2),
     }  # fmt: skip
     return place.raised(f"d{depth}-w{width}-{flops:.2e}", {
         "model": {"depth": depth, "width": width, "context": CONTEXT},
-        "tokenizer": {"source": tokenizer(place)},
+        "tokenizer": {"source": learnt},
         "data": data,
         "training": {
             "flops": flops, "batch_tokens": 4096, "micro_tokens": 4096, "optimizer": "muon",
@@ -68,13 +70,13 @@ def trained(place: Place, depth: int, width: int, flops: float) -> Json:
 
 def tokenizer(place: Place) -> str:
     """One for all runs, learnt once."""
-    first = place.raised("tokenizer", {
+    place.raised("tokenizer", {
         "model": {"depth": 1, "context": CONTEXT},
         "tokenizer": {"vocabulary": VOCABULARY},
         "data": prose(place, held_out=False) | {"held_out_share": 0.02},
         "training": {"steps": 1},
     })  # fmt: skip
-    return str(place.work / "tokenizer" / "tokenizer") if first else ""
+    return str(place.work / "tokenizer" / "tokenizer")
 
 
 def point(record: Json) -> Trained:
@@ -93,13 +95,13 @@ def best_sizes(points: list[Trained]) -> Json | None:
     return {"valleys": valleys, "scale": found.scale, "exponent": found.exponent}
 
 
-def predicted(place: Place, law: Fit, valleys: Json | None) -> Json:
+def predicted(place: Place, law: Fit) -> Json:
     """What the larger run will come to, written before it is made; the first writing counts."""
     file = place.work / "predicted.json"
     if file.is_file():
         known: Json = store.read_json(file)
         return known
-    flops = place.flops(MINUTES_LARGE) * (32 if place.smoke else 1)
+    flops = place.flops(MINUTES_LARGE) * (2 if place.smoke else 1)
     best = law.best(flops)
     told = {"flops": flops, "best_params": best, "loss_at_best": law.loss(best, flops / (6 * best))}
     store.write_json(file, told)

@@ -177,6 +177,9 @@ _LORA = {
         "rank": 16,
         "alpha": 32,
         "roles": ["attn.q", "attn.k", "attn.v", "attn.o", "mlp.gate", "mlp.up", "mlp.down"],
+        "layers": None,
+        "rslora": False,
+        "dropout": 0.0,
     },
     **_LENGTH,
 }

@@ -50,7 +50,8 @@ def _blocks(stream: BinaryIO, unit: Unit) -> Iterator[tuple[int, bytes]]:
     size, first = 0, 1
     for number, line in _lines(stream):
         blank = not line.strip()
-        full = size >= (SECTION_BYTES if unit == "section" else MOST_BYTES)
+        # A section ends behind the blank lines that follow it: what is between two is not lost.
+        full = size >= MOST_BYTES or (unit == "section" and size >= SECTION_BYTES and not blank)
         if held and (full or unit == "line" or (unit == "paragraph" and blank)):
             yield first, b"".join(held)
             held, size = [], 0
