@@ -15,7 +15,7 @@ from tutelage import store
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.reading import Reading
 from tutelage.errors import WorkError
-from tutelage.train import tune as module
+from tutelage.train import prepare as module
 
 SETTINGS = config(save_seconds=1e-9)
 

@@ -116,6 +116,7 @@ class World:
             predict=self.predict,
             resident=lambda: self.resident,
             predict_answering=self.predict_answering,
+            predict_scoring=lambda source: {"weights": self.models[source].weights},
             load_rows=lambda source, prompt, completion: load(source, answered=True),
             write_pages=write_pages,
             machine=machine,

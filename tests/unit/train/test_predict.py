@@ -12,7 +12,7 @@ import pytest
 from tests.unit.train.rows import SOURCE, config, rows_of
 from tutelage.machine.device import Placement
 from tutelage.train import predict as module
-from tutelage.train.tune import Run, predict, prepare
+from tutelage.train.prepare import Run, predict, prepare
 
 
 @pytest.fixture
@@ -42,6 +42,18 @@ def test_each_device_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
         module.speed("fp32", device)
     module.speed.cache_clear()
     assert asked == [("fp32", "cpu"), ("fp32", "cuda")]
+
+
+def test_a_second_update_meets_the_memory_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the processor, whose C library keeps it; other devices say what is in use."""
+    monkeypatch.setattr(module, "speed", lambda dtype, device: 1e9)
+    whole = prepare(SOURCE, rows_of(), config(method="full"), dtype="bf16", threads=1)
+    assert len(whole.steps) > 1
+    one, more = (predict(replace(whole, steps=whole.steps[:n])).memory for n in (1, 2))
+    assert more["gradients"] > one["gradients"] and "activations" in more
+    there = replace(whole, placement=Placement("cuda", "bf16"))
+    one, more = (predict(replace(there, steps=there.steps[:n])).memory for n in (1, 2))
+    assert more["gradients"] == one["gradients"]
 
 
 def test_parts_never_hold_less_than_the_longest_row(run: Run) -> None:
