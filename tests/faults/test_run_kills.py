@@ -22,7 +22,7 @@ from tests.unit.lifecycle.test_run import timeless
 from tests.unit.train.rows import SOURCE, rows_of
 from tutelage import store
 
-METHODS = ("lora", "full")
+METHODS = ("lora", pytest.param("full", marks=pytest.mark.long))
 VARYING = {"predicted_peak_bytes", "predicted_seconds", "runtime", "bytes_on_disk", "created"}
 
 PROJECT = f"""
@@ -112,6 +112,14 @@ def stable(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: stable(one) for key, one in value.items() if key not in VARYING}
     return [stable(one) for one in value] if isinstance(value, list) else value
+
+
+def test_a_run_killed_before_kinds_of_durable_operations(
+    zygote: Zygote, case: Case, tmp_path: Path
+) -> None:
+    """Every ninth kind, and the last: the record."""
+    kinds = case.kinds()
+    Kills(zygote, case, tmp_path).before_each([*kinds[1:-1:9], kinds[-1]])
 
 
 @pytest.mark.long
