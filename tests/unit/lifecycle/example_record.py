@@ -168,6 +168,7 @@ _LENGTH = {
     "micro_batches": 1,
     "checkpointing": False,
     "save_seconds": 60.0,
+    "new_tokens": [],
     "seed": 0,
 }
 _FULL: dict[str, Any] = {"method": "full", "learning_rate": 0.00005, "options": {}}
