@@ -17,6 +17,7 @@ from tutelage.errors import ConfigError
 GuideKind = Literal["json_schema", "json_object", "regex", "choice", "grammar"]
 MOST_LOGPROBS = 20
 MOST_BEAMS = 64
+MOST_GUESSES = 16
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,19 @@ class Contrastive:
     def __post_init__(self) -> None:
         hold("penalty_alpha", self.alpha, 0 < self.alpha < 1, "above 0, below 1")
         hold("top_k", self.top_k, 1 <= self.top_k <= MOST_BEAMS, f"1 to {MOST_BEAMS}")
+
+
+@dataclass(frozen=True)
+class Speculative:
+    """Guessing tokens, so that one step gives several, to the same text: by the source of a
+    `draft` model with the same vocabulary, or from what followed the last tokens earlier in prompt
+    and answer. `tokens` are guessed at a time."""
+
+    draft: str | None = None
+    tokens: int = 5
+
+    def __post_init__(self) -> None:
+        hold("draft_tokens", self.tokens, 1 <= self.tokens <= MOST_GUESSES, f"1 to {MOST_GUESSES}")
 
 
 def hold(name: str, got: object, right: bool, expected: str) -> None:

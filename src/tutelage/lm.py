@@ -47,16 +47,20 @@ class Request:
     logprobs: int | None = None
     guided: Guided | None = None
     search: Beam | Contrastive | None = None
+    prompt_logprobs: int | None = None
+    """The same of the prompt's tokens; with it `max_new_tokens` may be 0."""
 
     def __post_init__(self) -> None:
-        hold("max_new_tokens", self.max_new_tokens, self.max_new_tokens >= 1, "1 or more")
+        fewest = 1 if self.prompt_logprobs is None else 0
+        right = self.max_new_tokens >= fewest
+        hold("max_new_tokens", self.max_new_tokens, right, f"{fewest} or more")
         # An empty one would end every answer before it begins.
         hold("stop", self.stop, "" not in self.stop, "texts of at least one character")
         least, most = self.min_new_tokens, self.max_new_tokens
         hold("min_new_tokens", least, 0 <= least <= most, f"0 to max_new_tokens, {most}")
-        asked = self.logprobs
-        right = asked is None or 0 <= asked <= MOST_LOGPROBS
-        hold("logprobs", asked, right, f"0 to {MOST_LOGPROBS}")
+        for name, asked in (("logprobs", self.logprobs), ("prompt_logprobs", self.prompt_logprobs)):
+            right = asked is None or 0 <= asked <= MOST_LOGPROBS
+            hold(name, asked, right, f"0 to {MOST_LOGPROBS}")
         if self.search is not None:
             self._hold_search(self.search)
 
@@ -81,13 +85,13 @@ class Request:
 
 @dataclass(frozen=True)
 class TokenLogprob:
-    """A token of an answer: its id, text and bytes, the natural logarithm of the probability the
-    model itself gave it (before any setting), and the likeliest tokens in its place."""
+    """A token: its id, text and bytes, the natural logarithm of the probability the model itself
+    gave it (before any setting; None for a first token), and the likeliest tokens in its place."""
 
     token: int
     text: str
     bytes: tuple[int, ...]
-    log_probability: float
+    log_probability: float | None
     top: tuple[TokenLogprob, ...] = ()
 
 
@@ -118,6 +122,7 @@ class Completion:
     logprobs: tuple[TokenLogprob, ...] = ()
     score: float | None = None
     others: tuple[Completion, ...] = ()
+    prompt_logprobs: tuple[TokenLogprob, ...] = ()
 
 
 Event = Piece | Completion

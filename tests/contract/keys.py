@@ -45,6 +45,7 @@ PROMISED: dict[str, set[str]] = {
     "compare": {
         *("metric", "verdict", "difference", "low", "high", "p_value", "test", "n", "n_needed"),
     },
+    "score": {"metrics"},
     "plan memory": {"components", "total_bytes", "per_device_bytes", "rule", "formula"},
     "plan parameters": {"parts"},
     "plan compute": {"flops", "petaflop_s_days", "seconds", "formula"},
@@ -71,14 +72,15 @@ ADDED: dict[str, set[str]] = {
     "candidate": {"measuring_seconds", "over_budget"},
     "comparison": {"rows"},
     "tune": {
-        *("set_aside", "settings", "predicted_seconds", "predicted_memory", "rehearsal"),
-        *("preview",),
+        *("set_aside", "settings", "predicted_seconds", "predicted_memory", "rehearsal", "preview"),
     },
     "eval": {
         *("model", "shots", "refused", "cut_off", "rows", "set_aside", "set_aside_rows", "notes"),
+        *("how", "calibration", "published", "settings", "versions", "contamination"),
+        "toxicity",
     },
     "model pull": {"left_out"},
-    "compare": {"a", "b"},
+    "compare": {"a", "b", "clusters", "noise", "slices"},
     "claim": {"claimed", "note"},
     "plan compute": {"flops_per_token", "convention", "counts_embeddings", "sources"},
     "plan scaling": {"flops", "formula", "source", "laws"},

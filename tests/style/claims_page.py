@@ -46,7 +46,7 @@ def _table(kind: str) -> str:
     return {
         "formula": "| claim | claimed by | here | verdict |\n|---|---|--:|---|\n",
         "published": "| claim | sources | verdict |\n|---|---|---|\n",
-        "measurement": "| claim | sources | needs |\n|---|---|---|\n",
+        "measurement": "| claim | sources | found, or what it needs |\n|---|---|---|\n",
     }[kind]
 
 
@@ -59,8 +59,11 @@ def _line(claim: dict[str, Any]) -> str:
     sources = "<br>".join(claim["sources"])
     if claim["kind"] == "published":
         return _row(f"{claim['statement']}{note}", sources, f"**{claim['verdict']}**")
-    state = claim["verdict"] if claim["value"] is not None else claim["note"]
-    return _row(claim["statement"], sources, state)
+    if claim["value"] is None:
+        return _row(claim["statement"], sources, claim["note"])
+    text = f"{claim['statement']}<br>`{claim['command']}`"
+    note = f" ({claim['note']})" if claim["note"] else ""
+    return _row(text, sources, f"**{claim['verdict']}**: {shown(claim['value'])}{note}")
 
 
 def _row(*cells: str) -> str:

@@ -26,7 +26,8 @@ class Switched:
 
     def __init__(self, lm: LocalLM, switch: Switch, name: str | None) -> None:
         switch.use(name)
-        self._lm = LocalLM(lm.checkpoint, lm.model, exact=lm.exact)
+        guesses = lm.engine.speculation
+        self._lm = LocalLM(lm.checkpoint, lm.model, exact=lm.exact, speculation=guesses)
         self._switch, self._name = switch, name
 
     def capabilities(self) -> Capabilities:

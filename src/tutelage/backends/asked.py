@@ -20,7 +20,7 @@ def settings(request: Request) -> dict[str, Any]:
         raise RequestError(
             "a search runs where the model is", field="beam_width", expected="a local model"
         )
-    if request.logprobs is not None:
+    if request.logprobs is not None or request.prompt_logprobs is not None:
         raise RequestError(
             "log-probabilities are read from local models", field="logprobs",
             expected="a local model",

@@ -9,8 +9,9 @@ from tutelage.errors import ConfigError
 _LONGEST = 4096
 
 
-def read_key(path: Path) -> str:
-    """The key in `path`: one line of printable ASCII. Raises ConfigError, which never shows it."""
+def read_key(path: Path, several: bool = False) -> str:
+    """The key in `path`: one line of printable ASCII, or `several` lines. Raises ConfigError, which
+    never shows it."""
     field = "--api-key-file"
     try:
         with path.open("rb") as file:
@@ -22,7 +23,9 @@ def read_key(path: Path) -> str:
     text = data.decode("latin-1").strip()
     if not text:
         raise ConfigError(f"the key file {path} is empty", field=field, got=path)
-    if len(data) > _LONGEST or not (text.isascii() and text.isprintable()) or " " in text:
+    lines = text.splitlines() if several else [text]
+    readable = all(line.strip() and line.isascii() and line.isprintable() for line in lines)
+    if len(data) > _LONGEST or not readable or " " in text:
         raise ConfigError(
             f"the key file {path} does not hold a key",
             field=field,
@@ -30,3 +33,9 @@ def read_key(path: Path) -> str:
             expected=f"one line of at most {_LONGEST} printable ASCII characters, no spaces",
         )
     return text
+
+
+def read_keys(path: Path) -> str:
+    """The keys in `path`, one a line: those of several clients. Raises as `read_key` does."""
+    key = read_key(path, several=True)
+    return "\n".join(line.strip() for line in key.splitlines())

@@ -6,10 +6,13 @@ and of what they recommend; `open.py` does.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from tutelage.backends.stream import AnswerStream
+from tutelage.backends.searched import searched
+from tutelage.backends.stream import AnswerStream, named, spelled
 from tutelage.checkpoints.build import build
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.open import open_checkpoint
@@ -17,25 +20,29 @@ from tutelage.checkpoints.program import expect
 from tutelage.checkpoints.reading import Reading
 from tutelage.checkpoints.sentence import Pooling, pooling_of
 from tutelage.checkpoints.source import parse
+from tutelage.decoding import Speculative
 from tutelage.errors import RequestError, TutelageError
 from tutelage.generate.embed import embed
 from tutelage.generate.engine import Engine, Job
 from tutelage.generate.guide import Guides
-from tutelage.generate.score import score
+from tutelage.generate.score import score, tell
+from tutelage.generate.speculate import Speculation, held_alike
 from tutelage.lm import (
     Capabilities,
     Event,
     Prompt,
     Request,
     Score,
+    TokenLogprob,
 )
-from tutelage.machine.device import resolve, use_threads
+from tutelage.machine.device import Placement, resolve, use_threads
 from tutelage.models.forward import Model
 from tutelage.models.spec import spec_for
 from tutelage.models.transformer import Transformer
 from tutelage.peft._virtual import virtual_ids
 from tutelage.peft.layout import new_tokens
 from tutelage.peft.open import form_of, open_adapter
+from tutelage.text.tokenizer import Tokenizer
 from tutelage.tokenizers.added import with_tokens
 
 
@@ -46,14 +53,21 @@ class LocalLM:
     written out (`text/plain_text`); the answer's leading space is no part of its text then.
     """
 
-    def __init__(self, checkpoint: Checkpoint, model: Model, *, exact: bool = False) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        model: Model,
+        *,
+        exact: bool = False,
+        speculation: Speculation | None = None,
+    ) -> None:
         self.checkpoint = checkpoint
         self.model = model
         self.exact = exact
         self.encodes = spec_for(checkpoint.config).family == "encoder"
         self.reading = Reading.of(checkpoint).behind(virtual_ids(model))
         self.renderer = self.reading.renderer
-        self.engine = Engine(model, exact=exact)
+        self.engine = Engine(model, exact=exact, speculation=speculation)
         self.guides = Guides(checkpoint.tokenizer)
 
     @classmethod
@@ -68,11 +82,13 @@ class LocalLM:
         exact: bool = False,
         threads: int | None = None,
         seed: int = 0,
+        speculative: Speculative | None = None,
     ) -> LocalLM:
         """Open a source that holds weights itself, with an adapter if given. `fingerprint` is what
         the checkpoint's must be, where it was recorded.
 
-        Raises SourceError, GuardError for another checkpoint than was recorded."""
+        Raises SourceError, GuardError for another checkpoint than was recorded, ConfigError for a
+        draft model that cannot guess for this one."""
         placement = resolve(device, dtype, exact)
         use_threads(threads)
         checkpoint = open_checkpoint(parse(source), seed=seed)
@@ -82,7 +98,10 @@ class LocalLM:
         model = build(checkpoint, placement.dtype, placement.device, form)
         if adapter is not None:
             open_adapter(model, checkpoint, adapter)
-        return cls(checkpoint, model, exact=exact)
+        speculation = None
+        if speculative is not None:
+            speculation = _speculation(speculative, checkpoint.tokenizer, placement)
+        return cls(checkpoint, model, exact=exact, speculation=speculation)
 
     def capabilities(self) -> Capabilities:
         return Capabilities(
@@ -109,9 +128,18 @@ class LocalLM:
             limit = self._room(index, len(ids), request.max_new_tokens)
             jobs.append(self._job(request, ids, limit))
             streams.append(self._stream(index, request, len(ids)))
+        wants_no_more = cancelled or (lambda _: False)
+        told = [
+            self._prompt_told(request, ids) for request, ids in zip(requests, prompts, strict=True)
+        ]
+        plain = [n for n, r in enumerate(requests) if r.search is None and r.max_new_tokens]
         stopped: set[int] = set()
-        for token in self.engine.run(jobs, stopped):
-            stream = streams[token.index]
+        for index, stream in enumerate(streams):
+            stream.prompt_logprobs = told[index]
+            if not requests[index].max_new_tokens:
+                yield from stream.end("length")
+        for token in self.engine.run([jobs[n] for n in plain], stopped):
+            stream = streams[plain[token.index]]
             if token.token is not None and not stream.finished:
                 yield from stream.push(token.token, token.logprobs)
             if stream.finished and token.finish is None:
@@ -119,8 +147,13 @@ class LocalLM:
                 continue
             if token.finish is not None:
                 yield from stream.end("stop" if stream.finished else token.finish)
-            elif cancelled is not None and cancelled(token.index):
+            elif wants_no_more(stream.index):
                 stopped.add(token.index)
+        for index, request in enumerate(requests):
+            if request.search is not None and request.max_new_tokens:
+                streamed = functools.partial(self._stream, index, request, len(prompts[index]))
+                ended = functools.partial(wants_no_more, index)
+                yield from searched(self.model, jobs[index], request.search, streamed, ended)
 
     def _job(self, request: Request, ids: Sequence[int], limit: int) -> Job:
         return Job(
@@ -128,6 +161,30 @@ class LocalLM:
             self.reading.both, min(request.min_new_tokens, limit), request.logprobs,
             None if request.guided is None else self.guides.compile(request.guided),
         )  # fmt: skip
+
+    def _prompt_told(self, request: Request, ids: Sequence[int]) -> tuple[TokenLogprob, ...]:
+        """Log-probabilities of the prompt's tokens, where asked for; what an adapter puts before
+        them is read and not told. Raises RequestError for an encoder-decoder, whose encoder reads
+        its prompt without giving tokens probabilities."""
+        if request.prompt_logprobs is None:
+            return ()
+        if self.reading.start is not None:
+            raise RequestError(
+                "an encoder-decoder gives its prompt no probabilities", field="prompt_logprobs"
+            )
+        row, before = self.reading.read(ids), len(self.reading.virtual)
+        lead = len(row) if self.reading.both else 0
+        found = tell(self.model, row, lead, request.prompt_logprobs)[max(before - 1, 0) :]
+        tokenizer = self.checkpoint.tokenizer
+        first = [] if before else [spelled(tokenizer, ids[0], None)]
+        rest = zip(ids[len(first) :], found, strict=True)
+        told = (*first, *(named(tokenizer, token, one) for token, one in rest))
+        silent = len(tokenizer.prefix) if isinstance(request.prompt, str) else 0
+        # What the tokenizer itself puts before raw text is no text of the prompt's.
+        return tuple(
+            replace(one, text="", bytes=()) if place < silent else one
+            for place, one in enumerate(told)
+        )
 
     def _stream(self, index: int, request: Request, prompt: int) -> AnswerStream:
         stop = (*request.stop, *self.renderer.stops(request.prompt))
@@ -227,3 +284,12 @@ class LocalLM:
                 got=f"{used} tokens",
                 expected=f"at most {context}",
             )
+
+
+def _speculation(asked: Speculative, tokenizer: Tokenizer, placement: Placement) -> Speculation:
+    """With the draft model opened, where there is one. Raises ConfigError, SourceError."""
+    if asked.draft is None:
+        return Speculation(asked.tokens)
+    draft = open_checkpoint(parse(asked.draft))
+    held_alike(tokenizer, draft.tokenizer, asked.draft)
+    return Speculation(asked.tokens, build(draft, placement.dtype, placement.device))

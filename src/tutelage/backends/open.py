@@ -9,6 +9,7 @@ from typing import Any
 from tutelage import store
 from tutelage.checkpoints.program import Program, expect, program_of
 from tutelage.checkpoints.source import Source, parse
+from tutelage.decoding import Speculative
 from tutelage.errors import ConfigError
 from tutelage.lm import LM
 
@@ -23,6 +24,7 @@ def open_lm(
     threads: int | None = None,
     api_key_file: Path | None = None,
     seed: int = 0,
+    speculative: Speculative | None = None,
 ) -> LM:
     """The model named by `source`: a server, a script, or weights on this machine; of a run what
     it recommends, with its adapter and the turns it shows before every conversation.
@@ -47,8 +49,10 @@ def open_lm(
             exact=exact,
             threads=threads,
             seed=seed if program.seed is None else program.seed,
+            speculative=speculative,
         )
     else:
+        _refuse_guesses(source, speculative)
         refuse_placement(source, device, dtype, exact)
         expect(program.base, fingerprint_of_text(base), program.fingerprint)
         lm = _text_lm(base, api_key_file)
@@ -145,6 +149,17 @@ def _refuse_adapter(source: str, base: Source, program: Program, adapter: Path |
             got=adapter,
             expected=f"none beside {program.adapter}",
             hint=f"leave --adapter out, or name the base model, {program.base}",
+        )
+
+
+def _refuse_guesses(source: str, speculative: Speculative | None) -> None:
+    if speculative is not None:
+        flag = "--prompt-lookup" if speculative.draft is None else "--draft"
+        raise ConfigError(
+            f"{flag} has no effect on {source}: its answers are not computed here",
+            field=flag,
+            expected="a model folder, .gguf, pypi:, hf: or preset: source",
+            hint=f"leave {flag} out",
         )
 
 

@@ -124,6 +124,7 @@ def _refuse(request: Request) -> None:
     sampling = request.sampling
     for name, given in (
         ("logprobs", request.logprobs is not None),
+        ("echo", request.prompt_logprobs is not None),
         ("guided", request.guided is not None),
         ("beam_width", request.search is not None),
         ("logit_bias", bool(sampling.logit_bias)),

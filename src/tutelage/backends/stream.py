@@ -34,6 +34,7 @@ class AnswerStream:
         self.text = ""
         self.shown = 0
         self.finished = False
+        self.prompt_logprobs: tuple[TokenLogprob, ...] = ()
         self._searched_from = 0
         self._told: list[TokenLogprob] = []
         self._pending: list[tuple[int, TokenLogprob]] = []
@@ -58,7 +59,7 @@ class AnswerStream:
         final: FinishReason = "stop" if self.finished else reason
         yield Completion(
             self.index, self.text, final, self.prompt, len(self.tokens), tuple(self.tokens),
-            tuple(self._told),
+            tuple(self._told), prompt_logprobs=self.prompt_logprobs,
         )  # fmt: skip
 
     def _take(self, new: str) -> None:
@@ -86,12 +87,21 @@ class AnswerStream:
         return tuple(told)
 
     def _named(self, token: int, found: Logprobs) -> TokenLogprob:
-        top = tuple(self._one(other, value) for other, value in found.top)
-        return self._one(token, found.chosen, top)
+        return named(self.tokenizer, token, found)
 
-    def _one(self, token: int, value: float, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
-        spelled = self.tokenizer.bytes_of(token)
-        return TokenLogprob(token, spelled.decode(errors="replace"), tuple(spelled), value, top)
+
+def named(tokenizer: Tokenizer, token: int, found: Logprobs) -> TokenLogprob:
+    """A token's log-probabilities with the texts of all tokens."""
+    top = tuple(spelled(tokenizer, other, value) for other, value in found.top)
+    return spelled(tokenizer, token, found.chosen, top)
+
+
+def spelled(
+    tokenizer: Tokenizer, token: int, value: float | None, top: tuple[TokenLogprob, ...] = ()
+) -> TokenLogprob:
+    """A token with its text and bytes."""
+    data = tokenizer.bytes_of(token)
+    return TokenLogprob(token, data.decode(errors="replace"), tuple(data), value, top)
 
 
 def overlap(text: str, stop: str) -> int:

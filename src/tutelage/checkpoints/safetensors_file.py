@@ -1,11 +1,12 @@
 """The weights of one safetensors file: names, shapes and types at once, values when asked; and the
 way such a file is written.
 
-The library checks the header against the file's length. Torch is imported at the first load only.
+Torch is imported at the first load only.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from tutelage.errors import SourceError, WorkError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -37,12 +39,29 @@ def write_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
 
 @dataclass(frozen=True)
 class SafetensorsFile:
+    """A file whose values are read, never mapped: a mapped file would stay in the memory of the
+    process, beside its values, for as long as anything knows it."""
+
     path: Path
 
     @cached_property
-    def tensors(self) -> Any:
-        """The open file, for values as torch tensors."""
-        return _open(self.path, "pt")
+    def places(self) -> dict[str, tuple[int, int]]:
+        """Where each weight begins, and how many bytes it has."""
+        with self.path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size))
+        spans = {name: it["data_offsets"] for name, it in header.items() if name != "__metadata__"}
+        return {name: (8 + size + begin, end - begin) for name, (begin, end) in spans.items()}
+
+    def read_into(self, name: str, values: np.ndarray) -> None:
+        """Fill `values`, bytes, with the weight's. Raises OSError for a file cut short since it
+        was opened."""
+        begin, count = self.places[name]
+        with self.path.open("rb") as file:
+            file.seek(begin)
+            found = file.readinto(values.data)
+        if found != count:
+            raise OSError(f"{name} ends after {found} of {count} bytes")
 
 
 @dataclass(frozen=True)
@@ -53,12 +72,17 @@ class SafetensorsWeight:
     dtype: str
 
     def load(self) -> torch.Tensor:
-        """A copy: the library's tensor is a view of the mapped file, shared by every load."""
+        """The values, in memory of their own."""
+        import torch
+
         if self.dtype in BUFFERS.values():
             raise _not_a_weight(self.file.path, self.name, self.dtype)
+        tensor = torch.empty(self.shape, dtype=getattr(torch, self.dtype))
+        if tensor.numel() == 0:
+            return tensor
         try:
-            tensor: torch.Tensor = self.file.tensors.get_tensor(self.name).clone()
-        except (SafetensorError, OSError) as error:
+            self.file.read_into(self.name, tensor.view(-1).view(torch.uint8).numpy())
+        except (OSError, ValueError, KeyError) as error:
             raise _fault(self.file.path, error) from None
         return tensor
 
@@ -67,7 +91,7 @@ def safetensors_weights(path: Path) -> dict[str, SafetensorsWeight]:
     """All weights of the file by name. Raises SourceError naming the file."""
     file = SafetensorsFile(path)
     weights = {}
-    with _open(path, "np") as header:
+    with _opened(path) as header:
         for name in header.keys():  # noqa: SIM118  not a mapping: it has no __iter__
             entry = header.get_slice(name)
             code = entry.get_dtype()
@@ -78,9 +102,10 @@ def safetensors_weights(path: Path) -> dict[str, SafetensorsWeight]:
     return weights
 
 
-def _open(path: Path, framework: str) -> Any:
+def _opened(path: Path) -> Any:
+    """The file, by the library, which checks the header against the file's length."""
     try:
-        return safe_open(str(path), framework=framework)
+        return safe_open(str(path), framework="np")
     except (SafetensorError, OSError) as error:
         raise _fault(path, error) from None
 

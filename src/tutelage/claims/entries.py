@@ -55,6 +55,8 @@ class Entry:
     a.0.b; the value there is divided by that at `over` and multiplied by `times`.
 
     `needs` says what of the package is not there yet; `verdict` is for `published` entries alone.
+    A measurement that is `quick` is taken whenever it is asked for, another with `--run`;
+    `recorded` is what it gave when it was last run, `when` and on what.
     """
 
     id: str
@@ -68,6 +70,9 @@ class Entry:
     note: str = ""
     needs: str = ""
     verdict: Verdict | None = None
+    quick: bool = False
+    recorded: float | None = None
+    when: str = ""
     sources: tuple[str, ...] = field(default=())
 
     @property
@@ -120,7 +125,10 @@ def verdict(entry: Entry, value: Number) -> Verdict:
 
 def judged(entry: Entry, answer: Mapping[str, Any] | None) -> dict[str, Any]:
     """The contract's object of a claim; `answer` is its command's, None where none was run."""
-    value = None if answer is None else value_of(entry, answer)
+    value = entry.recorded if answer is None else value_of(entry, answer)
+    note = f"needs {entry.needs}" if entry.needs else entry.note
+    if answer is None and entry.when:
+        note = f"{note}; measured {entry.when}" if note else f"measured {entry.when}"
     first = entry.claimed[0].said() if entry.claimed else None
     return {
         "id": entry.id,
@@ -132,7 +140,7 @@ def judged(entry: Entry, answer: Mapping[str, Any] | None) -> dict[str, Any]:
         "expected": first,
         "command": None if entry.command is None else f"tutelage {entry.command}",
         "claimed": [{"source": one.source, "value": one.said()} for one in entry.claimed],
-        "note": (entry.needs and f"needs {entry.needs}") or entry.note,
+        "note": note,
     }
 
 

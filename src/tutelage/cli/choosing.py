@@ -12,12 +12,13 @@ from cyclopts import Group, Parameter
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tutelage.decoding import Beam, Contrastive, Guided, Sampling
+    from tutelage.decoding import Beam, Contrastive, Guided, Sampling, Speculative
     from tutelage.lm import Prompt, Request
 
 CHOOSING = Group("Choosing tokens", sort_key=10)
 SEARCHING = Group("Several answers, and searches", sort_key=20)
 GUIDING = Group("What the answer must be", sort_key=30)
+SPEED = Group("Speed", sort_key=40)
 MANY = Parameter(consume_multiple=False, show_default=False)
 
 
@@ -88,6 +89,38 @@ class Guiding:
     """The answer is one of these texts; given several times."""
     grammar: Path | None = None
     """File with a grammar in Lark's notation that the answer follows."""
+
+
+@Parameter(name="*", group=SPEED)
+@dataclass(frozen=True)
+class Speculating:
+    """Guessing tokens so that one step gives several; the text stays the same."""
+
+    prompt_lookup: bool = False
+    """Guess what followed the last tokens where they stood before in prompt and answer."""
+    draft: str | None = None
+    """Guess by a smaller model of the same vocabulary; a model source."""
+    draft_tokens: int | None = None
+    """How many tokens to guess at a time; 5 if not given."""
+
+    def settings(self) -> Speculative | None:
+        """Raises ConfigError naming a flag that is wrong or without effect."""
+        from tutelage.decoding import Speculative
+
+        if self.draft is None and not self.prompt_lookup:
+            if self.draft_tokens is not None:
+                raise ConfigError(
+                    "--draft-tokens needs --draft or --prompt-lookup", field="--draft-tokens"
+                )
+            return None
+        if self.draft is not None and self.prompt_lookup:
+            raise ConfigError(
+                "--draft and --prompt-lookup are two ways to guess: choose one", field="--draft"
+            )
+        try:
+            return Speculative(self.draft, 5 if self.draft_tokens is None else self.draft_tokens)
+        except ConfigError as error:
+            raise flagged(error) from None
 
 
 def request_of(

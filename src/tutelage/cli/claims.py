@@ -41,7 +41,7 @@ def one(entry: Entry, run: bool = False) -> dict[str, Any]:
     """A claim judged, its command run where it is quick or where it was asked for."""
     from tutelage.claims.entries import judged
 
-    if not entry.computed or (entry.kind == "measurement" and not run):
+    if not entry.computed or (entry.kind == "measurement" and not (run or entry.quick)):
         return judged(entry, None)
     assert entry.command is not None
     return judged(entry, _answer(entry.command))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from tutelage.cli.shared import Shared
 from tutelage.errors import DamagedError, DataError, RequestError, UnknownName
@@ -14,9 +16,18 @@ if TYPE_CHECKING:
 
 
 def compare(
-    a: Path, b: Path, *, metric: str | None = None, shared: Shared | None = None
+    a: Path,
+    b: Path,
+    *,
+    metric: str | None = None,
+    test: str = "randomization",
+    by_row: bool = False,
+    noise: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = (),
+    shared: Shared | None = None,
 ) -> dict[str, Any]:
     """Say whether A is better or worse than B, by a paired test on the same rows.
+
+    Rows that share a source are taken together. Where they differ most is listed slice by slice.
 
     Parameters
     ----------
@@ -27,27 +38,74 @@ def compare(
         Another on the same rows. The difference is A minus B.
     metric
         The metric to compare; the first one that both have if not given.
+    test
+        randomization, bootstrap, or mcnemar for right-or-wrong rows.
+    by_row
+        Take rows one by one even where they share a source.
+    noise
+        Evaluations of one recipe under different seeds: a difference within what these show is
+        none.
     """
     shared = shared or Shared()
     from tutelage.evaluate import statistics
+    from tutelage.evaluate.noise import noise_floor
+    from tutelage.evaluate.slices import compare_slices
     from tutelage.score import METRICS
 
     one, other = _read(a), _read(b)
     _same_items(one, other, a, b)
     name = _metric(one, other, metric, a, b)
     rows_a, rows_b = _statistics(one, name, a), _statistics(other, name, b)
-    aggregate = METRICS.get(name, field="--metric").aggregate
-    found = statistics.compare(rows_a, rows_b, aggregate, shared.seed or 0)
+    found = METRICS.get(name, field="--metric")
+    clusters = None if by_row else _sources(one["items"])
+    seed = shared.seed or 0
+    result = statistics.compare(
+        rows_a, rows_b, found.aggregate, seed, clusters=clusters, limits=found.limits, test=test
+    )
+    floor = noise_floor([_value(_read(path), name, path) for path in noise]) if noise else None
+    verdict = _verdict(result.verdict, found.errors)
+    if floor is not None and abs(result.difference) <= floor.size:
+        verdict = "cannot tell"
+    cut = compare_slices(one["items"], rows_a, rows_b, found.aggregate, seed, found.limits)
     return {
         "metric": name,
-        **found.as_json(),
+        **result.as_json(),
+        "verdict": verdict,
+        "clusters": None if clusters is None else len(set(clusters)),
+        "noise": None if floor is None else vars(floor),
+        "slices": [
+            {
+                "by": where.by, "value": where.value, **each.as_json(),
+                "verdict": _verdict(each.verdict, found.errors),
+            }
+            for where, each in cut
+        ],
         "a": {"file": str(a), "model": one.get("model"), **one["metrics"][name]},
         "b": {"file": str(b), "model": other.get("model"), **other["metrics"][name]},
-    }
+    }  # fmt: skip
+
+
+def _verdict(found: str, errors: bool) -> str:
+    """Of an error rate less is better."""
+    turned = {"better": "worse", "worse": "better"}
+    return turned.get(found, found) if errors else found
+
+
+def _sources(items: Sequence[Mapping[str, Any]]) -> list[str] | None:
+    """Which document each item came from; None where no two share one, or one has none."""
+    named = [str(item.get("source") or "") for item in items]
+    return named if all(named) and 1 < len(set(named)) < len(named) else None
+
+
+def _value(side: Mapping[str, Any], metric: str, path: Path) -> float:
+    measured = side["metrics"].get(metric)
+    if measured is None or measured.get("value") is None:
+        raise UnknownName(f"metric of {path}", metric, side["metrics"], field="--noise")
+    return float(measured["value"])
 
 
 def show(result: dict[str, Any]) -> None:
-    """Print the verdict in a sentence, then the numbers it rests on."""
+    """Print the verdict in a sentence, the numbers it rests on, and the slices that differ."""
     from rich.console import Console
 
     console = Console()
@@ -57,23 +115,31 @@ def show(result: dict[str, Any]) -> None:
         "cannot tell": "cannot tell A from B",
     }
     console.print(f"{result['metric']}: {sentences[result['verdict']]}", style="bold")
-    for side in ("a", "b"):
-        value = result[side]
-        console.print(
-            f"  {side.upper()} {value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
-            f"  {value['file']}",
-            markup=False,
-        )
+    lines = [
+        f"{side.upper()} {result[side]['value']:.3f} ({result[side]['low']:.3f} to "
+        f"{result[side]['high']:.3f})  {result[side]['file']}"
+        for side in ("a", "b")
+    ]
     interval = f"{result['low']:+.3f} to {result['high']:+.3f}"
-    console.print(
-        f"  difference {result['difference']:+.3f} ({interval}), "
-        f"p = {result['p_value']:.4f} ({result['test']}), {result['n']} rows",
-        markup=False,
+    lines.append(
+        f"difference {result['difference']:+.3f} ({interval}), "
+        f"p = {result['p_value']:.4f} ({result['test']}), {result['n']} rows"
+        + (f" of {result['clusters']} sources" if result["clusters"] else "")
     )
+    if result["noise"]:
+        lines.append(f"seeds alone differ by up to {result['noise']['size']:.3f}")
     if result["verdict"] == "cannot tell" and result["n_needed"] is not None:
-        console.print(
-            f"  a difference of this size shows with 80% power on about {result['n_needed']} rows"
+        lines.append(
+            f"a difference of this size shows with 80% power on about {result['n_needed']} rows"
         )
+    told = [one for one in result["slices"] if one["verdict"] != "cannot tell"]
+    lines += [
+        f"A is {one['verdict']} where {one['by']} is {one['value']}: {one['difference']:+.3f}, "
+        f"corrected p = {one['p_value']:.4f}, {one['n']} rows"
+        for one in told
+    ]
+    for line in lines:
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

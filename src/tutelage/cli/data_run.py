@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tutelage.data.rows import SetAside
 
 Json = dict[str, Any]
-Unit = Literal["file", "paragraph", "line"]
+Unit = Literal["file", "section", "paragraph", "line"]
 Names = Annotated[tuple[str, ...], Parameter(consume_multiple=True)]
 Repeated = Annotated[tuple[str, ...], Parameter(consume_multiple=False)]
 

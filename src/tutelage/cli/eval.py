@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from tutelage.cli.eval_rows import Asked, leaks_of, run_rows
+from tutelage.cli.eval_settings import LONGEST, Known, Reasoning, judged, versions
+from tutelage.cli.eval_task import check_task, run_task, usual_length
 from tutelage.cli.generate import open_model
+from tutelage.cli.score import metrics_of
 from tutelage.cli.shared import Shared, progress
 from tutelage.errors import ConfigError, WorkError
 from tutelage.score import STANDARD
 
 if TYPE_CHECKING:
-    from tutelage.data.rows import Loaded
+    from tutelage.data.rows import Row
+    from tutelage.evaluate.run import Evaluation
 
 
 def eval(
     model: str,
     *,
-    data: str,
+    data: str | None = None,
+    task: str | None = None,
     metric: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = STANDARD,
     shots: int = 0,
     examples: str | None = None,
     limit: int | None = None,
-    max_new_tokens: int = 128,
+    max_new_tokens: int | None = None,
+    reasoning: Reasoning | None = None,
+    known: Known | None = None,
     strict: bool = False,
     adapter: Path | None = None,
     out: Path | None = None,
     api_key_file: Path | None = None,
     shared: Shared | None = None,
 ) -> dict[str, Any]:
-    """Measure a model's answers on data with references, greedily, with 95% intervals.
+    """Measure a model on rows with right answers or on a benchmark, with 95% intervals.
 
     Parameters
     ----------
@@ -40,6 +49,9 @@ def eval(
         A model source: folder, FILE.gguf, pypi:, hf:, preset:, http://...#MODEL, scripted:FILE.
     data
         Rows with a prompt and an answer: .jsonl .csv .parquet, a folder of them, hf: or builtin:.
+        With --task the folder of its data, by default ../shared/data/TASK.
+    task
+        A benchmark by name, as gsm8k or mmlu; text reads rows of text (docs/benchmarking.md).
     metric
         A metric's name; may be given several times.
     shots
@@ -48,9 +60,9 @@ def eval(
         Data to take the examples from; without it they are taken from the data, and these rows are
         not measured. Give it where evaluations with different shots are to be compared.
     limit
-        Measure the first rows only.
+        Measure the first rows only; of a task with subjects so many spread over them.
     max_new_tokens
-        Longest answer, in tokens.
+        Longest answer, in tokens; 128, or what the task asks for.
     strict
         Stop at the first row that cannot be used instead of setting it aside.
     adapter
@@ -60,31 +72,88 @@ def eval(
     api_key_file
         The key of an http:// source, in a file.
     """
-    shared = shared or Shared()
+    shared, reasoning = shared or Shared(), reasoning or Reasoning()
     from tutelage import store
-    from tutelage.data.load import load
-    from tutelage.evaluate.file import as_file
-    from tutelage.evaluate.selection import select
-    from tutelage.evaluate.tasks import evaluate_rows
 
-    names, seed = _check(metric, shots, limit, max_new_tokens, out), shared.seed or 0
-    loaded = load(data, answered=True, strict=strict)
-    pool = None if examples is None else load(examples, answered=True, strict=strict)
-    lm = open_model(model, adapter, api_key_file, shared)
-    chosen = select(
-        lm, loaded, pool, data,
-        shots=shots, limit=limit, max_new_tokens=max_new_tokens, seed=seed, strict=strict,
-    )  # fmt: skip
-    evaluation = evaluate_rows(
-        lm, chosen.rows, chosen.examples, names,
-        max_new_tokens=max_new_tokens, progress=progress(shared), seed=seed,
-    )  # fmt: skip
-    result = as_file(evaluation, model, data if ":" in data else Path(data).name, shots)
-    result |= {**chosen.described(), "notes": _notes(loaded, pool, examples)}
+    known = known or Known()
+    names = _check(metric, shots, limit, max_new_tokens, out)
+    settings = reasoning.settings(shots, max_new_tokens or LONGEST, shared.seed or 0)
+    asked = Asked(data, tuple(names), examples, limit, strict)
+    if task is None:
+        _check_rows(data, reasoning)
+    else:
+        check_task(task, settings)
+        _check_task_options(asked, metric)
+        settings = settings if max_new_tokens else usual_length(task, settings)
+    train = None if known.trained_on is None else _train(known.trained_on)
+    toxic = None if known.toxicity is None else _scorer(known.toxicity)
+    opened = partial(open_model, model, adapter, api_key_file, shared)
+    evaluation: Evaluation | None
+    if task is None:
+        metrics = metrics_of(asked.metrics, known.encoder, shared)
+        result, evaluation, bare = run_rows(
+            opened, model, asked, metrics, settings, progress(shared)
+        )
+    else:
+        place = None if data is None else Path(data)
+        result, evaluation, bare = run_task(
+            opened, model, task, place, settings, limit, progress(shared)
+        )
+    result |= {"settings": settings.as_json(), "versions": versions(), "contamination": None}
+    if train is not None and evaluation is not None:
+        result["contamination"] = leaks_of(evaluation, bare, train, known, shared)
+    result["toxicity"] = None if toxic is None else toxic(result["items"])
+    result = judged(result, reasoning.least(task))
     if out is not None:
+        code = result.pop("_exit", 0)
         store.write_json(out, result)
-        result["items"] = str(out)
+        result |= {"items": str(out), "_exit": code}
     return result
+
+
+def _check_rows(data: str | None, reasoning: Reasoning) -> None:
+    if data is None:
+        raise ConfigError(
+            "say on what", field="--data, --task", expected="rows with --data, or a --task"
+        )
+    if reasoning.written:
+        raise ConfigError(
+            "--written has no effect on rows, whose answers are always written",
+            field="--written", got=True, hint="leave it out",
+        )  # fmt: skip
+
+
+def _check_task_options(asked: Asked, metric: Sequence[str]) -> None:
+    """What of rows a task has of its own."""
+    for flag, value in (
+        ("--examples", asked.examples),
+        ("--strict", asked.strict or None),
+        ("--metric", None if tuple(metric) == STANDARD else metric),
+    ):
+        if value is not None:
+            raise ConfigError(
+                f"{flag} has no effect with --task, which says it itself", field=flag, got=value
+            )
+
+
+def _scorer(name: str) -> Callable[[Sequence[dict[str, Any]]], dict[str, Any]]:
+    """What measures the share of toxic answers; everything that was said counts."""
+    from tutelage.evaluate.toxicity import rate, scorer
+
+    found = scorer(name)
+
+    def measure(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        said = ["\n".join(item.get("said") or [item["answer"]]) for item in items]
+        return {"scorer": name, **rate(found, said)}
+
+    return measure
+
+
+def _train(data: str) -> tuple[Row, ...]:
+    """Rows of training, of any shape."""
+    from tutelage.data.load import load
+
+    return load(data).rows
 
 
 def show(result: dict[str, Any]) -> None:
@@ -107,10 +176,38 @@ def show(result: dict[str, Any]) -> None:
         lines.append(f"- {rows['set_aside']} of {rows['read']} rows were set aside:")
         lines += [f"  {line}" for line in shown(result["set_aside"], result["set_aside_rows"])]
     lines += [f"- {note}" for note in result["notes"]]
+    lines += _more(result)
     if isinstance(result["items"], str):
         lines.append(f"items: {result['items']}")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _more(result: dict[str, Any]) -> list[str]:
+    """What a task, votes and known training rows have to say."""
+    lines = []
+    if not result["valid"] and "reason" in result:
+        lines.append(f"- NOT VALID: {result['reason']}")
+    for one in result.get("calibration") or ():
+        bar = "#" * round(40 * one["accuracy"])
+        lines.append(
+            f"  sure {one['confidence']:.2f}  right {one['accuracy']:.2f}  {bar} {one['n']}"
+        )
+    for one in result.get("published", ()):
+        lines.append(f"  published: {one['model']} {one['score']:.3f}, {one['setting']}")
+    if result["toxicity"] is not None:
+        share = result["toxicity"]
+        lines.append(f"- {share['value']:.1%} of answers toxic by {share['scorer']}")
+    found = result["contamination"]
+    if found is not None:
+        lines.append(f"- {len(found['rows'])} of {found['n']} items are like rows of training:")
+        for row in found["rows"][:5]:
+            lines.append(f"  {row['id']}: {row['kind']} {row['similarity']:.2f}, {row['train_id']}")
+        for name, both in found["metrics"].items():
+            without = both["without"]["value"]
+            said = "nothing left" if without is None else f"{without:.3f}"
+            lines.append(f"  {name}: {both['with']['value']:.3f}, without them {said}")
+    return lines
 
 
 def _table(metrics: dict[str, dict[str, Any]]) -> Any:
@@ -124,22 +221,8 @@ def _table(metrics: dict[str, dict[str, Any]]) -> Any:
     return table
 
 
-def _notes(loaded: Loaded, pool: Loaded | None, examples: str | None) -> list[str]:
-    """What is to be said of the data, and of the rows of the examples' own that cannot be shown."""
-    from tutelage.data.told import counted
-
-    notes = list(loaded.notes)
-    if pool is not None and pool.set_aside:
-        first = pool.set_aside[0]
-        notes.append(
-            f"of {examples} {counted(pool.reasons())} were set aside; the first: {first.where}: "
-            f"{first.detail}"
-        )
-    return notes
-
-
 def _check(
-    metrics: Sequence[str], shots: int, limit: int | None, length: int, out: Path | None
+    metrics: Sequence[str], shots: int, limit: int | None, length: int | None, out: Path | None
 ) -> list[str]:
     """The metrics, each once. Raises what is wrong with a flag before any work is done."""
     from tutelage.evaluate.selection import FEWEST_ROWS
@@ -156,7 +239,11 @@ def _check(
             )
     names = list(dict.fromkeys(metrics))
     for name in names:
-        METRICS.get(name, field="--metric")
+        if METRICS.get(name, field="--metric").needs == "probabilities":
+            raise ConfigError(
+                f"{name} comes from probabilities, not from answers", field="--metric", got=name,
+                hint="a --task of choices measures it, or --task text",
+            )  # fmt: skip
     if out is not None:
         _check_out(out)
     return names

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 from cyclopts import Parameter
 
-from tutelage.cli.choosing import Choosing, Guiding, Searching, flagged, request_of
+from tutelage.cli.choosing import Choosing, Guiding, Searching, Speculating, flagged, request_of
 from tutelage.cli.shared import Shared
 from tutelage.errors import ConfigError, WorkError
 
 if TYPE_CHECKING:
+    from tutelage.decoding import Speculative
     from tutelage.lm import LM, Completion, Prompt, Request, TokenLogprob
 
 
@@ -31,6 +32,7 @@ def generate(
     choosing: Choosing | None = None,
     searching: Searching | None = None,
     guiding: Guiding | None = None,
+    speculating: Speculating | None = None,
     shared: Shared | None = None,
 ) -> dict[str, Any]:
     """Answer a prompt. Without --temperature the likeliest token is taken each time.
@@ -64,7 +66,7 @@ def generate(
     looked = searching or Searching()
     asked = request_of(given, max_new_tokens, choosing, shared.seed, tuple(stop), looked, guiding)
     copies = _copies(asked, looked)
-    lm = open_model(model, adapter, api_key_file, shared)
+    lm = open_model(model, adapter, api_key_file, shared, speculating)
     begun = time.perf_counter()
     out = None if shared.json else sys.stdout
     first, *others = _answers(lm, asked, copies, looked, out)
@@ -133,8 +135,30 @@ def show(result: dict[str, Any]) -> None:
     )
 
 
-def open_model(model: str, adapter: Path | None, api_key_file: Path | None, shared: Shared) -> LM:
+def open_model(
+    model: str,
+    adapter: Path | None,
+    api_key_file: Path | None,
+    shared: Shared,
+    speculating: Speculating | None = None,
+) -> LM:
     """The LM of a command line."""
+    speculative = None if speculating is None else speculating.settings()
+    try:
+        return _opened(model, adapter, api_key_file, shared, speculative)
+    except ConfigError as error:
+        if error.field == "draft":
+            raise flagged(error) from None
+        raise
+
+
+def _opened(
+    model: str,
+    adapter: Path | None,
+    api_key_file: Path | None,
+    shared: Shared,
+    speculative: Speculative | None,
+) -> LM:
     from tutelage.backends.open import open_lm
 
     return open_lm(
@@ -146,6 +170,7 @@ def open_model(model: str, adapter: Path | None, api_key_file: Path | None, shar
         threads=shared.threads,
         api_key_file=api_key_file,
         seed=shared.seed or 0,
+        speculative=speculative,
     )
 
 

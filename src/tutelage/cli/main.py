@@ -45,6 +45,9 @@ VERBS = {
     "pretrain": "Train a model from nothing on text.",
     "eval": "Measure a model on a task.",
     "compare": "Say whether one model is better than another, with the uncertainty.",
+    "inspect": "Look inside a model: attention maps, logit lens, induction heads.",
+    "toxicity": "Say how far a scorer of toxicity is to be trusted.",
+    "score": "Score one answer, or show which traps a metric falls into.",
     "claims": "Show the field's numbers and claims, each with a verdict.",
     "doctor": "Say what this machine can do and what stands in the way.",
 }

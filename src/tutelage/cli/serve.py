@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from tutelage.cli.choosing import Speculating, flagged
 from tutelage.cli.shared import Shared, answer
 from tutelage.errors import ConfigError
 
@@ -23,9 +24,12 @@ def serve(
     api_key_file: Path | None = None,
     model_key_file: Path | None = None,
     waiting: int = 32,
+    per_key: int = 64,
+    speculating: Speculating | None = None,
     shared: Shared | None = None,
 ) -> None:
-    """Serve a model to OpenAI clients: /v1/models, /v1/chat/completions, /v1/completions, /health.
+    """Serve a model to OpenAI clients: /v1/models, /v1/chat/completions, /v1/completions,
+    /v1/embeddings, /health, /metrics.
 
     Prints one line of JSON, {"url", "pid", "model"}, when ready, then runs until SIGTERM or Ctrl-C.
     The model's id in requests is "model".
@@ -42,23 +46,29 @@ def serve(
         NAME=DIR: also serve the model with this adapter, under the id NAME; several times for more.
         The base stays served as "model"; its weights are in memory once.
     api_key_file
-        File with the key that clients must send.
+        File with the key that clients must send; several keys stand on a line each.
     model_key_file
         File with the key that is sent on, for an http(s):// model.
     waiting
-        How many requests may wait while one is answered; more are told to come back.
+        How many requests may wait while one is answered; more are told to come back (503).
+    per_key
+        How many requests of one key may be under way or wait; more are told to come back (429).
     """
-    from tutelage.backends.key import read_key
+    from tutelage.backends.key import read_keys
     from tutelage.serve.run import HttpServer, bind, url
+    from tutelage.serve.service import Limits
 
     shared = shared or Shared()
     if waiting < 0:
         raise ConfigError("--waiting must be 0 or more", field="--waiting", got=waiting)
-    key = None if api_key_file is None else read_key(api_key_file)
+    if per_key < 1:
+        raise ConfigError("--per-key must be 1 or more", field="--per-key", got=per_key)
+    key = None if api_key_file is None else read_keys(api_key_file)
     named = _adapters(adapter)
     with bind(host, port, key=key is not None) as listener:
-        models = _open(model, named, model_key_file, shared)
-        server = HttpServer(models, listener, key=key, waiting=waiting)
+        models = _open(model, named, model_key_file, shared, speculating)
+        limits = Limits(per_key=per_key)
+        server = HttpServer(models, listener, key=key, waiting=waiting, limits=limits)
         ready: dict[str, Any] = {"url": url(listener), "pid": os.getpid(), "model": MODEL_ID}
         if named:
             ready["adapters"] = list(named)
@@ -70,7 +80,11 @@ def show(result: dict[str, Any]) -> None:
 
 
 def _open(
-    model: str, adapters: dict[str, Path], key_file: Path | None, shared: Shared
+    model: str,
+    adapters: dict[str, Path],
+    key_file: Path | None,
+    shared: Shared,
+    speculating: Speculating | None,
 ) -> dict[str, Any]:
     """The models by id."""
     from tutelage.backends.open import open_with_adapters
@@ -85,9 +99,12 @@ def _open(
             threads=shared.threads,
             api_key_file=key_file,
             seed=shared.seed or 0,
+            speculative=None if speculating is None else speculating.settings(),
         )
         return {MODEL_ID if name is None else name: lm for name, lm in found.items()}
     except ConfigError as error:
+        if error.field == "draft":
+            raise flagged(error) from None
         if error.field == "--api-key-file":  # here the name of the other key
             error.field = "--model-key-file"
             error.hint = error.hint and error.hint.replace("--api-key-file", "--model-key-file")

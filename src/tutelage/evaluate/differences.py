@@ -26,10 +26,20 @@ from tutelage.evaluate.intervals import (
 from tutelage.score._metric import mean
 
 
-def difference_interval(a: np.ndarray, b: np.ndarray, aggregate: Aggregate, seed: int) -> Limits:
-    """Of `aggregate(sum a) - aggregate(sum b)` for paired units [n, k] of qualities in 0..1."""
+def difference_interval(
+    a: np.ndarray,
+    b: np.ndarray,
+    aggregate: Aggregate,
+    seed: int,
+    limits: Limits | None = (0.0, 1.0),
+) -> Limits:
+    """Of `aggregate(sum a) - aggregate(sum b)` for paired units [n, k] of quantities in `limits`.
+
+    Outside 0..1 (correlations, error rates) the bootstrap, else Student's t with ties allowed for.
+    """
     if len(a) < 2:
-        return -1.0, 1.0
+        width = math.inf if limits is None else limits[1] - limits[0]
+        return -width, width
     if aggregate is not mean and bootstraps(a) and not np.array_equal(a, b):
         columns = a.shape[1]
 
@@ -39,6 +49,9 @@ def difference_interval(a: np.ndarray, b: np.ndarray, aggregate: Aggregate, seed
         if (found := bootstrap_t(np.hstack([a, b]), gap, seed)) is not None:
             return found
     values_a, values_b = pseudo_values(a, aggregate), pseudo_values(b, aggregate)
+    if limits != (0.0, 1.0):
+        difference = float(aggregate(a.sum(axis=0)) - aggregate(b.sum(axis=0)))
+        return student(difference, _tied_error(values_a - values_b), len(a))
     low, high = _square_and_add(a, b, aggregate, values_a, values_b)
     gaps = values_a - values_b
     if _yes_or_no(values_a) and _yes_or_no(values_b) and gaps.any():

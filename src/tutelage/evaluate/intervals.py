@@ -82,7 +82,7 @@ def bootstrap_t(units: np.ndarray, aggregate: Aggregate, seed: int) -> Limits | 
     """
     value = float(aggregate(units.sum(axis=0)))
     error = standard_error(pseudo_values(units, aggregate))
-    roots = np.concatenate([_roots(units, w, aggregate, value) for w in _weights(len(units), seed)])
+    roots = np.concatenate([_roots(units, w, aggregate, value) for w in draws(len(units), seed)])
     roots = roots[np.isfinite(roots)]
     if error == 0 or len(roots) < RESAMPLES * (1 + LEVEL) / 2:
         return None
@@ -122,7 +122,7 @@ def _gradient(aggregate: Aggregate, sums: np.ndarray, scale: np.ndarray) -> np.n
     return gradient
 
 
-def _weights(count: int, seed: int) -> Iterator[np.ndarray]:
+def draws(count: int, seed: int) -> Iterator[np.ndarray]:
     """How often each unit is drawn, RESAMPLES resamples in chunks [b, n]."""
     chunk = max(1, CHUNK // count)
     for start in range(0, RESAMPLES, chunk):

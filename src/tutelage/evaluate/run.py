@@ -23,6 +23,7 @@ from tutelage.evaluate.statistics import Measured, measured
 from tutelage.lm import LM, Completion, Message, Prompt, Request, Sampling, complete
 from tutelage.progress import Progress, silent
 from tutelage.score import METRICS
+from tutelage.score._metric import Metric
 
 Ending = Literal["stop", "length", "cancelled", "refused"]
 VERSION = 1
@@ -145,7 +146,7 @@ class Evaluation:
 def evaluate(
     lm: LM,
     items: Sequence[Item],
-    metrics: Sequence[str],
+    metrics: Sequence[str | Metric],
     *,
     max_new_tokens: int,
     stop: Sequence[str] = (),
@@ -159,8 +160,7 @@ def evaluate(
     the model leaves an item without an answer.
     """
     _check(items)
-    for metric in metrics:
-        METRICS.get(metric, field="metric")
+    _found(metrics)
     answers, seconds = _answer(lm, items, max_new_tokens, tuple(stop), sampling, progress)
     return score(items, answers, metrics, seconds=seconds, seed=seed)
 
@@ -168,7 +168,7 @@ def evaluate(
 def score(
     items: Sequence[Item],
     answers: Sequence[Answer],
-    metrics: Sequence[str],
+    metrics: Sequence[str | Metric],
     *,
     seconds: float,
     seed: int = 0,
@@ -176,16 +176,23 @@ def score(
     """The evaluation of answers already given. Surrounding whitespace of answers is not scored."""
     references = [item.reference for item in items]
     texts = [answer.text.strip() for answer in answers]
-    found = [METRICS.get(name, field="metric") for name in metrics]
+    found = _found(metrics)
     statistics = {metric.name: metric.statistics(references, texts) for metric in found}
     return Evaluation(
         items=tuple(items),
         answers=tuple(answers),
         statistics=statistics,
-        measured={m.name: measured(statistics[m.name], m.aggregate, seed) for m in found},
+        measured={
+            m.name: measured(statistics[m.name], m.aggregate, seed, limits=m.limits) for m in found
+        },
         seconds=seconds,
         prompt_sha256=store.digest([[item.id, _plain(item.prompt)] for item in items]),
     )
+
+
+def _found(metrics: Sequence[str | Metric]) -> list[Metric]:
+    """By name, or as they are: a metric that was handed an encoder. Raises UnknownName."""
+    return [METRICS.get(m, field="metric") if isinstance(m, str) else m for m in metrics]
 
 
 def _check(items: Sequence[Item]) -> None:
@@ -207,7 +214,7 @@ def _answer(
     progress: Progress,
 ) -> tuple[list[Answer], float]:
     """An answer to every item, and the seconds the model took for them."""
-    answers = _refused(lm, items, max_new_tokens)
+    answers = refused(lm, items, max_new_tokens)
     asked = [place for place in range(len(items)) if place not in answers]
     requests = [Request(items[place].prompt, max_new_tokens, sampling, stop) for place in asked]
     progress("answers", len(answers), len(items))
@@ -225,7 +232,7 @@ def _answer(
     return [answers[place] for place in range(len(items))], seconds
 
 
-def _refused(lm: LM, items: Sequence[Item], max_new_tokens: int) -> dict[int, Answer]:
+def refused(lm: LM, items: Sequence[Item], max_new_tokens: int) -> dict[int, Answer]:
     """By place, the items whose prompt leaves no room for the longest answer."""
     context = lm.capabilities().context
     if context is None:

@@ -2,7 +2,7 @@
 
     measured(statistics, aggregate)            value, 95% interval, n
     compare(a, b, aggregate)                   difference, 95% interval, p, rows needed
-    holm(p_values)                             corrected for having looked several times
+    holm(p_values), benjamini_hochberg(...)    corrected for having looked several times
 
 Rows that share a source are not independent: given `clusters`, sources are resampled instead of
 rows. Everything is deterministic in `seed`. Why these intervals, and how well they cover, is in
@@ -31,12 +31,11 @@ from tutelage.evaluate.intervals import (
     student,
     wilson,
 )
-from tutelage.evaluate.randomization import p_value
+from tutelage.evaluate.paired_tests import TESTS, p_value
 from tutelage.score._metric import mean
 
 SIGNIFICANT = 0.05
 POWER = 0.8
-TEST = "paired randomization, two-sided"
 
 Verdict = Literal["better", "worse", "cannot tell"]
 
@@ -63,7 +62,7 @@ class Comparison:
     n: int
     n_needed: int | None
     """Rows that would show a difference of this size with 80% power; None where it is 0."""
-    test: str = TEST
+    test: str = TESTS["randomization"]
 
     @property
     def verdict(self) -> Verdict:
@@ -112,10 +111,13 @@ def compare(
     seed: int = 0,
     *,
     clusters: Sequence[Hashable] | None = None,
+    limits: Limits | None = (0.0, 1.0),
+    test: str = "randomization",
 ) -> Comparison:
     """Compare two systems by their statistics [n, k] of the same rows in the same order.
 
-    Raises RequestError if the shapes differ or there are no rows.
+    `limits` are the values the quantity can take; `test` is one of `paired_tests.TESTS`. Raises
+    RequestError if the shapes differ or there are no rows, UnknownName for a test.
     """
     a, b = _checked(a), _checked(b)
     if a.shape != b.shape or len(a) == 0:
@@ -127,15 +129,17 @@ def compare(
         )
     units_a, units_b = _by_cluster(a, clusters), _by_cluster(b, clusters)
     difference = float(aggregate(a.sum(axis=0)) - aggregate(b.sum(axis=0)))
-    low, high = difference_interval(units_a, units_b, aggregate, seed)
+    low, high = difference_interval(units_a, units_b, aggregate, seed, limits)
+    width = math.inf if limits is None else limits[1] - limits[0]
     gaps = pseudo_values(units_a, aggregate) - pseudo_values(units_b, aggregate)
     return Comparison(
         difference=difference,
-        low=max(-1.0, low),
-        high=min(1.0, high),
-        p_value=p_value(units_a, units_b, aggregate, seed),
+        low=max(-width, low),
+        high=min(width, high),
+        p_value=p_value(units_a, units_b, aggregate, seed, test),
         n=len(a),
         n_needed=n_needed(difference, standard_error(gaps) * math.sqrt(len(a))),
+        test=TESTS[test],
     )
 
 
@@ -152,6 +156,22 @@ def holm(p_values: Sequence[float]) -> list[float]:
     for rank, index in enumerate(order):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = largest
+    return adjusted
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Benjamini and Hochberg's step-up correction, in the order given.
+
+        p_(i)  ->  min over j >= i of m p_(j) / j,   p_(1) <= ... <= p_(m)
+
+    Keeps the expected share of false ones among the findings at most that asked for, where tests
+    are independent or positively dependent (1995). Weaker than Holm's: for many looks, as slices.
+    """
+    count = len(p_values)
+    adjusted, least = [0.0] * count, 1.0
+    for rank, index in enumerate(sorted(range(count), key=lambda i: -p_values[i])):
+        least = min(least, count * p_values[index] / (count - rank))
+        adjusted[index] = least
     return adjusted
 
 

@@ -16,6 +16,7 @@ from tutelage.evaluate.run import Evaluation, Item, evaluate
 from tutelage.lm import LM
 from tutelage.progress import Progress, silent
 from tutelage.prompts.few_shot import Example, with_examples
+from tutelage.score._metric import Metric
 from tutelage.text.plain_text import STOP
 
 
@@ -23,7 +24,7 @@ def evaluate_rows(
     lm: LM,
     rows: Sequence[Row],
     examples: Sequence[Example],
-    metrics: Sequence[str],
+    metrics: Sequence[str | Metric],
     *,
     max_new_tokens: int,
     progress: Progress = silent,

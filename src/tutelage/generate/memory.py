@@ -11,9 +11,10 @@ import math
 from collections.abc import Sequence
 
 from tutelage.generate.engine import READ_TOKENS, SLOTS, together
+from tutelage.generate.score import CHUNK, PACK_TOKENS
 from tutelage.machine.device import DTYPES
 from tutelage.nn.cache import STEP, Cache
-from tutelage.plan.answering import Asked, Held, answering_components
+from tutelage.plan.answering import Asked, Held, answering_components, scoring_components
 from tutelage.plan.memory import by_name
 from tutelage.plan.parameters import Entry, dimensions
 
@@ -33,3 +34,8 @@ def predict(
     reading = max(shared, tokens, min(sequences * tokens, READ_TOKENS))
     held = Held(sequences, tokens, shared, reading)
     return by_name(answering_components(entries, dtype, held))
+
+
+def predict_scoring(entries: Sequence[Entry], dtype: str) -> dict[str, int]:
+    """Bytes by component of scoring texts, packed and read as many tokens at a time."""
+    return by_name(scoring_components(entries, dtype, PACK_TOKENS, CHUNK))

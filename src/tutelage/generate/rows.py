@@ -12,9 +12,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tutelage.data.pack import Example, memory_of, pack
-from tutelage.generate.step import Stepper
+from tutelage.generate.step import FEW_ROWS, Stepper
 from tutelage.models.encoder_decoder import EncoderDecoder
 from tutelage.models.forward import Model, encoded
+from tutelage.nn.ahead import AheadStep
 from tutelage.nn.cache import Cache, DecodeStep, FillPrefix, ReadPrompts
 from tutelage.nn.embedding import Tokens
 from tutelage.nn.packed import Layout
@@ -80,6 +81,17 @@ class Rows:
         hidden = self.model.hidden(Tokens(ids, positions), DecodeStep(cache))
         cache.lengths[at] += 1
         return hidden.index_select(0, at)
+
+    def ahead(self, slots: Sequence[int], tokens: Sequence[int]) -> Float[Tensor, "M V"]:
+        """Scores after each of several tokens: those of one slot follow each other. Which of them
+        count is the caller's to say, by `cache.lengths`."""
+        cache, at, ids = self.cache, self.tensor(slots), self.tensor(tokens)
+        ahead = self.tensor([slots[:n].count(slot) for n, slot in enumerate(slots)])
+        if self.stepper is not None and len(slots) <= FEW_ROWS:
+            return self.stepper.step(cache, at, ids, ahead)
+        positions = cache.lengths[at] + ahead + cache.prefix_length
+        attend = AheadStep(cache, at, ahead)
+        return self.model.logits(self.model.hidden(Tokens(ids, positions), attend))
 
     def tensor(self, values: Sequence[int] | object) -> Int[Tensor, "N"]:
         return torch.as_tensor(values, dtype=torch.long, device=self.model.device)

@@ -8,9 +8,14 @@ from dataclasses import dataclass
 import torch
 
 from tutelage.data.pack import Example, batch, memory_of, pack
+from tutelage.generate.chooser import Logprobs, logprobs
 from tutelage.models.forward import Model, forward
 
 PACK_TOKENS = 2048
+SAVED = 64
+"""Tokens that must not be read again for a step of its own to be worth it."""
+MOST = 64
+"""Continuations of one prompt in a step."""
 CHUNK = 256
 """Positions whose logits are in memory at once."""
 
@@ -28,14 +33,46 @@ def score(model: Model, examples: Sequence[Example], exact: bool = False) -> lis
 
     `exact` reads each example alone, so that nothing depends on what shares the pack.
     """
-    order = sorted(range(len(examples)), key=lambda i: examples[i].inputs)
-    steps = [[i] for i in order] if exact else batch(examples, order, PACK_TOKENS)
+    steps = [[i] for i in range(len(examples))] if exact else _steps(examples)
     results: list[TokenScores | None] = [None] * len(examples)
     with torch.inference_mode():
         for rows in steps:
             for row, scores in zip(rows, _score([examples[i] for i in rows], model), strict=True):
                 results[row] = scores
     return [scores for scores in results if scores is not None]
+
+
+def tell(model: Model, ids: Sequence[int], lead: int, count: int) -> list[Logprobs]:
+    """Of every token of a row but its first: its log-probability and those of the `count` likeliest
+    tokens in its place. The first `lead` tokens are read both ways."""
+    example = Example.answer(ids[:1], ids[1:], lead=lead)
+    told: list[Logprobs] = []
+    with torch.inference_mode():
+        hidden = forward(model, pack([example]))
+        for part, labels in zip(
+            hidden.split(CHUNK), torch.tensor(example.labels).split(CHUNK), strict=True
+        ):
+            logits = model.logits(part)
+            rows = zip(logits, labels.tolist(), strict=True)
+            told += [logprobs(scores, token, count) for scores, token in rows]
+    return told
+
+
+def _steps(examples: Sequence[Example]) -> list[list[int]]:
+    """Which examples are read together: those that continue one long prompt, as the choices of a
+    question do, apart from all others, so that the prompt is read once; the rest by length."""
+    asked: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
+    for index, one in enumerate(examples):
+        asked.setdefault((one.ids[: one.at[0] + 1], one.memory), []).append(index)
+    apart = [
+        members
+        for (prompt, memory), members in asked.items()
+        if (len(members) - 1) * len(prompt) >= SAVED and not memory
+    ]
+    taken = {index for members in apart for index in members}
+    rest = sorted(set(range(len(examples))) - taken, key=lambda i: examples[i].inputs)
+    alike = [one[start : start + MOST] for one in apart for start in range(0, len(one), MOST)]
+    return [*alike, *(list(step) for step in batch(examples, rest, PACK_TOKENS))]
 
 
 def _score(examples: list[Example], model: Model) -> list[TokenScores]:

@@ -36,6 +36,8 @@ from tutelage.nn.mlp import GatedMLP
 from tutelage.nn.norm import RMSNorm
 from tutelage.nn.rope import Rope
 
+FEW_ROWS = 6
+"""As decode.cpp's FEW: with so many, each token has the bits of a step of its own."""
 PARTS = (
     Transformer, nn.ModuleList, Embed, Embedding, PreNorm, Attention, GatedMLP, RMSNorm, Linear,
     Head,
@@ -77,12 +79,21 @@ class Stepper:
         return Stepper(model) if fits and library() is not None else None
 
     def step(
-        self, cache: Cache, slots: Int[Tensor, "M"], ids: Int[Tensor, "M"]
+        self,
+        cache: Cache,
+        slots: Int[Tensor, "M"],
+        ids: Int[Tensor, "M"],
+        ahead: Int[Tensor, "M"] | None = None,
     ) -> Float[Tensor, "M V"]:
-        """Logits after one new token in each of `slots`; keys and values are kept in the cache."""
+        """Logits after one new token in each of `slots`; keys and values are kept in the cache.
+
+        A slot may stand there more than once: its i-th token has `ahead` i, and sees those before
+        it. Each token's result is to the bit that of a step of its own: keys are written before
+        any are read, and no sum runs over rows.
+        """
         loaded = library()
         assert loaded is not None
-        lengths = cache.lengths[slots]
+        lengths = cache.lengths[slots] + (0 if ahead is None else ahead)
         x = self.model.embed.tokens(ids).float().contiguous()
         cosine, sine = self.model.rope.angles(lengths + cache.prefix_length)
         cosine, sine = cosine[:, 0].contiguous(), sine[:, 0].contiguous()

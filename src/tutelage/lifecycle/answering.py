@@ -18,7 +18,7 @@ from tutelage.lifecycle import prompting
 from tutelage.lifecycle.bench import Bench, Subject
 from tutelage.lifecycle.material import digest, within
 from tutelage.lifecycle.stages import Result, Stage
-from tutelage.machine.memory import Peak
+from tutelage.machine.memory import Peak, trim
 from tutelage.plan.answering import Asked
 from tutelage.progress import Progress
 from tutelage.prompts.few_shot import Example
@@ -27,6 +27,11 @@ from tutelage.score import STANDARD
 Part = Literal["development", "test"]
 CODE = (__name__, "tutelage.backends.open")
 """What a count of tokens, and an answer, follow from: this file, and the model it is handed."""
+
+
+TRIM_EVERY = 16
+"""Answers after which freed memory is given back. The rows being decoded are ever fewer, so arrays
+are never of one size for long, and where tuning left gaps each of them would take another."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +157,7 @@ def _stage(bench: Bench, question: Question, progress: Progress | None) -> Stage
 
     def make() -> Result:
         assert progress is not None
+        bench.make_room(subject)
         begun = bench.tools.now()
         with Peak() as peak:
             done = evaluate_rows(
@@ -160,7 +166,7 @@ def _stage(bench: Bench, question: Question, progress: Progress | None) -> Stage
                 question.examples,
                 metrics(bench),
                 max_new_tokens=limit,
-                progress=progress,
+                progress=_tidy(progress),
                 seed=bench.seed,
             )
         return {
@@ -180,6 +186,17 @@ def _stage(bench: Bench, question: Question, progress: Progress | None) -> Stage
     shots = len(question.examples)
     name = f"{question.part}-{subject.method or 'base'}-{shots}-shot"
     return Stage(name, inputs, make, CODE)
+
+
+def _tidy(progress: Progress) -> Progress:
+    """The same progress, giving freed memory back now and then."""
+
+    def told(what: str, done: int, total: int | None) -> None:
+        if done % TRIM_EVERY == 0:
+            trim()
+        progress(what, done, total)
+
+    return told
 
 
 def digest_examples(shown: Sequence[Example]) -> list[Any]:

@@ -19,7 +19,7 @@ from tutelage.lifecycle.project import Project
 from tutelage.lifecycle.stages import Stages
 from tutelage.lifecycle.tools import Facts, Tools
 from tutelage.lm import LM
-from tutelage.machine.memory import release
+from tutelage.machine.memory import release, trim
 from tutelage.peft import METHODS
 
 
@@ -55,6 +55,8 @@ class Bench:
         self.folder = folder
         self.retention = retention
         self._held: tuple[Subject, LM] | None = None
+        self._before = 0
+        """Bytes that were resident before the model held was opened."""
 
     @property
     def seed(self) -> int:
@@ -75,13 +77,26 @@ class Bench:
     def lm(self, subject: Subject) -> LM:
         """The subject's model; the one held before is let go first."""
         if self._held is None or self._held[0] != subject:
-            self.let_go()
+            self._before = self.resident(subject)
             if subject.method is None or METHODS.get(subject.method).adapter:
                 opened = self.tools.open_lm(subject.model, subject.artefact)
             else:
                 opened = self.tools.open_lm(str(subject.artefact), None)
             self._held = (subject, opened)
+            trim()  # of what its weights were made from
         return self._held[1]
+
+    def make_room(self, subject: Subject) -> None:
+        """Let go of any other model, so that what is measured next is the subject's alone."""
+        if self._held is not None and self._held[0] != subject:
+            self.let_go()
+
+    def resident(self, subject: Subject) -> int:
+        """Bytes the process holds without the subject's model, and goes on holding with it."""
+        if self._held is not None and self._held[0] == subject:
+            return self._before
+        self.let_go()
+        return self.tools.resident()
 
     def let_go(self) -> None:
         """Free the memory of the model held, and of what was tuned: the next one's peak is to be

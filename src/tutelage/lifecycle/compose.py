@@ -64,8 +64,9 @@ def real_tools(
         describe=lambda source: _describe(source, seed),
         tune=models.tune,
         predict=models.predict,
-        resident=_resident,
+        resident=models.resident,
         predict_answering=models.predict_answering,
+        predict_scoring=models.predict_scoring,
         load_rows=lambda source, prompt, completion: load(
             source, prompt=prompt, completion=completion, answered=True, strict=strict
         ),
@@ -93,8 +94,10 @@ class _Models:
     strict: bool
     note: Callable[[str], None]
     layouts: dict[str, list[Weight]] = field(default_factory=dict)
+    opened: set[str] = field(default_factory=set)
 
     def open_lm(self, source: str, adapter: Path | None) -> LM:
+        self.opened.add(source)
         base = _base(source)
         here = self.where if base.has_weights else {}
         key = self.api_key_file if base.kind == "http" else None
@@ -134,9 +137,20 @@ class _Models:
     def predict_answering(self, source: str, asked: Asked) -> dict[str, int]:
         from tutelage.generate.memory import predict
 
+        return predict(self._layout(source), str(self.dtype), asked, bool(self.where["exact"]))
+
+    def predict_scoring(self, source: str) -> dict[str, int]:
+        from tutelage.generate.memory import predict_scoring
+
+        return predict_scoring(self._layout(source), str(self.dtype))
+
+    def resident(self) -> int:
+        return memory.resident() + (0 if self.opened else LIBRARIES)
+
+    def _layout(self, source: str) -> list[Weight]:
         if source not in self.layouts:  # every rung asks, and opening takes a while
             self.layouts[source] = layout(open_checkpoint(source, seed=self.seed).config)
-        return predict(self.layouts[source], str(self.dtype), asked, bool(self.where["exact"]))
+        return self.layouts[source]
 
 
 def _placement(
@@ -179,11 +193,6 @@ def _describe(source: str, seed: int) -> Facts:
         checkpoint.fingerprint, parameters, checkpoint.licence,
         on_top=program.on_top, adapter=adapter,
     )  # fmt: skip
-
-
-def _resident() -> int:
-    memory.release()
-    return memory.resident() + LIBRARIES
 
 
 def _config(settings: Mapping[str, Any]) -> TuneConfig:

@@ -17,7 +17,7 @@ from tutelage.lifecycle import answering
 from tutelage.lifecycle.bench import Bench, Subject
 from tutelage.lifecycle.stages import Result, Stage
 from tutelage.lm import LM, Message
-from tutelage.machine.memory import Peak
+from tutelage.machine.memory import Peak, trim
 
 CODE = (__name__, "tutelage.backends.open")
 SAMPLES = 32
@@ -62,6 +62,7 @@ def known(bench: Bench, tuned: Subject) -> bool:
 
 def _stage(bench: Bench, tuned: Subject, base: Result) -> Stage:
     def make() -> Result:
+        bench.make_room(tuned)
         begun = bench.tools.now()
         with Peak() as peak:
             lm = bench.lm(tuned)
@@ -81,6 +82,7 @@ def _rise(
     """How much more each token of the texts surprises than before; None where there is none."""
     if not texts:
         return None
+    trim()  # texts of other lengths need arrays of other sizes
     after = forgetting.text_scores(lm, texts)
     return dict(forgetting.rise(_array(before), after, bench.seed)[0])
 

@@ -269,6 +269,11 @@ class Ladder:
         ):
             one.reason += "; no time was left to measure forgetting"
             return
+        needed = memory.to_score(self.bench, subject)
+        if memory.refusal(self.bench, needed) is not None:
+            one.reason += "; the memory allowed left no room to measure forgetting"
+            return
+        one.expects_peak(needed)
         one.kept = forgetting.measured(self.bench, subject)
         one.saw_peak(one.kept["peak_bytes"])
         one.measuring_seconds += one.kept["seconds"]

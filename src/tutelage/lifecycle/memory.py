@@ -1,5 +1,8 @@
 """The limit of memory: what answering is predicted to hold, and what went over the limit.
 
+A prediction is what the process holds without the model, measured just before, and what the model
+and its work add to it, computed from shapes.
+
 What is predicted to exceed the limit is not begun. Nothing can stop what was begun from taking
 more: its measured peak is compared with the limit, and a candidate that went over it is said to
 have, and never recommended. A limit that is absent refuses nothing.
@@ -9,7 +12,7 @@ from __future__ import annotations
 
 from tutelage.lifecycle import answering
 from tutelage.lifecycle.answering import Question
-from tutelage.lifecycle.bench import Bench
+from tutelage.lifecycle.bench import Bench, Subject
 from tutelage.lifecycle.contender import Refusal
 from tutelage.lifecycle.stages import Result, Stage
 from tutelage.plan.answering import Asked
@@ -20,12 +23,17 @@ ONE = Asked(rows=1, tokens=1)
 
 def to_open(bench: Bench, model: str) -> int | None:
     """Bytes the process will hold with the model open; None for one that runs elsewhere."""
-    return _predicted(bench, model, ONE)
+    return _predicted(bench, Subject(model), "answering", ONE)
 
 
 def to_answer(bench: Bench, question: Question) -> int | None:
     """Bytes the process will hold at most while it answers; None likewise."""
-    return _predicted(bench, question.subject.model, answering.asked(bench, question))
+    return _predicted(bench, question.subject, "answering", answering.asked(bench, question))
+
+
+def to_score(bench: Bench, subject: Subject) -> int | None:
+    """Bytes the process will hold at most while it scores texts; None likewise."""
+    return _predicted(bench, subject, "scoring", None)
 
 
 def refusal(bench: Bench, needed: int | None) -> Refusal | None:
@@ -51,24 +59,18 @@ def excess(bench: Bench, peak: int | None) -> str | None:
     )
 
 
-def _predicted(bench: Bench, model: str, asked: Asked) -> int | None:
-    facts = bench.facts[model]
-    if not facts.weights:
+def _predicted(bench: Bench, subject: Subject, work: str, asked: Asked | None) -> int | None:
+    model = subject.model
+    if not bench.facts[model].weights:
         return None
 
     def make() -> Result:
-        return {"components": bench.tools.predict_answering(model, asked)}
+        if asked is None:
+            components = bench.tools.predict_scoring(model)
+        else:
+            components = bench.tools.predict_answering(model, asked)
+        return {"resident": bench.resident(subject), "components": components}
 
-    inputs = {"model": facts.fingerprint, "asked": vars(asked)}
-    found = bench.stages.run(Stage("predict-answering", inputs, make, CODE))
-    return _resident(bench) + sum(found["components"].values())
-
-
-def _resident(bench: Bench) -> int:
-    """Bytes the process holds without a model: measured once, before the first is opened."""
-
-    def make() -> Result:
-        bench.let_go()
-        return {"bytes": bench.tools.resident()}
-
-    return int(bench.stages.run(Stage("resident", {}, make, (__name__,)))["bytes"])
+    inputs = {**bench.identity(subject), "asked": None if asked is None else vars(asked)}
+    found = bench.stages.run(Stage(f"predict-{work}", inputs, make, CODE))
+    return int(found["resident"]) + sum(found["components"].values())

@@ -55,6 +55,10 @@ class Task(Frozen):
     def _known_metric(cls, value: str) -> str:
         if value not in METRICS.names():
             raise UnknownName("metric", value, METRICS.names(), field="task.metric")
+        found = METRICS.get(value)
+        if found.errors or found.needs:
+            why = "counts errors" if found.errors else f"needs an {found.needs}"
+            raise ValueError(f"{value} {why}, and cannot be what a project is run for")
         return value
 
     @model_validator(mode="after")

@@ -81,6 +81,8 @@ class Tools:
     """Bytes the process holds while no model is open, and goes on holding while one is."""
     predict_answering: Callable[[str, Asked], dict[str, int]]
     """Bytes by component that answering adds to these, for a model with weights."""
+    predict_scoring: Callable[[str], dict[str, int]]
+    """Likewise scoring of texts."""
     load_rows: Callable[[str, str | None, str | None], Loaded]
     """A data source, with templates for prompt and completion."""
     write_pages: Callable[[dict[str, Any], Path], Sequence[Path]]

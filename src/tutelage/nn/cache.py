@@ -197,6 +197,8 @@ class DecodeStep:
     def __init__(self, cache: Cache) -> None:
         self.cache = cache
         self.rows = torch.arange(cache.slots, device=cache.lengths.device)
+        self.places = cache.lengths
+        """Where each new token stands among its row's own."""
         self.seen = cache.lengths + 1
         longest = int(self.seen.max())
         self.span = min(math.ceil(longest / STEP) * STEP, cache.room)
@@ -212,7 +214,11 @@ class DecodeStep:
             own = attend_own(q, keys, values, self.seen)
         else:
             own = self._own(q, keys, values, self.seen)
-        return _with_prefix(cache, layer, q, own, rule, cache.lengths + cache.prefix_length)
+        return self._joined(layer, q, own, rule)
+
+    def _joined(self, layer: int, q: Tensor, own: tuple[Tensor, Tensor], rule: Rule) -> Tensor:
+        places = self.places + self.cache.prefix_length
+        return _with_prefix(self.cache, layer, q, own, rule, places)
 
     def cross(self, layer: int, q: Tensor, memory: Memory, rule: Rule) -> Tensor:
         cache = self.cache
@@ -255,7 +261,7 @@ class DecodeStep:
         before = self.cache.prefix_length
         places = torch.arange(self.span, device=q.device) + before
         k, v = (x[:, :, : self.span].transpose(1, 2) for x in (keys, values))
-        at = (self.cache.lengths + before)[:, None]
+        at = (self.places + before)[:, None]
         mixed, lse = _rectangle(q[:, None], k, v, rule, at, places, square=False)
         return mixed[:, 0], lse[:, :, 0]
 

@@ -183,7 +183,9 @@ def refuse_other_base(folder: Path, base: Base) -> None:
             field=str(path),
             got=base,
             expected=made_on,
-            hint=f"name the model it was made on: {made_on.source}",
+            hint=f"name the model it was made on: {made_on.source}; a quantized copy of that is "
+            "another model: tune on the copy itself, or merge the adapter where it was made and "
+            "quantize the result",
         )
     if made_on.template not in ("", base.template):
         raise SourceError(

@@ -23,7 +23,8 @@ class Batch:
 
     `compute_bytes` is the size of an activation's number (2 in bfloat16, 4 in float32), `chunk` how
     many labels' logits exist at a time, `batches` how many such batches one update sums up,
-    `threads` how many processor cores compute attention, each in room of its own.
+    `threads` how many processor cores compute attention, each in room of its own. `again`: batches
+    came before this one, and what they freed is still held, as the C library does.
     """
 
     tokens: int
@@ -35,6 +36,7 @@ class Batch:
     checkpointing: bool = False
     batches: int = 1
     threads: int = 2
+    again: bool = False
 
 
 @dataclass(frozen=True)

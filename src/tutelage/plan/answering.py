@@ -61,6 +61,17 @@ def reading_components(entries: Sequence[Entry], precision: str, tokens: int) ->
     return [_weights(sizes, precision), _computed(sizes, _compute_bytes(precision), tokens)]
 
 
+def scoring_components(
+    entries: Sequence[Entry], precision: str, tokens: int, labels: int
+) -> list[Component]:
+    """The parts of scoring: so many tokens are read at once and the scores of `labels` of them made
+    at a time, in float32, beside what they were computed from and while they are normalized."""
+    sizes, low = dimensions(entries), _compute_bytes(precision)
+    size = (low + 8) * labels * sizes.vocabulary
+    text = f"({low} + 8) x {labels} labels x {sizes.vocabulary} tokens known"
+    return [*reading_components(entries, precision, tokens), Component("logits", size, text)]
+
+
 def _compute_bytes(precision: str) -> int:
     """Only weights are kept in less than half precision."""
     return int(max(BYTES[precision], 2))

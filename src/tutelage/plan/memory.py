@@ -180,8 +180,8 @@ def _backward(
 
     Where weights themselves are trained the backward pass turns activations, and the copies that
     uses of the masters were rounded to, into gradients: only one side is whole at a time, unless an
-    earlier batch of the update has left its gradients. The head's gradient comes first and is held
-    twice.
+    earlier batch of the update has left its gradients, or an earlier update the memory they had:
+    arrays of other sizes fit into it badly. The head's gradient comes first and is held twice.
     """
     saved = saved_bytes(sizes, batch, tuning.roles, tuning.beside, tuning.layers, tuning.adapted)
     kept, trained = round(saved * calibration), tuning.trained
@@ -198,7 +198,7 @@ def _backward(
     copies = [Component("copies", rounded, f"{low} x {trained}")] if rounded else []
     of_head = f" and 4 x {head} of head" if head else ""
     whole = Component("gradients", 4 * (trained + head), f"4 x {trained}{of_head}")
-    if batch.batches > 1:
+    if batch.batches > 1 or batch.again:
         return [*copies, whole, activations]
     if kept + rounded + 8 * head >= whole.bytes:
         first = [Component("gradients", 8 * head, f"8 x {head} of head")] if head else []

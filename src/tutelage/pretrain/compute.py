@@ -5,8 +5,8 @@
 
 N counts the weights a token is multiplied with, the head included and tables that are only looked
 up not; L T C is causal attention, half of the square, forward and backward. Where a row is read
-both ways the square is whole, an encoder's tokens are multiplied with its own weights, and the head
-counts for predicted tokens alone.
+both ways the square is whole, an LSTM has none, an encoder's tokens are multiplied with its own
+weights, and the head counts for predicted tokens alone.
 Source: Chowdhery et al. 2022, arXiv:2204.02311, appendix B (MFU; 12 L T C there, without the half).
 """
 
@@ -43,7 +43,8 @@ def flops_of(weights: Sequence[Weight], shape: Shape, row: Example) -> int:
     squares += 2 * shape.encoder_layers * source * source
     products = read * _inside(weights, encoder=False) + source * _inside(weights, encoder=True)
     head = row.trained * shape.vocabulary * shape.width
-    return 6 * (products + head + squares * shape.width)
+    mixing = squares * shape.width if shape.heads else 0
+    return 6 * (products + head + mixing)
 
 
 def _inside(weights: Sequence[Weight], encoder: bool) -> int:

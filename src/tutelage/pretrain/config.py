@@ -17,7 +17,7 @@ books = "books/"
 docs = "builtin:stdlib-docs"
 
 [training]
-minutes = 20                         # or steps, or tokens
+minutes = 20                         # or processor_minutes, steps, tokens, flops
 """
 
 from __future__ import annotations
@@ -29,12 +29,16 @@ from pydantic import Field, model_validator
 from tutelage.config import Frozen
 from tutelage.train.schedule import Kind
 
+LENGTHS = ("minutes", "processor_minutes", "steps", "tokens", "flops")
+
 
 class ModelTable(Frozen):
     """What is trained: a shape by one number, by its name, or weights to go on from."""
 
     depth: int | None = Field(None, ge=1, le=200)
     """Layers; width, heads and feed-forward network follow (`size.py`)."""
+    width: int | None = Field(None, ge=64)
+    """With `depth`, where it is not to be 64 a layer."""
     architecture: str = "llama"
     """Of a shape by depth."""
     preset: str | None = None
@@ -63,17 +67,24 @@ class DataTable(Frozen):
     """Of documents of each source for which `held_out` names nothing."""
     held_out_documents: int = Field(100, ge=1)
     """At most so many of a source are set apart, and measured."""
-    unit: Literal["file", "paragraph", "line"] = "file"
+    unit: Literal["file", "section", "paragraph", "line"] = "file"
     """What a document is in a plain text file."""
+    baselines: bool = False
+    """Measure compressors and n-grams on the held-out text too (`baselines.py`)."""
 
 
 class TrainingTable(Frozen):
-    """How it is trained. One of minutes, steps and tokens says how long."""
+    """How it is trained. Exactly one of LENGTHS says how long."""
 
     minutes: float | None = Field(None, gt=0)
     """Steps that fit are counted from the measured speed of a few, once, before the first."""
+    processor_minutes: float | None = Field(None, gt=0)
+    """The same by the time of all processors together: 40 are 20 minutes of two, also on a machine
+    that others use."""
     steps: int | None = Field(None, ge=1)
     tokens: float | None = Field(None, gt=0)
+    flops: float | None = Field(None, gt=0)
+    """Forward and backward, as `compute.py` counts them."""
     objective: Literal["clm", "prefix", "mlm", "span", "denoise"] | None = None
     """The family's own if not given: clm of decoders, mlm of encoders, span of both together."""
     batch_tokens: int = Field(8192, ge=8)
@@ -98,10 +109,10 @@ class TrainingTable(Frozen):
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainingTable:
-        given = [n for n in ("minutes", "steps", "tokens") if getattr(self, n) is not None]
+        given = [name for name in LENGTHS if getattr(self, name) is not None]
         if len(given) != 1:
             said = ", ".join(given) or "none"
-            raise ValueError(f"one of minutes, steps and tokens says how long; got {said}")
+            raise ValueError(f"one of {', '.join(LENGTHS)} says how long; got {said}")
         return self
 
 

@@ -43,12 +43,19 @@ FEWEST = 20
 
 @dataclass(frozen=True)
 class Material:
-    """What a run reads: stores by source, held-out texts by domain, the token between documents."""
+    """What a run reads: stores by source, held-out texts by domain, the token between documents.
+    `sources` are those of text, from which the stores were made."""
 
     tokenizer: Tokenizer
     end: int
     stores: dict[str, TokenStore]
     held_out: dict[str, list[str]]
+    sources: dict[str, Source]
+
+    def training_texts(self) -> Iterator[str]:
+        """Every document that is trained on, source after source."""
+        for name, source in self.sources.items():
+            yield from (one.text for one in _training(source, self.held_out.get(name, [])))
 
 
 def prepare(config: PretrainConfig, out: Path, progress: Progress) -> Material:
@@ -68,7 +75,7 @@ def prepare(config: PretrainConfig, out: Path, progress: Progress) -> Material:
         for name, source in config.data.train.items()
     }
     _check_vocabulary(tokenizer, stores)
-    return Material(tokenizer, end, stores, held_out)
+    return Material(tokenizer, end, stores, held_out, texts)
 
 
 def _store(

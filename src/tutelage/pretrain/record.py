@@ -20,10 +20,12 @@ def told(
     outcome: Outcome,
     marks: Sequence[float],
     peaks: Sequence[float],
+    flops: int,
 ) -> dict[str, Any]:
     """The contract's object, and what a reader of the run wants beyond it.
 
-    `marks` are the seconds at which steps ended, `peaks` the machine's speed before and after.
+    `marks` are the seconds at which steps ended, `peaks` the machine's speed before and after,
+    `flops` those of one update.
     Tokens are those of the stream, whatever the objective makes of them.
     """
     at, sizes, weights = outcome.progress, shape(checkpoint.config), layout(checkpoint.config)
@@ -32,7 +34,6 @@ def told(
     tokens = rows.rows * rows.maker.window
     gaps = [b - a for a, b in itertools.pairwise(marks)]
     seconds = statistics.median(gaps) if gaps else None
-    flops = sum(compute.flops_of(weights, sizes, row) for row in rows[0])
     limit = statistics.mean(peaks)
     return {
         "status": "stopped" if outcome.stopped else "done",
@@ -44,7 +45,9 @@ def told(
         "mfu": None if seconds is None else flops / seconds / limit,
         "mfu_convention": compute.CONVENTION,
         "gemm_flops": limit,
+        "flops": float(at.step * flops),
         "seconds": at.seconds,
+        "processor_seconds": at.processor_seconds,
         "steps": at.step,
         "steps_total": work.plan.schedule.total,
         "loss": {"first": at.curve[0][2], "last": at.curve[-1][2]} if at.curve else None,

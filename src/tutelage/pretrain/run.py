@@ -36,6 +36,7 @@ from tutelage.models.forward import Model
 from tutelage.models.spec import is_linear, layout, shape
 from tutelage.objectives import clm
 from tutelage.pretrain import compute, size
+from tutelage.pretrain.baselines import baselines
 from tutelage.pretrain.bits import bits_per_byte
 from tutelage.pretrain.config import PretrainConfig
 from tutelage.pretrain.held_out import held_out_loss
@@ -57,7 +58,7 @@ PLAN = "plan.json"
 SAMPLES = "samples.jsonl"
 STATE = "state"
 MODEL = "model"
-TRIED = 3
+TRIED = 6
 """Steps whose speed says how many fit into the minutes; the first of them is not counted."""
 
 
@@ -92,6 +93,19 @@ class Run:
         config = self.checkpoint.config
         name = objective_of(config, self.config.training.objective)
         return maker(name, self.material.tokenizer, config, self.context, self.config.seed)
+
+    @property
+    def step_rows(self) -> StepRows:
+        return StepRows(
+            self.material.stores, self.config.data.weights, self.maker, self.rows, self.config.seed
+        )
+
+    @cached_property
+    def flops(self) -> int:
+        """Of one update, by the rows of the first."""
+        config = self.checkpoint.config
+        weights, sizes = layout(config), shape(config)
+        return sum(compute.flops_of(weights, sizes, row) for row in self.step_rows[0])
 
     @property
     def rows(self) -> int:
@@ -129,6 +143,7 @@ def pretrain(
     with store.lock(out):
         store.sweep(out)
         material = prepare(config, out, progress)
+        _check_baselines(config, material)
         prefix = config.training.objective == "prefix"
         checkpoint = trained_to_read(_start(config, material), both=prefix)
         context = _context(config, checkpoint)
@@ -150,6 +165,10 @@ def _start(config: PretrainConfig, material: Material) -> Checkpoint:
             field="model",
             got=", ".join(named) or "none",
         )
+    if model.width is not None and model.depth is None:
+        raise ConfigError(
+            "a width goes with a depth", field="model.width", got=model.width, hint="say depth too"
+        )
     if model.start is not None:
         return open_checkpoint(model.start, seed=config.seed)
     vocabulary = material.tokenizer.vocabulary
@@ -157,7 +176,9 @@ def _start(config: PretrainConfig, material: Material) -> Checkpoint:
         made = size.preset(model.preset, vocabulary, model.context)
     else:
         assert model.depth is not None
-        made = size.sized(model.depth, model.architecture, vocabulary, model.context or 512)
+        made = size.sized(
+            model.depth, model.architecture, vocabulary, model.context or 512, model.width
+        )
     return random_checkpoint(config.name, made, material.tokenizer, config.seed, {"shape": made})
 
 
@@ -170,6 +191,16 @@ def _context(config: PretrainConfig, checkpoint: Checkpoint) -> int:
             expected=f"at most {longest}",
         )  # fmt: skip
     return context
+
+
+def _check_baselines(config: PretrainConfig, material: Material) -> None:
+    if config.data.baselines and len(material.sources) < len(config.data.train):
+        raise ConfigError(
+            "compressors need the training text, which token stores do not hold",
+            field="data.baselines",
+            got=", ".join(name for name in config.data.train if name not in material.sources),
+            hint="name the text itself in data.train",
+        )
 
 
 def _finished(run: Run, out: Path) -> Json | None:
@@ -211,7 +242,7 @@ def _made(
     record = {
         "out": str(out),
         "request": run.digest,
-        **told(run.checkpoint, work, outcome, speeds, peaks),
+        **told(run.checkpoint, work, outcome, speeds, peaks, run.flops),
         "peak_bytes": peak.bytes,
         "config": run.config.model_dump(mode="json"),
         "model_folder": str(out / MODEL),
@@ -228,13 +259,23 @@ def _made(
 def _measured(run: Run, model: Model) -> Json:
     """Bits per byte of each held-out text, or the objective's own loss."""
     material, causal = run.material, run.maker.name == "clm"
+    plain = run.config.data.baselines
     found: dict[str, Any] = {}
     for name, texts in material.held_out.items():
         if causal:
             found[name] = bits_per_byte(model, material.tokenizer, material.end, texts, run.context)
         else:
             found[name] = held_out_loss(model, material.tokenizer, material.end, texts, run.maker)
-    return {"bits_per_byte": found if causal else {}, "held_out_loss": {} if causal else found}
+    others = {
+        name: baselines(material.training_texts(), texts, material.tokenizer)
+        for name, texts in material.held_out.items()
+        if plain
+    }
+    return {
+        "bits_per_byte": found if causal else {},
+        "held_out_loss": {} if causal else found,
+        "baselines": others,
+    }
 
 
 def _model(run: Run) -> Model:
@@ -262,9 +303,7 @@ def _work(run: Run, model: Model, total: int) -> Work:
         model,
         parameters,
         pretraining(parameters, rate, muon=muon, decay=training.weight_decay),
-        StepRows(
-            run.material.stores, run.config.data.weights, run.maker, run.rows, run.config.seed
-        ),
+        run.step_rows,
         functools.partial(clm.loss, z=training.z_loss),
         plan,
     )
@@ -285,20 +324,25 @@ def _steps(run: Run, out: Path) -> int:
         steps = training.steps
     elif training.tokens is not None:
         steps = max(1, round(training.tokens / (run.rows * run.maker.window)))
+    elif training.flops is not None:
+        steps = max(1, round(training.flops / run.flops))
+    elif training.processor_minutes is not None:
+        seconds = _seconds_of_a_step(run, time.process_time)
+        steps = max(1, int(training.processor_minutes * 60 / seconds))
     else:
         assert training.minutes is not None
-        steps = max(1, int(training.minutes * 60 / _seconds_of_a_step(run)))
+        steps = max(1, int(training.minutes * 60 / _seconds_of_a_step(run, time.monotonic)))
     (out / SAMPLES).unlink(missing_ok=True)  # another request's
     store.write_json(file, {"request": run.digest, "steps": steps})
     return steps
 
 
-def _seconds_of_a_step(run: Run) -> float:
+def _seconds_of_a_step(run: Run, clock: Callable[[], float]) -> float:
     """Median of a few steps of a model that is then thrown away."""
     model = _model(run)
     work = _work(run, model, TRIED)
-    marks = [time.monotonic()]
+    marks = [clock()]
     for _ in train(model, work.parameters, work.optimizer, work.steps, work.loss, work.plan):
-        marks.append(time.monotonic())
+        marks.append(clock())
     seconds = [b - a for a, b in itertools.pairwise(marks[1:])]
     return statistics.median(seconds or [marks[1] - marks[0]])

@@ -42,7 +42,7 @@ def best(completions: Sequence[Completion], n: int) -> list[Completion]:
 
 def mean_logprob(completion: Completion) -> float:
     """Mean log-probability of an answer's tokens; an empty answer is the worst."""
-    found = [one.log_probability for one in completion.logprobs]
+    found = [one.log_probability or 0.0 for one in completion.logprobs]
     return sum(found) / len(found) if found else -1e9
 
 

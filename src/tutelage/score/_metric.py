@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -18,15 +19,28 @@ Statistics = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 Aggregate = Callable[[np.ndarray], np.ndarray]
 
 
+Reads = Literal["text", "numbers", "tags"]
+
+
 @dataclass(frozen=True)
 class Metric:
-    """A quality in 0..1, higher is better."""
+    """A quality in 0..1 where `limits` say nothing else, higher is better unless `errors`.
+
+    `reads` is what references and answers hold: any text, one number, or tags divided by spaces.
+    `needs` names what has to be handed in before it can be computed, as an encoder.
+    """
 
     name: str
     statistics: Statistics
     """References, answers -> [n, k] floats, one row of k columns for each pair."""
     aggregate: Aggregate
     """Sums of rows [..., k] -> values [...]; any leading axes, so resamples go through at once."""
+    limits: tuple[float, float] | None = (0.0, 1.0)
+    """The values it can take; None is unbounded."""
+    errors: bool = False
+    """Counts errors: lower is better."""
+    reads: Reads = "text"
+    needs: str | None = None
 
 
 def mean(sums: np.ndarray) -> np.ndarray:

@@ -6,25 +6,39 @@ Answer("chat", "model").piece(Piece(0, "Par"))  one chunk of a stream
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
+import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 from tutelage.lm import Completion, Piece, TokenLogprob
 
 Kind = Literal["chat", "text"]
+Calls = Callable[[str], tuple[str | None, list[dict[str, Any]]]]
+"""From an answer's text to what it says and the calls of tools in it."""
 
 
 class Answer:
     """The objects of one answer: they share an id, a time and a model."""
 
     def __init__(
-        self, kind: Kind, model: str, logprobs: bool = False, drawn: int = 1, found: int = 1
+        self,
+        kind: Kind,
+        model: str,
+        logprobs: bool = False,
+        drawn: int = 1,
+        found: int = 1,
+        echoed: Sequence[str] = (),
+        calls: Calls | None = None,
     ) -> None:
         """`logprobs`: every choice tells them, also where it has no token. Each prompt has `drawn`
-        completions, and each completion `found` choices, its own and those of its others."""
+        completions, and each completion `found` choices, its own and those of its others. `echoed`
+        are the prompts that choices begin with; `calls` reads calls of tools out of an answer,
+        which is then streamed at its end."""
+        self._calls = calls
         self._chat = kind == "chat"
         self._logprobs, self._drawn, self._found = logprobs, drawn, found
         prefix = "chatcmpl-" if self._chat else "cmpl-"
@@ -34,10 +48,12 @@ class Answer:
             "model": model,
             "system_fingerprint": None,
         }
-        self._offsets: dict[int, int] = {}
+        self._spoken: dict[int, bytearray] = {}
+        self._echoed, self._choices = tuple(echoed), 0
 
     def whole(self, choices: Sequence[Completion], done: Sequence[Completion]) -> dict[str, Any]:
         """The object of an answer that is not streamed. `done` is all that was computed for it."""
+        self._choices = len(choices)
         return {
             **self._head,
             "object": "chat.completion" if self._chat else "text_completion",
@@ -63,34 +79,61 @@ class Answer:
         """The last chunk of each choice, behind the text of those that were not streamed."""
         body: dict[str, Any] = {"delta": {}} if self._chat else {"text": ""}
         for place, one in enumerate((completion, *completion.others)):
-            if place:
-                yield self.piece(Piece(completion.index, one.text), place)
             index = completion.index * self._found + place
-            yield self._chunk(index, body, one.finish_reason)
+            said, reason = self._said(one.text, one)
+            if self.held:
+                for number, call in enumerate(said.get("tool_calls", ())):
+                    call["index"] = number
+                told = self._told(index, one.logprobs) if self._logprobs else None
+                yield self._chunk(index, {"delta": said}, None, told)
+            elif place:
+                yield self.piece(Piece(completion.index, one.text), place)
+            yield self._chunk(index, body, reason)
 
     def totals(self, completions: Sequence[Completion]) -> dict[str, Any]:
         """The last chunk where the client asked for usage: no choice, only counts."""
         return {**self._streamed(), "choices": [], "usage": usage(completions, self._drawn)}
 
     def _choice(self, completion: Completion) -> dict[str, Any]:
-        text = completion.text
-        message = {"role": "assistant", "content": text, "refusal": None}
-        told = self._told(completion.index, completion.logprobs) if self._logprobs else None
+        text = self._echo(completion.index) + completion.text
+        said, reason = self._said(text, completion)
+        message = {"role": "assistant", "refusal": None, **said}
+        both = (*completion.prompt_logprobs, *completion.logprobs)
+        told = self._told(completion.index, both) if self._logprobs else None
         return {
             "index": completion.index,
             **({"message": message} if self._chat else {"text": text}),
             "logprobs": told,
-            "finish_reason": completion.finish_reason,
+            "finish_reason": reason,
         }
+
+    @property
+    def held(self) -> bool:
+        """Whether text is kept back until the answer is whole: it may become a call."""
+        return self._calls is not None
+
+    def _said(self, text: str, completion: Completion) -> tuple[dict[str, Any], str]:
+        """A message's content and calls, and why it ends."""
+        if self._calls is None:
+            return {"content": text}, completion.finish_reason
+        content, calls = self._calls(text)
+        if not calls:
+            return {"content": text}, completion.finish_reason
+        return {"content": content, "tool_calls": calls}, "tool_calls"
+
+    def _echo(self, index: int) -> str:
+        """The prompt of a choice, where it is given back."""
+        shown = self._echoed
+        return shown[index * len(shown) // self._choices] if shown and self._choices else ""
 
     def _told(self, index: int, found: Sequence[TokenLogprob]) -> dict[str, Any]:
         """Log-probabilities in the form of the route."""
         if self._chat:
             return {"content": [_chat_logprob(one) for one in found], "refusal": None}
-        offsets = []
+        spoken, offsets = self._spoken.setdefault(index, bytearray()), []
         for one in found:
-            offsets.append(self._offsets.get(index, 0))
-            self._offsets[index] = offsets[-1] + len(one.text)
+            offsets.append(len(spoken.decode(errors="ignore")))
+            spoken.extend(one.bytes)
         return {
             "tokens": [one.text for one in found],
             "token_logprobs": [one.log_probability for one in found],
@@ -119,11 +162,13 @@ def _named(one: TokenLogprob) -> dict[str, Any]:
     return {"token": one.text, "logprob": one.log_probability, "bytes": list(one.bytes)}
 
 
-def _alternatives(one: TokenLogprob) -> dict[str, float]:
+def _alternatives(one: TokenLogprob) -> dict[str, float] | None:
     """The likeliest tokens and the chosen one, by their texts; of equal texts the likelier."""
+    if one.log_probability is None:
+        return None
     found = {one.text: one.log_probability}
     for other in one.top:
-        found[other.text] = max(other.log_probability, found.get(other.text, -1e9))
+        found[other.text] = max(other.log_probability or 0.0, found.get(other.text, -1e9))
     return found
 
 
@@ -134,6 +179,26 @@ def usage(completions: Sequence[Completion], each: int = 1) -> dict[str, int]:
     prompt = sum(completion.prompt_tokens for completion in ordered[::each])
     new = sum(one.completion_tokens for first in ordered for one in (first, *first.others))
     return {"prompt_tokens": prompt, "completion_tokens": new, "total_tokens": prompt + new}
+
+
+def embeddings(
+    model: str, vectors: Sequence[Sequence[float]], tokens: int, as_bytes: bool
+) -> dict[str, Any]:
+    """OpenAI's list of embeddings; `as_bytes` as base64 of little-endian float32."""
+    data = [
+        {
+            "object": "embedding",
+            "index": index,
+            "embedding": _packed(vector) if as_bytes else list(vector),
+        }
+        for index, vector in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "data": data, "model": model, "usage": usage}
+
+
+def _packed(vector: Sequence[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
 
 
 def sent(value: dict[str, Any]) -> bytes:

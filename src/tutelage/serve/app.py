@@ -1,9 +1,12 @@
-"""The routes: models, chat completions, completions, health.
+"""The routes: models, chat completions, completions, embeddings, health, metrics.
 
+    GET  /                        the chat page; its files under /page/
     GET  /health                  no key needed
+    GET  /metrics                 counts, as Prometheus reads them
     GET  /v1/models, /v1/models/{id}
     POST /v1/chat/completions     messages through the model's chat template
     POST /v1/completions          raw text
+    POST /v1/embeddings           vectors of texts, by encoders
 
 The same routes answer without `/v1` too, for clients that are given the bare address.
 """
@@ -15,14 +18,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from tutelage.lm import LM, Completion
-from tutelage.serve.answers import Answer, Kind
+from tutelage.serve.answers import Answer, Kind, embeddings
 from tutelage.serve.body import read
 from tutelage.serve.faults import Fault, from_exception, shutting_down
 from tutelage.serve.guard import Guard
-from tutelage.serve.schema import ChatRequest, CompletionRequest
+from tutelage.serve.pages import add_pages
+from tutelage.serve.schema import ChatRequest, CompletionRequest, EmbeddingRequest
 from tutelage.serve.service import Asked, Limits, Service, choices
 from tutelage.serve.stream import cancelled_when_gone, stream
 from tutelage.serve.worker import Worker
@@ -42,9 +46,11 @@ def build_app(
     app.add_exception_handler(Exception, _show_fault)
     app.add_exception_handler(HTTPException, _show_status)
     app.add_api_route("/health", _health(service), methods=["GET"])
+    app.add_api_route("/metrics", _metrics(service), methods=["GET"])
+    add_pages(app)
     for prefix in ("/v1", ""):
         _add_routes(app, prefix, service)
-    return Guard(app, key)
+    return Guard(app, key, service.limits.per_key, service.metrics)
 
 
 Endpoint = Callable[..., Awaitable[Response]]
@@ -66,6 +72,11 @@ def _add_routes(app: FastAPI, prefix: str, service: Service) -> None:
         asked = await read(request, CompletionRequest, service.limits.body_bytes)
         return await _respond(service, request, asked, "text")
 
+    async def embed(request: HttpRequest) -> Response:
+        asked = await read(request, EmbeddingRequest, service.limits.body_bytes)
+        return await _embedded(service, request, asked)
+
+    app.add_api_route(prefix + "/embeddings", embed, methods=["POST"])
     app.add_api_route(prefix + "/models", models, methods=["GET"])
     app.add_api_route(prefix + "/models/{name:path}", model, methods=["GET"])
     app.add_api_route(prefix + "/chat/completions", chat, methods=["POST"])
@@ -81,10 +92,35 @@ def _health(service: Service) -> Endpoint:
     return health
 
 
+def _metrics(service: Service) -> Endpoint:
+    async def metrics() -> Response:
+        gauges = {
+            "tutelage_requests_waiting": float(service.worker.waiting),
+            "tutelage_requests_running": float(service.worker.running),
+        }
+        return PlainTextResponse(service.metrics.text(gauges))
+
+    return metrics
+
+
+async def _embedded(service: Service, request: HttpRequest, asked: EmbeddingRequest) -> Response:
+    ticket = service.embedding(asked)
+    async with cancelled_when_gone(request, ticket):
+        found = [event async for event in ticket.events()]
+    if not found:
+        raise shutting_down()
+    vectors, tokens = found[0]
+    service.metrics.count("tutelage_prompt_tokens_total", tokens)
+    as_bytes = asked.encoding_format == "base64"
+    return JSONResponse(embeddings(asked.model, vectors, tokens, as_bytes))
+
+
 async def _respond(service: Service, request: HttpRequest, asked: Asked, kind: Kind) -> Response:
     ticket = service.ticket(asked)
-    answer = Answer(kind, asked.model, asked.alternatives() is not None, *asked.shares())
-    events = ticket.events()
+    told = asked.alternatives() is not None
+    drawn, found = asked.shares()
+    answer = Answer(kind, asked.model, told, drawn, found, asked.echoed(), asked.calls())
+    events = service.counted(ticket.events())
     if not asked.stream:
         async with cancelled_when_gone(request, ticket):
             done = [event async for event in events if isinstance(event, Completion)]

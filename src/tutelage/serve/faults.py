@@ -25,6 +25,7 @@ class Fault(Exception):
         param: str | None = None,
         code: str | None = None,
         retry_after: int | None = None,
+        authenticate: str = "Bearer",
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -32,6 +33,7 @@ class Fault(Exception):
         self.param = param
         self.code = code
         self.retry_after = retry_after
+        self.authenticate = authenticate
 
     def as_json(self) -> dict[str, Any]:
         kind = "invalid_request_error" if self.status < 500 else "server_error"
@@ -47,7 +49,7 @@ class Fault(Exception):
     def response(self) -> JSONResponse:
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         if self.status == 401:
-            headers["WWW-Authenticate"] = "Bearer"
+            headers["WWW-Authenticate"] = self.authenticate
         return JSONResponse(self.as_json(), status_code=self.status, headers=headers)
 
 
@@ -55,6 +57,13 @@ def too_busy() -> Fault:
     return Fault(
         503, "the server is busy: too many requests wait", code="server_busy", retry_after=1
     )
+
+
+def too_many(limit: int) -> Fault:
+    return Fault(
+        429, f"this key has {limit} requests under way: wait for one", code="rate_limit_exceeded",
+        retry_after=1,
+    )  # fmt: skip
 
 
 def shutting_down() -> Fault:

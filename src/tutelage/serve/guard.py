@@ -7,23 +7,39 @@ was rebound to this machine reads nothing.
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hmac
 import ipaddress
+import time
+from collections import Counter
+from collections.abc import Iterator
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tutelage.serve.faults import Fault, from_exception
+from tutelage.serve.faults import Fault, from_exception, too_many
+from tutelage.serve.metrics import Metrics
 
 OPEN_PATH = "/health"
+PAGE = "/"
 
 
 class Guard:
-    """Middleware around the whole application."""
+    """Middleware around the whole application.
 
-    def __init__(self, app: ASGIApp, key: str | None) -> None:
+    `key` may hold several keys, one a line. Each may have `per_key` requests under way or waiting;
+    without a key all clients are one.
+    """
+
+    def __init__(
+        self, app: ASGIApp, key: str | None, per_key: int = 64, metrics: Metrics | None = None
+    ) -> None:
         self._app = app
-        self._key = key
+        self._keys = None if key is None else [one.encode() for one in key.split("\n")]
+        self._per_key = per_key
+        self._metrics = metrics or Metrics()
+        self._under_way: Counter[int] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -33,30 +49,67 @@ class Guard:
 
         async def watched(message: Message) -> None:
             nonlocal begun
-            begun = begun or message["type"] == "http.response.start"
+            if message["type"] == "http.response.start":
+                begun = True
+                self._metrics.count("tutelage_responses_total", status=str(message["status"]))
             await send(message)
 
         try:
-            self._admit(scope)
-            await self._app(scope, receive, watched)
+            client = self._admit(scope)
+            with self._counted(client, scope):
+                await self._app(scope, receive, watched)
         except Exception as error:
             if not begun:
-                await from_exception(error).response()(scope, receive, send)
+                await from_exception(error).response()(scope, receive, watched)
 
-    def _admit(self, scope: Scope) -> None:
-        """Raises Fault 401 or 403."""
+    @contextlib.contextmanager
+    def _counted(self, client: int, scope: Scope) -> Iterator[None]:
+        """Count a request that asks for work. Raises Fault 429 where its key has too many."""
+        if scope["method"] != "POST":
+            yield
+            return
+        if self._under_way[client] >= self._per_key:
+            raise too_many(self._per_key)
+        self._under_way[client] += 1
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._under_way[client] -= 1
+            self._metrics.observe("tutelage_request_seconds", time.perf_counter() - begun)
+
+    def _admit(self, scope: Scope) -> int:
+        """Number of the key that asks. Raises Fault 401 or 403."""
         headers = Headers(scope=scope)
-        if self._key is None:
+        if self._keys is None:
             if not is_loopback(_name(headers.get("host", ""))):
                 raise Fault(403, "this server answers to loopback names only", param="Host")
-            return
+            return 0
         if scope["path"] == OPEN_PATH:
-            return
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        right = hmac.compare_digest(given.strip().encode("latin-1"), self._key.encode())
-        if not (right and scheme.lower() == "bearer"):
+            return 0
+        scheme, given = _credentials(headers.get("authorization", ""))
+        sent = given.encode("latin-1")
+        # All keys are compared, each in constant time: how long it takes tells nothing.
+        right = [hmac.compare_digest(sent, key) for key in self._keys]
+        if not (any(right) and scheme in ("bearer", "basic")):
             message = "a key is required: Authorization: Bearer KEY" if not given else "wrong key"
-            raise Fault(401, message, code="invalid_api_key")
+            asks = 'Basic realm="key as password"' if scope["path"] == PAGE else "Bearer"
+            raise Fault(401, message, code="invalid_api_key", authenticate=asks)
+        return right.index(True)
+
+
+def _credentials(header: str) -> tuple[str, str]:
+    """Scheme and key of an Authorization header. Of the scheme that browsers know by themselves the
+    key is the password; a page of another origin cannot use it, as bodies must be sent as JSON."""
+    scheme, _, given = header.partition(" ")
+    given = given.strip()
+    if scheme.lower() == "basic":
+        try:
+            decoded = base64.b64decode(given.encode("latin-1"), validate=True).decode("latin-1")
+        except ValueError:
+            return "", given
+        given = decoded.partition(":")[2]
+    return scheme.lower(), given
 
 
 def is_loopback(name: str) -> bool:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tutelage.errors import did_you_mean
-from tutelage.lm import LM, Capabilities, Completion, Prompt, Request
+from tutelage.lm import LM, Capabilities, Completion, Event, Prompt, Request
 from tutelage.prompts.best_of import best
 from tutelage.serve.faults import Fault
-from tutelage.serve.schema import ChatRequest, CompletionRequest
-from tutelage.serve.worker import Ticket, Worker
+from tutelage.serve.metrics import Metrics
+from tutelage.serve.schema import ChatRequest, CompletionRequest, EmbeddingRequest
+from tutelage.serve.worker import Ticket, Work, Worker, answering
 
 Asked = ChatRequest | CompletionRequest
+TEXTS_AT_ONCE = 32
+"""Texts embedded before it is asked again whether the client still waits."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Limits:
     body_bytes: int = 2_000_000
     new_tokens: int = 4096
     """Where the client names no limit, and the most where the model's context is unknown."""
+    per_key: int = 64
+    """Requests one key may have under way or waiting; more are told to come back."""
 
 
 class Service:
@@ -33,6 +38,7 @@ class Service:
         self.models = dict(models)
         self.worker = worker
         self.limits = limits
+        self.metrics = Metrics()
         self._created = int(time.time())
         self._capabilities = {name: lm.capabilities() for name, lm in models.items()}
 
@@ -65,7 +71,43 @@ class Service:
                 for request in asked.requests(prompt, self._new_tokens(asked, lm, prompt))
             ]
 
-        ticket = Ticket(lm, prepare)
+        return self._submitted(answering(lm, prepare))
+
+    async def counted(self, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+        """The same events, their tokens and the time to the first of them counted."""
+        begun, seen = time.perf_counter(), 0
+        async for event in events:
+            if not seen:
+                seconds = time.perf_counter() - begun
+                self.metrics.observe("tutelage_time_to_first_token_seconds", seconds)
+            seen += 1
+            if isinstance(event, Completion):
+                read, made = event.prompt_tokens, event.completion_tokens
+                self.metrics.count("tutelage_prompt_tokens_total", read)
+                self.metrics.count("tutelage_generation_tokens_total", made)
+                reason = event.finish_reason
+                self.metrics.count("tutelage_answers_total", finish_reason=reason)
+            yield event
+
+    def embedding(self, asked: EmbeddingRequest) -> Ticket:
+        """A place in the line for vectors of texts; its one event is the vectors and the number of
+        tokens read. Raises Fault 400 where the model gives none."""
+        if not self.capabilities(asked.model).embed:
+            raise Fault(400, "this model gives no embeddings", param="model", code="no_embeddings")
+        lm, texts = self.models[asked.model], asked.texts()
+
+        def work(cancelled: Callable[[], bool]) -> Iterator[Any]:
+            vectors: list[list[float]] = []
+            for start in range(0, len(texts), TEXTS_AT_ONCE):
+                if cancelled():
+                    return
+                vectors += lm.embed(texts[start : start + TEXTS_AT_ONCE])
+            yield vectors, sum(lm.count_tokens(text) or 0 for text in texts)
+
+        return self._submitted(work)
+
+    def _submitted(self, work: Work) -> Ticket:
+        ticket = Ticket(work)
         self.worker.submit(ticket)
         return ticket
 
@@ -76,15 +118,16 @@ class Service:
         used = None if context is None else lm.count_tokens(prompt)
         if context is None or used is None:
             return _within(wanted, self.limits.new_tokens)
-        if used + (wanted or 1) > context:
+        least = 1 if wanted is None else wanted
+        if used + least > context:
             raise Fault(
                 400,
-                f"the prompt's {used} tokens and {wanted or 1} new ones are more than "
+                f"the prompt's {used} tokens and {least} new ones are more than "
                 f"the {context} of the model's context",
                 param="messages" if isinstance(asked, ChatRequest) else "prompt",
                 code="context_length_exceeded",
             )
-        return wanted or min(context - used, self.limits.new_tokens)
+        return min(context - used, self.limits.new_tokens) if wanted is None else wanted
 
 
 def _within(wanted: int | None, most: int) -> int:
@@ -92,7 +135,7 @@ def _within(wanted: int | None, most: int) -> int:
         raise Fault(
             400, f"at most {most} new tokens are given here", param="max_tokens", code="too_many"
         )
-    return wanted or most
+    return most if wanted is None else wanted
 
 
 def choices(asked: Asked, completions: Sequence[Completion]) -> list[Completion]:

@@ -95,7 +95,7 @@ class Settings(Strict):
         if self.stream and self.best_of is not None and self.best_of > (self.n or 1):
             raise ConfigError("the best of several answers cannot be streamed", field="best_of")
         try:
-            self.requests("", self.limit() or 1_000_000)
+            self.requests("", 1_000_000 if self.limit() is None else self.limit() or 0)
         except ConfigError as error:
             names = {"min_new_tokens": "min_tokens", "penalties": "repetition_penalty"}
             error.field = names.get(error.field or "", error.field)
@@ -106,7 +106,7 @@ class Settings(Strict):
         """One request, or one for each answer that is drawn. Raises ConfigError."""
         request = Request(
             prompt, new_tokens, self.sampling(), self.stops(), self.min_tokens or 0,
-            self.alternatives(), self.guided(), self.search(),
+            self.alternatives(), self.guided(), self.search(), self.prompt_alternatives(),
         )  # fmt: skip
         if request.search is not None:
             return [request]
@@ -187,6 +187,10 @@ class Settings(Strict):
 
     def alternatives(self) -> int | None:
         """How many likeliest tokens are told with each token's log-probability; None: nothing."""
+        return None
+
+    def prompt_alternatives(self) -> int | None:
+        """The same of the prompt's tokens."""
         return None
 
     def stops(self) -> tuple[str, ...]:

@@ -11,22 +11,27 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
 
-from tutelage.lm import LM, Event, Request
+from tutelage.lm import LM, Request
 from tutelage.serve.faults import shutting_down, too_busy
 
-Prepare = Callable[[], Sequence[Request]]
-"""Builds the requests in the worker's thread: counting tokens may take long."""
+Work = Callable[[Callable[[], bool]], Iterator[Any]]
+"""What a ticket waits for, done in the worker's thread; it asks whether it is cancelled."""
+
+
+def answering(lm: LM, prepare: Callable[[], Sequence[Request]]) -> Work:
+    """The work of answering requests, built in the worker's thread: counting tokens takes long."""
+    return lambda cancelled: lm.generate(list(prepare()), lambda _: cancelled())
 
 
 class Ticket:
     """One client's place in the line, and the way its events come back."""
 
-    def __init__(self, lm: LM, prepare: Prepare) -> None:
-        self._lm = lm
-        self._prepare = prepare
+    def __init__(self, work: Work) -> None:
+        self._work = work
         self._loop = asyncio.get_running_loop()
-        self._crossing: asyncio.Queue[Event | BaseException | None] = asyncio.Queue()
+        self._crossing: asyncio.Queue[Any] = asyncio.Queue()
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
@@ -37,8 +42,8 @@ class Ticket:
     def cancelled(self) -> bool:
         return self._cancelled.is_set()
 
-    async def events(self) -> AsyncIterator[Event]:
-        """The model's events as they come. Raises what the model raised."""
+    async def events(self) -> AsyncIterator[Any]:
+        """The work's results as they come. Raises what it raised."""
         while (event := await self._crossing.get()) is not None:
             if isinstance(event, BaseException):
                 raise event
@@ -57,13 +62,11 @@ class Ticket:
         """End the ticket with an error; callable from any thread."""
         self._send(error)
 
-    def _answers(self) -> Iterator[Event]:
-        if self.cancelled:
-            return
-        requests = list(self._prepare())
-        yield from self._lm.generate(requests, lambda _: self._cancelled.is_set())
+    def _answers(self) -> Iterator[Any]:
+        if not self.cancelled:
+            yield from self._work(self._cancelled.is_set)
 
-    def _send(self, event: Event | BaseException | None) -> None:
+    def _send(self, event: Any) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._crossing.put_nowait, event)
 
@@ -89,6 +92,12 @@ class Worker:
         """How many tickets stand in the line, without the one being answered."""
         with self._change:
             return sum(not ticket.cancelled for ticket in self._line)
+
+    @property
+    def running(self) -> int:
+        """1 while a ticket is being answered."""
+        with self._change:
+            return int(self._running is not None)
 
     def submit(self, ticket: Ticket) -> None:
         """Put the ticket in the line. Raises Fault 503 where the line is full or closed."""

@@ -76,6 +76,7 @@ def predict_run(
         checkpointing=config.checkpointing,
         batches=micro,
         threads=threads,
+        again=placement.device == "cpu" and len(steps) > 1,
     )
     parts = training_components(weights, tuning, batch, runtime_bytes=_runtime(placement))
     seconds = _seconds(weights, tuning, tokens, labels, placement, config)

@@ -60,6 +60,7 @@ def resumable(
     at = at or state.Progress(0, 0.0, 0, ())
     total = work.plan.schedule.total
     began, saved = time.monotonic() - at.seconds, time.monotonic()
+    worked = time.process_time() - at.processor_seconds
     for step in train(
         work.model, work.parameters, work.optimizer, work.steps, work.loss, work.plan, at.step
     ):
@@ -69,6 +70,7 @@ def resumable(
             seconds,
             at.trained_tokens + step.trained_tokens,
             (*at.curve, (step.number + 1, seconds, step.loss)),
+            time.process_time() - worked,
         )
         report(step, at)
         stop = at.step < total and deadline is not None and deadline()

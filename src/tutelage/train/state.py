@@ -28,12 +28,14 @@ KEPT = 2
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: `step` updates made, seconds spent on them, and its loss curve."""
+    """Where a run stands: `step` updates made, seconds spent on them, by the clock and by all
+    processors together, and its loss curve."""
 
     step: int
     seconds: float
     trained_tokens: int
     curve: tuple[tuple[int, float, float], ...]
+    processor_seconds: float = 0.0
 
 
 def save(

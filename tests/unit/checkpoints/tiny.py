@@ -60,8 +60,14 @@ def paired(weight: np.ndarray, heads: int) -> np.ndarray:
     return weight[rows]
 
 
-def write_gguf(path: Path, model: LlamaForCausalLM, **metadata: Any) -> Path:
-    """The model as a GGUF file in float32; `metadata` is added or replaces (None: left out)."""
+def write_gguf(
+    path: Path,
+    model: LlamaForCausalLM,
+    kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
+    **metadata: Any,
+) -> Path:
+    """The model as a GGUF file, its matrices stored as `kind`; `metadata` is added or replaces
+    (None: left out)."""
     config = model.config
     writer = gguf.GGUFWriter(path, "llama")
     values: dict[str, Any] = {
@@ -81,7 +87,8 @@ def write_gguf(path: Path, model: LlamaForCausalLM, **metadata: Any) -> Path:
     for key, value in (values | metadata).items():
         add(writer, key, value)
     for name, tensor in tensors(model).items():
-        writer.add_tensor(name, tensor)
+        stored = kind if tensor.ndim == 2 else gguf.GGMLQuantizationType.F32
+        writer.add_tensor(name, gguf.quantize(tensor, stored), raw_dtype=stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -71,6 +71,7 @@ def test_an_entry_has_what_its_kind_needs(id: str) -> None:
     if one.kind == "measurement":
         assert one.verdict is None, "a measurement's verdict is measured"
         assert one.needs or one.computed
+        assert (one.recorded is None) == (not one.when), "a number says when it was measured"
 
 
 @pytest.mark.parametrize("id", [i for i, e in LEDGER.items() if e.kind == "formula"])

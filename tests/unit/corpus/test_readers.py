@@ -76,6 +76,16 @@ def test_units_of_plain_text(unit: str, expected: list[str], tmp_path: Path) -> 
     assert {one.source for one in found if isinstance(one, Document)} == {"a.txt"}
 
 
+def test_sections_are_whole_lines_with_what_is_between(tmp_path: Path) -> None:
+    lines = [prose(n, 40) + "\n" * (1 + n % 2) for n in range(200)]
+    (tmp_path / "a.txt").write_text("".join(lines))
+    found = texts(read(tmp_path / "a.txt", unit="section"))
+    assert "".join(found) == "".join(lines) and len(found) > 2
+    for one in found[:-1]:
+        size, last = len(one.encode()), one.rstrip().splitlines()[-1]
+        assert one.endswith("\n") and size >= text_reader.SECTION_BYTES > size - len(last) - 2
+
+
 def test_a_long_file_is_cut_at_lines_and_never_inside_a_character(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,7 +70,7 @@ def test_bootstrap_t_is_the_naive_one() -> None:
     scores = np.random.default_rng(2).gamma(1, 1, 30)
     units = np.column_stack([scores, np.ones(30)])
     roots = []
-    for weights in np.concatenate(list(intervals._weights(30, seed=7))):
+    for weights in np.concatenate(list(intervals.draws(30, seed=7))):
         drawn = np.repeat(scores, weights.astype(int))
         roots.append((drawn.mean() - scores.mean()) / (drawn.std(ddof=1) / np.sqrt(30)))
     low, high = np.quantile(roots, [0.025, 0.975])
@@ -96,7 +96,7 @@ def test_gradients_are_those_of_smaller_steps(name: str) -> None:
 
 def test_resampling_in_chunks_gives_all_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intervals, "CHUNK", 1000)
-    weights = np.concatenate(list(intervals._weights(30, seed=0)))
+    weights = np.concatenate(list(intervals.draws(30, seed=0)))
     assert weights.shape == (intervals.RESAMPLES, 30)
     assert (weights.sum(axis=1) == 30).all()
     assert len(np.unique(weights, axis=0)) == len(weights)

@@ -171,7 +171,11 @@ _LENGTH = {
     "new_tokens": [],
     "seed": 0,
 }
-_FULL: dict[str, Any] = {"method": "full", "learning_rate": 0.00005, "options": {}}
+_FULL: dict[str, Any] = {
+    "method": "full",
+    "learning_rate": 0.00005,
+    "options": {"layer_decay": 1.0, "unfreeze": 0.0},
+}
 _LORA = {
     "method": "lora",
     "learning_rate": 0.0008,
@@ -179,6 +183,9 @@ _LORA = {
         "rank": 16,
         "alpha": 32,
         "roles": ["attn.q", "attn.k", "attn.v", "attn.o", "mlp.gate", "mlp.up", "mlp.down"],
+        "layers": None,
+        "rslora": False,
+        "dropout": 0.0,
     },
     **_LENGTH,
 }

@@ -19,6 +19,7 @@ from tutelage.data.retention import Retention
 from tutelage.evaluate.run import WARM_TOKENS
 from tutelage.lifecycle.tools import Facts, Tools
 from tutelage.lm import Capabilities, Completion, Message, Prompt, Request, Score
+from tutelage.peft import METHODS
 from tutelage.plan.answering import Asked
 from tutelage.train.config import TuneConfig
 
@@ -115,6 +116,7 @@ class World:
             predict=self.predict,
             resident=lambda: self.resident,
             predict_answering=self.predict_answering,
+            predict_scoring=lambda source: {"weights": self.models[source].weights},
             load_rows=lambda source, prompt, completion: load(source, answered=True),
             write_pages=write_pages,
             machine=machine,
@@ -160,6 +162,7 @@ class World:
         state = out.with_name(out.name + ".state")
         saved = [store.read_json(file)["step"] for file in state.glob("step-*/progress.json")]
         done = max(saved, default=0)
+        options = METHODS.get(settings["method"]).settings().model_dump(mode="json")
         self.tunings.append(f"{settings['method']} from step {done}")
         status = "done"
         while done < self.steps:
@@ -191,7 +194,7 @@ class World:
             "steps": done,
             "steps_total": self.steps,
             "curve": [{"step": 1, "seconds": 1.0, "loss": 2.0}],
-            "settings": TuneConfig(**settings).model_dump(mode="json"),
+            "settings": TuneConfig(**{**settings, "options": options}).model_dump(mode="json"),
             "predicted_peak_bytes": self.predicted_bytes,
             "predicted_seconds": self.predicted_seconds,
             "predicted_memory": {"weights": self.predicted_bytes},

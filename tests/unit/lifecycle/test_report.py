@@ -146,6 +146,9 @@ def hostile() -> dict[str, Any]:
     detail["project"]["task"]["prompt"] = evil
     detail["project"]["search"]["rungs"] = ["zero-shot", "lora"]
     detail["machine"]["processor"] = evil
+    for more in detail["candidates"].values():
+        if more["training"] is not None:  # a way of tuning has a file in the package
+            more["training"]["method"] = more["training"]["method"].removesuffix(evil)
     detail["retention"] = evil
     for sample in detail["samples"]:
         sample |= {"id": evil, "prompt": evil, "reference": evil}

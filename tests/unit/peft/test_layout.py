@@ -8,11 +8,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gguf
 import pytest
 
 from tests.parity.test_peft import ours_tuned
 from tests.parity.witness import checkpoint_of, their_llama
+from tests.unit.checkpoints import tiny
 from tutelage.checkpoints.build import build
+from tutelage.checkpoints.open import open_checkpoint
 from tutelage.errors import DamagedError, SourceError
 from tutelage.peft import lora
 from tutelage.peft.layout import BASE
@@ -41,6 +44,30 @@ def test_another_base_of_the_same_shape_is_refused_and_both_are_named(adapter: P
     assert str(caught.value.got).startswith("preset:other with --seed 7 (weights ")
     assert str(caught.value.expected).startswith("test (weights ")
     assert "test" in str(caught.value.hint)
+
+
+def test_a_quantized_copy_is_another_base_and_the_way_out_is_named(tmp_path: Path) -> None:
+    """Numbers rounded to 16 bits are the same model; to 8 and fewer they are not."""
+    model = tiny.tiny_llama()
+    kinds = gguf.GGMLQuantizationType
+    sources = {
+        kind: open_checkpoint(str(tiny.write_gguf(tmp_path / f"{kind.name}.gguf", model, kind)))
+        for kind in (kinds.F32, kinds.BF16, kinds.Q8_0, kinds.Q4_0)
+    }
+    made_on = sources[kinds.F32]
+    tuned, settings = ours_tuned(made_on, rank=4)
+    lora.write(tuned, made_on, settings, tmp_path / "adapter")
+    for kind, checkpoint in sources.items():
+        base = build(checkpoint)
+        if kind in (kinds.F32, kinds.BF16):
+            lora.read(base, checkpoint, tmp_path / "adapter")
+            continue
+        with pytest.raises(SourceError, match="another model") as caught:
+            lora.read(base, checkpoint, tmp_path / "adapter")
+        assert f"{kind.name}.gguf" in str(caught.value.got)
+        hint = str(caught.value.hint)
+        assert f"name the model it was made on: {made_on.source}" in hint
+        assert "tune on the copy itself" in hint and "merge the adapter where it was made" in hint
 
 
 def test_an_adapter_that_does_not_say_is_attached(adapter: Path) -> None:

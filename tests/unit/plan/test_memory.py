@@ -116,6 +116,11 @@ def test_a_second_batch_meets_the_gradients_of_the_first() -> None:
     }
 
 
+def test_what_an_earlier_update_freed_is_held_as_its_gradients_were() -> None:
+    assert predicted(FULL, replace(BIN, again=True)) == predicted(FULL, replace(BIN, batches=2))
+    assert predicted(LORA, replace(BIN, again=True)) == predicted(LORA, BIN)
+
+
 def test_a_small_batch_peaks_when_all_gradients_are_there() -> None:
     found = predicted(FULL, replace(BIN, tokens=16, labels=4))
     assert found["gradients"] == 4 * COUNT + 4 * HEAD

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,39 @@ def test_minutes_become_steps_once(text: Path, tmp_path: Path) -> None:
     assert plan["steps"] == first["steps_total"]
 
 
+def test_processor_minutes_become_steps(text: Path, tmp_path: Path) -> None:
+    record = run(described(text, steps=None, processor_minutes=0.01), tmp_path / "out")
+    assert 1 <= record["steps"] == record["steps_total"] < 500
+
+
+def test_flops_are_a_length_and_are_counted(text: Path, tmp_path: Path) -> None:
+    first = run(described(text), tmp_path / "first")
+    assert first["processor_seconds"] > 0
+    again = run(described(text, steps=None, flops=first["flops"] / 3), tmp_path / "again")
+    assert again["steps"] == 4 and again["flops"] == first["flops"] / 3
+
+
+def test_what_the_text_costs_without_a_model(text: Path, tmp_path: Path) -> None:
+    """Every second word follows from the one before: a 5-gram sees it, gzip less."""
+    config = described(text)
+    changed = config.model_copy(update={"data": config.data.model_copy(update={"baselines": True})})
+    record = run(changed, tmp_path / "out")
+    found = record["baselines"]["text"]
+    assert set(found) == {"gzip", "xz", "kneser-ney-5"}
+    ideal = math.log2(len(WORDS)) / (sum(map(len, WORDS)) / len(WORDS) + 1) / 2
+    assert ideal < found["kneser-ney-5"]["value"] < found["gzip"]["value"] < 3
+    assert found["kneser-ney-5"]["n"] == record["bits_per_byte"]["text"]["n"]
+    assert run(described(text), tmp_path / "plain")["baselines"] == {}
+    stored = {"train": {"text": str(tmp_path / "out" / "data" / "text")}, "baselines": True}
+    tokenizer = {"source": str(tmp_path / "out" / "tokenizer")}
+    asked = validate(
+        PretrainConfig, {**config.model_dump(), "data": stored, "tokenizer": tokenizer}
+    )
+    with pytest.raises(ConfigError) as caught:
+        run(asked, tmp_path / "stored")
+    assert caught.value.field == "data.baselines"
+
+
 def test_another_request_does_not_touch_an_unfinished_run(text: Path, tmp_path: Path) -> None:
     """Without its plan a run that is to take minutes would end with another number of steps."""
     out, asked = tmp_path / "out", described(text, steps=None, minutes=0.2, samples=("the",))
@@ -222,7 +256,12 @@ def test_what_cannot_be_is_named(changes: dict[str, Any], field: str, text: Path
 
 def test_a_shape_that_cannot_be_is_refused(text: Path, tmp_path: Path) -> None:
     config = described(text)
-    for model in ({"depth": 1, "preset": "gpt2"}, {}, {"depth": 1, "architecture": "bert"}):
+    for model in (
+        {"depth": 1, "preset": "gpt2"},
+        {},
+        {"depth": 1, "architecture": "rnn"},
+        {"width": 64},
+    ):
         changed = validate(PretrainConfig, {**config.model_dump(), "model": model})
         with pytest.raises(TutelageError) as caught:
             run(changed, tmp_path / "out")

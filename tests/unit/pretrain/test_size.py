@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import pytest
 
+from tutelage.errors import ConfigError
 from tutelage.models.spec import layout, shape
 from tutelage.pretrain.compute import flops_per_token, multiplied
-from tutelage.pretrain.size import preset, sized
+from tutelage.pretrain.size import BY_DEPTH, preset, sized
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+@pytest.mark.parametrize("architecture", BY_DEPTH)
 @pytest.mark.parametrize("depth", [1, 6, 12])
 def test_a_shape_by_depth(architecture: str, depth: int) -> None:
     config = sized(depth, architecture, vocabulary=1000, context=128)
     found = shape(config)
     assert (found.layers, found.width, found.head_width) == (depth, 64 * depth, 64)
-    assert (found.vocabulary, found.context) == (1000, 128)
+    assert (found.vocabulary, found.context) == (1000, 128 if architecture != "t5" else None)
+    assert found.encoder_layers == (depth if architecture == "t5" else 0)
+    wide = shape(sized(depth, architecture, vocabulary=1000, context=128, width=192))
+    assert (wide.layers, wide.width, wide.heads) == (depth, 192, 3)
+
+
+def test_a_width_that_is_not_made_of_heads_is_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        sized(2, "llama", vocabulary=1000, context=128, width=100)
+    assert caught.value.field == "model.width"
 
 
 def test_work_of_gpt2_in_numbers() -> None:

@@ -15,6 +15,13 @@ def value(name: str, references: list[str], answers: list[str]) -> float:
     return float(metric.aggregate(metric.statistics(references, answers).sum(axis=0)))
 
 
+TEXT = [
+    name
+    for name in METRICS.names()
+    if (metric := METRICS.get(name)).reads == "text" and not metric.needs
+]
+"""Metrics of any text that need nothing handed in; numbers and tags have tests of their own."""
+QUALITIES = [name for name in TEXT if METRICS.get(name).limits == (0.0, 1.0)]
 CORNERS = [
     ([""], [""]),
     (["a b c d e"], [""]),
@@ -26,7 +33,7 @@ CORNERS = [
 ]
 
 
-@pytest.mark.parametrize("name", METRICS.names())
+@pytest.mark.parametrize("name", QUALITIES)
 def test_statistics_are_finite_rows_and_values_lie_in_0_1(name: str) -> None:
     metric = METRICS.get(name)
     assert metric.name == name
@@ -41,7 +48,7 @@ def test_statistics_are_finite_rows_and_values_lie_in_0_1(name: str) -> None:
     assert values[2, 3] == pytest.approx(metric.aggregate(weights[2, 3] @ statistics))
 
 
-@pytest.mark.parametrize("name", METRICS.names())
+@pytest.mark.parametrize("name", [name for name in TEXT if name != "ter"])
 def test_copies_are_perfect_and_nothing_in_common_is_zero(name: str) -> None:
     texts = ["alpha beta gamma delta epsilon", "one two three four five six"]
     assert value(name, texts, texts) == pytest.approx(1)
@@ -140,7 +147,7 @@ def test_names_keep_their_underscores_and_mistakes_are_answered() -> None:
     assert caught.value.field == "--metric"
 
 
-@pytest.mark.parametrize("name", METRICS.names())
+@pytest.mark.parametrize("name", [n for n in METRICS.names() if not METRICS.get(n).needs])
 def test_references_and_answers_must_be_as_many(name: str) -> None:
     with pytest.raises(ValueError, match="zip"):
         METRICS.get(name).statistics(["a", "b"], ["a"])

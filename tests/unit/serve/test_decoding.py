@@ -10,7 +10,9 @@ from typing import Any
 import openai
 import pytest
 
+from tutelage.backends.http import HttpLM
 from tutelage.backends.local import LocalLM
+from tutelage.decoding import Beam
 from tutelage.lm import Message, Request, Sampling, complete
 
 from .serving import serving
@@ -77,6 +79,41 @@ def test_logprobs_of_a_completion(client: openai.OpenAI) -> None:
         assert math.isfinite(value) and value <= max(top.values())
 
 
+def test_an_echo_tells_the_prompts_logprobs(client: openai.OpenAI, lm: LocalLM) -> None:
+    """What lm-eval and other harnesses score with; our own client of servers does too."""
+    context, more = "The café ", "is open."
+    found = client.completions.create(
+        model="model", prompt=context + more, max_tokens=0, echo=True, logprobs=2
+    )
+    (choice,) = found.choices
+    assert (choice.text, found.usage.completion_tokens) == (context + more, 0)
+    told = choice.logprobs
+    assert told.token_logprobs[0] is None and told.top_logprobs[0] is None
+    assert len(told.tokens) == found.usage.prompt_tokens
+    start = told.text_offset.index(len(context))
+    (wanted,) = lm.score([(context, more)])
+    assert sum(told.token_logprobs[start:]) == pytest.approx(wanted.log_probability, abs=1e-3)
+    with_answer = client.completions.create(
+        model="model", prompt=["ab", "xyz"], max_tokens=2, echo=True, logprobs=0, n=2, seed=1
+    )
+    assert [
+        c.text[: len(p)]
+        for c, p in zip(with_answer.choices, ["ab", "ab", "xyz", "xyz"], strict=True)
+    ] == [
+        "ab",
+        "ab",
+        "xyz",
+        "xyz",
+    ]
+    assert all(c.logprobs.token_logprobs[1] for c in with_answer.choices)
+    assert len(with_answer.choices[0].logprobs.tokens) <= 4
+    server = HttpLM(str(client.base_url).rstrip("/"), "model")
+    assert server.capabilities().score
+    (found_there,) = server.score([(context, more)])
+    assert found_there.log_probability == pytest.approx(wanted.log_probability, abs=1e-3)
+    assert (found_there.tokens, found_there.greedy) == (wanted.tokens, wanted.greedy)
+
+
 def test_several_answers(client: openai.OpenAI) -> None:
     asked = {**ASKED, "max_tokens": 8, "seed": 5}
     whole = client.chat.completions.create(**asked, n=3)
@@ -129,9 +166,55 @@ def test_penalties_and_least_length(client: openai.OpenAI, lm: LocalLM) -> None:
         ({"guided_regex": "a", "guided_choice": ["a"]}, "guided_choice"),
         ({"length_penalty": 2}, "use_beam_search"),
         ({"n": 2, "temperature": 0}, "n"),
+        ({"guided_regex": "(("}, "guided_regex"),
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "x", "schema": {"type": "foo"}},
+                }
+            },
+            "response_format",
+        ),
     ],
 )
 def test_contradictions_are_named(client: openai.OpenAI, extra: dict[str, Any], param: str) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(**ASKED, max_tokens=9, extra_body=extra)
     assert caught.value.param == param, json.dumps(caught.value.body)
+
+
+def test_answers_of_a_form(client: openai.OpenAI) -> None:
+    pytest.importorskip("llguidance", reason="llguidance comes with the `guided` extra")
+    schema = {
+        "type": "object",
+        "properties": {"city": {"enum": ["Paris", "Rome"]}, "n": {"type": "boolean"}},
+        "required": ["city", "n"],
+        "additionalProperties": False,
+    }
+    answer = client.chat.completions.create(
+        **ASKED, seed=1, temperature=1, max_tokens=60,
+        response_format={"type": "json_schema", "json_schema": {"name": "c", "schema": schema}},
+    )  # fmt: skip
+    found = json.loads(answer.choices[0].message.content)
+    assert found["city"] in ("Paris", "Rome") and isinstance(found["n"], bool)
+    for extra in (
+        {"guided_choice": ["yes", "no"]},
+        {"structured_outputs": {"choice": ["yes", "no"]}},
+    ):
+        answer = client.chat.completions.create(**ASKED, n=2, extra_body=extra)
+        assert {c.message.content for c in answer.choices} <= {"yes", "no"}
+
+
+def test_beams(client: openai.OpenAI, lm: LocalLM) -> None:
+    asked = {"model": "model", "prompt": "ab", "max_tokens": 5, "n": 2}
+    extra = {"use_beam_search": True, "beam_width": 3}
+    found = client.completions.create(**asked, extra_body=extra)
+    (wanted,) = complete(lm, [Request("ab", 5, search=Beam(3, returned=2))])
+    texts = [wanted.text, wanted.others[0].text]
+    assert [c.text for c in found.choices] == texts
+    streamed = ["", ""]
+    for chunk in client.completions.create(**asked, extra_body=extra, stream=True):
+        for choice in chunk.choices:
+            streamed[choice.index] += choice.text
+    assert streamed == texts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 from collections.abc import Iterator
 from itertools import product
@@ -26,6 +27,8 @@ HEADERS = {
     "beginning": {"Authorization": f"Bearer {KEY[:-1]}"},
     "longer": {"Authorization": f"Bearer {KEY}x"},
     "other scheme": {"Authorization": f"Basic {KEY}"},
+    "wrong password": {"Authorization": "Basic " + base64.b64encode(b"me:no").decode()},
+    "key as name": {"Authorization": "Basic " + base64.b64encode(f"{KEY}:".encode()).decode()},
     "not ASCII": {"Authorization": "Bearer sk-\xe9".encode("latin-1")},
 }
 RIGHT = {"Authorization": f"Bearer {KEY}"}
@@ -56,7 +59,8 @@ def guarded() -> Iterator[str]:
 def test_the_walk_sees_the_routes() -> None:
     found = routes()
     assert ("POST", "/v1/chat/completions") in found and ("GET", "/health") in found
-    assert len(found) == 9
+    assert ("GET", "/") in found and ("GET", "/page/chat.js") in found
+    assert len(found) == 15
 
 
 @pytest.mark.parametrize(("route", "kind"), list(product(routes(), HEADERS)))
@@ -70,7 +74,8 @@ def test_every_route_but_health_needs_the_key(
         return
     assert response.status_code == 401
     assert response.json()["error"]["code"] == "invalid_api_key"
-    assert response.headers["www-authenticate"] == "Bearer"
+    asks = response.headers["www-authenticate"].split()[0]
+    assert asks == ("Basic" if path == "/" else "Bearer")
     assert KEY not in response.text
     admitted = httpx2.request(method, guarded + path, headers=RIGHT)
     assert admitted.status_code not in (401, 403)

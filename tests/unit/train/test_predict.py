@@ -44,6 +44,18 @@ def test_each_device_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [("fp32", "cpu"), ("fp32", "cuda")]
 
 
+def test_a_second_update_meets_the_memory_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the processor, whose C library keeps it; other devices say what is in use."""
+    monkeypatch.setattr(module, "speed", lambda dtype, device: 1e9)
+    whole = prepare(SOURCE, rows_of(), config(method="full"), dtype="bf16", threads=1)
+    assert len(whole.steps) > 1
+    one, more = (predict(replace(whole, steps=whole.steps[:n])).memory for n in (1, 2))
+    assert more["gradients"] > one["gradients"] and "activations" in more
+    there = replace(whole, placement=Placement("cuda", "bf16"))
+    one, more = (predict(replace(there, steps=there.steps[:n])).memory for n in (1, 2))
+    assert more["gradients"] == one["gradients"]
+
+
 def test_parts_never_hold_less_than_the_longest_row(run: Run) -> None:
     parts = [predict(replace(run, config=config(micro_batches=n))) for n in (1, 2, 64, 128)]
     sizes = [one.memory["activations"] for one in parts]

@@ -1,4 +1,4 @@
-"""Plain text: a document a file, a paragraph, or a line.
+"""Plain text: a document a file, a section, a paragraph, or a line.
 
 A file that is one document is still not held in memory beyond MOST_BYTES: a longer one is cut at
 the end of a line into parts, FILE, FILE#2, FILE#3 and so on.
@@ -15,8 +15,10 @@ from tutelage.data.files import Reader as Read
 from tutelage.data.rows import SetAside
 from tutelage.data.shapes import Record
 
-Unit = Literal["file", "paragraph", "line"]
+Unit = Literal["file", "section", "paragraph", "line"]
 MOST_BYTES = 4 * 2**20
+SECTION_BYTES = 8192
+"""A section is whole lines of at least so many bytes: a few pages of a book."""
 _MARK = b"\xef\xbb\xbf"
 
 
@@ -48,11 +50,12 @@ def _blocks(stream: BinaryIO, unit: Unit) -> Iterator[tuple[int, bytes]]:
     size, first = 0, 1
     for number, line in _lines(stream):
         blank = not line.strip()
-        ends = size >= MOST_BYTES or (unit == "line" and held) or (unit == "paragraph" and blank)
-        if ends and held:
+        # A section ends behind the blank lines that follow it: what is between two is not lost.
+        full = size >= MOST_BYTES or (unit == "section" and size >= SECTION_BYTES and not blank)
+        if held and (full or unit == "line" or (unit == "paragraph" and blank)):
             yield first, b"".join(held)
             held, size = [], 0
-        if blank and (not held or unit != "file"):
+        if blank and (not held or unit in ("paragraph", "line")):
             continue
         if not held:
             first = number

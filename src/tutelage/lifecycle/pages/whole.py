@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from tutelage.errors import GuardError
 from tutelage.lifecycle.record import Candidate, Record, Training
+from tutelage.peft import METHODS
 
 HINT = "record.json is written whole by `tutelage run`; run it again"
 
@@ -67,6 +68,8 @@ def _metrics(each: Candidate, names: list[str]) -> None:
 
 def _training(training: Training, where: str) -> None:
     _defaults_written_out(training.settings, f"{where}.settings")
+    options: list[str] = list(METHODS.get(training.method).settings.model_fields)
+    _keys(training.settings.options, options, f"{where}.settings.options")
     parts = training.predicted_memory.values()
     total = training.predicted_peak_bytes
     _sum(parts, total, f"{where}.predicted_memory", f"{where}.predicted_peak_bytes")

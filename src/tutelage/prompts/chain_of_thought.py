@@ -1,0 +1,33 @@
+"""Chain of thought: asking for the steps before the answer, and finding the answer behind them.
+
+Wei et al. 2022, arXiv:2201.11903; without examples of steps, Kojima et al. 2022, arXiv:2205.11916.
+Knows text and messages alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from tutelage.lm import Message
+
+INSTRUCTION = 'Think step by step, then end with "The answer is" and the answer alone.'
+_MARK = re.compile(r"(?:answer\s+is|answer\s*:|####)\s*:?\s*", re.IGNORECASE)
+_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
+
+
+def step_by_step(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The question with the instruction after its last turn."""
+    *before, last = messages
+    return (*before, Message(last.role, f"{last.content}\n\n{INSTRUCTION}"))
+
+
+def final_answer(text: str) -> str | None:
+    """What stands behind the last 'the answer is', 'Answer:', '####' or in the last \\boxed{}, to
+    the end of its line, without what closes the sentence. None where the text names no answer."""
+    boxed = _BOXED.findall(text)
+    marks = list(_MARK.finditer(text))
+    if not marks:
+        return str(boxed[-1]).strip() or None if boxed else None
+    rest = text[marks[-1].end() :].strip().partition("\n")[0]
+    return rest.strip().strip("*").rstrip(".").strip() or None

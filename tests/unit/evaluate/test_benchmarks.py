@@ -1,0 +1,325 @@
+"""Benchmarks: gold answers reach the top of every metric, wrong ones the bottom; settings work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.special
+
+from tests.unit.evaluate.fakes import WordLM, text_of
+from tutelage.errors import ConfigError, DataError, WorkError
+from tutelage.evaluate.ask import ask
+from tutelage.evaluate.benchmark import Result, measure
+from tutelage.evaluate.benchmarks import TASKS
+from tutelage.evaluate.benchmarks._numbers import last_number, same_number
+from tutelage.evaluate.benchmarks._published import SCORES, published
+from tutelage.evaluate.benchmarks._task import LETTERS, Question, Task
+from tutelage.evaluate.choose import Choice, choose, read_texts
+from tutelage.evaluate.run import Item
+from tutelage.evaluate.settings import Settings
+from tutelage.lm import Capabilities, Completion, Event, Prompt, Request, Score
+from tutelage.prompts.chain_of_thought import final_answer
+from tutelage.prompts.votes import voted
+from tutelage.score import METRICS
+
+COMMON = [
+    {
+        "instruction": f"Please choose the correct answer to the question: What is {n}?\n\n"
+        f"Answer1: small {n} Answer2: big {n}\n\nAnswer format: answer1/answer2",
+        "answer": f"answer{1 + n % 2}",
+    }
+    for n in range(6)
+]
+FILES: dict[str, tuple[str, Any]] = {
+    "arc_challenge": ("arc_challenge_test.json", COMMON),
+    "arc_easy": ("arc_easy_test.json", COMMON),
+    "openbookqa": ("openbookqa_test.json", COMMON),
+    "social_iqa": ("social_i_qa_test.json", COMMON),
+    "winogrande": ("winogrande_test.json", COMMON),
+    "boolq": (
+        "boolq_test.json",
+        [
+            {
+                "instruction": f"Please answer with true or false, question: is {n} odd?\n\n"
+                "Answer format: true/false",
+                "answer": "true" if n % 2 else "false",
+            }
+            for n in range(6)
+        ],
+    ),
+    "aqua": (
+        "aqua_test.json",
+        [
+            {"instruction": f"2+{n}? Answer Choices: (A) 0 (B) {n + 2} (C) 0", "answer": "B"}
+            for n in range(6)
+        ],
+    ),
+    "multiarith": (
+        "multiarith_test.json",
+        [{"instruction": f" {n} and 2? ", "answer": f"{n + 2}.0"} for n in range(6)],
+    ),
+    "gsm8k": (
+        "test.jsonl",
+        [{"question": f"{n} thousand and 2?", "answer": f"so\n#### {n},002"} for n in range(1, 7)],
+    ),
+    "bbh": (
+        "bbh/boolean.json",
+        {"examples": [{"input": f"q{n}", "target": "(A)" if n % 2 else "True"} for n in range(6)]},
+    ),
+    "blimp": (
+        "island.jsonl",
+        [{"sentence_good": f"good {n}", "sentence_bad": f"bad {n}"} for n in range(6)],
+    ),
+}
+CSVS = {
+    "mmlu": ("test/law_test.csv", "question,choice0,choice1,choice2,choice3,answer\n"
+             + "".join(f"q{n},a{n},b{n},c{n},c{n},{n % 4}\n" for n in range(6))),
+    "truthfulqa": ("TruthfulQA.csv", "Category,Question,Best Answer,Incorrect Answers\n"
+                   + "".join(f"c,q{n},true {n},false {n}; wrong {n}\n" for n in range(6))),
+    "mts_dialog": ("MTS-Dialog-TestSet-1-MEDIQA-Chat-2023.csv",
+                   "ID,section_header,section_text,dialogue\n"
+                   + "".join(f"{n},GENHX,the patient has {n} long sore toes,talk {n}\n"
+                             for n in range(6))),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A small copy of every task's data, in its authors' form."""
+    made = {}
+    for name in TASKS.names():
+        folder = made[name] = tmp_path_factory.mktemp(name)
+        file, rows = FILES.get(name) or CSVS[name]
+        path = folder / file
+        path.parent.mkdir(exist_ok=True)
+        if isinstance(rows, str):
+            path.write_text(rows)
+        elif path.suffix == ".jsonl":
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        else:
+            path.write_text(json.dumps(rows))
+    return made
+
+
+class Oracle(WordLM):
+    """Knows every question's answer, or always gives another."""
+
+    def __init__(self, task: Task, folder: Path, right: bool, scores: bool) -> None:
+        self.questions = list(task.questions(folder))
+        self.task, self.right, self.scores = task, right, scores
+        super().__init__(self.say)
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities("oracle", score=self.scores, chat=True)
+
+    def _asked(self, prompt: str) -> Question:
+        return max(
+            (q for q in self.questions if q.text and q.text.strip() in prompt),
+            key=lambda q: prompt.rindex(q.text.strip()),
+        )
+
+    def say(self, prompt: str) -> str:
+        question = self._asked(prompt)
+        if not self.right:
+            if not question.choices:
+                return "The answer is 999 qqq."
+            return f"The answer is {'AB'[question.right == 0]}."
+        if question.choices:
+            return f"The answer is {LETTERS[question.right]}."
+        return (
+            f"The answer is {question.answer}."
+            if self.task.name != "mts_dialog"
+            else question.answer
+        )
+
+    def score(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Score]:
+        found = []
+        for prompt, continuation in pairs:
+            said = continuation.strip()
+            if self.task.kind == "pair":
+                known = any(q.answer == said for q in self.questions)
+            else:
+                question = self._asked(text_of(prompt))
+                letter = LETTERS[question.right]
+                known = said == (letter if self.task.letters else question.answer.strip())
+            found.append(Score(-1.0 if known == self.right else -9.0, 1, known))
+        return found
+
+
+def asked(name: str, folders: dict[str, Path], right: bool, scores: bool, **more: Any) -> Result:
+    task = TASKS.get(name)
+    lm = Oracle(task, folders[name], right, scores)
+    return measure(lm, task, folders[name], Settings(**more))
+
+
+@pytest.mark.parametrize("scores", [True, False])
+@pytest.mark.parametrize("name", TASKS.names())
+def test_gold_answers_reach_the_top_and_wrong_ones_the_bottom(
+    name: str, scores: bool, folders: dict[str, Path]
+) -> None:
+    if TASKS.get(name).kind == "pair" and not scores:
+        with pytest.raises(ConfigError, match="probabilities"):
+            asked(name, folders, True, scores)
+        return
+    for right in (True, False):
+        found = asked(name, folders, right, scores).evaluation
+        assert len(found.items) == 6 and found.valid
+        for metric, value in found.measured.items():
+            if metric in ("ece", "brier"):
+                continue
+            exact = metric in ("accuracy", "accuracy_per_byte", "exact_match")
+            assert value["value"] is not None
+            if right:
+                assert value["value"] == pytest.approx(1)
+            else:
+                assert value["value"] == 0 if exact else value["value"] < 0.3
+
+
+def test_every_task_of_the_registry_is_tried() -> None:
+    assert {*FILES, *CSVS} == set(TASKS.names())
+
+
+def test_missing_data_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as raised:
+        measure(WordLM(), TASKS.get("gsm8k"), tmp_path / "no", Settings())
+    assert raised.value.got == str(tmp_path / "no") and "grade-school" in str(raised.value.expected)
+    with pytest.raises(DataError, match=r"test\.jsonl"):
+        measure(WordLM(), TASKS.get("gsm8k"), tmp_path, Settings())
+
+
+def test_a_limit_is_spread_over_sources() -> None:
+    questions = [Question(f"{s}{n}", "q", "a", source=s) for s in "xyz" for n in range(9)]
+    task = Task("t", "answer", "t", lambda _: iter(questions), "nobody")
+    found = measure(WordLM(), task, Path(), Settings(), limit=5)
+    assert [item.id for item in found.evaluation.items] == ["x0", "x1", "y0", "y1", "z0"]
+
+
+def test_confidence_is_a_softmax_over_choices() -> None:
+    class Fixed(WordLM):
+        def score(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Score]:
+            return [Score(float(text), 1, False) for _, text in pairs]
+
+    generator = np.random.default_rng(0)
+    logs = generator.normal(0, 2, (200, 3)).round(3)
+    right = generator.integers(0, 3, 200)
+    found = choose(
+        Fixed(),
+        [Choice("q", tuple(map(str, row)), int(r)) for row, r in zip(logs, right, strict=True)],
+    )
+    p = scipy.special.softmax(logs, axis=1)
+    assert np.allclose(np.stack(found.probabilities), p)
+    assert found.places == tuple(p.argmax(axis=1))
+    values = {
+        name: float(METRICS.get(name).aggregate(rows.sum(axis=0)))
+        for name, rows in found.statistics.items()
+    }
+    hits, sure = p.argmax(axis=1) == right, p.max(axis=1)
+    assert values["accuracy"] == hits.mean()
+    assert values["brier"] == pytest.approx(((p - np.eye(3)[right]) ** 2).sum(axis=1).mean())
+    gap = 0.0
+    for low in np.arange(15) / 15:
+        inside = (sure > low) & (sure <= low + 1 / 15)
+        if inside.any():
+            gap += inside.mean() * abs(hits[inside].mean() - sure[inside].mean())
+    assert values["ece"] == pytest.approx(gap)
+
+
+def test_a_probability_that_is_no_number_is_refused() -> None:
+    class Broken(WordLM):
+        def score(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Score]:
+            return [Score(float("nan"), 1, False) for _ in pairs]
+
+    with pytest.raises(WorkError, match="not a number"):
+        choose(Broken(), [Choice("q", ("a", "b"), 0)])
+
+
+def test_texts_are_read_in_bits_and_nats() -> None:
+    found = read_texts(WordLM(probabilities={"x": 0.25}), [("a", " x x"), ("a", " y")])
+    values = {n: float(METRICS.get(n).aggregate(rows.sum(axis=0))) for n, rows in found.items()}
+    assert values["perplexity"] == pytest.approx((4 * 4 * 2) ** (1 / 3))
+    assert values["bits_per_byte"] == pytest.approx((2 + 2 + 1) / 6)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("Two and two. The answer is 4.", "4"),
+        ("the answer is: **Paris**\nreally", "Paris"),
+        ("First, the answer is 3. No: the answer is 5", "5"),
+        ("so \\boxed{17} it is", "17"),
+        ("steps\n#### 1,200", "1,200"),
+        ("I do not know", None),
+        ("The answer is", None),
+    ],
+)
+def test_the_answer_behind_the_steps(text: str, answer: str | None) -> None:
+    assert final_answer(text) == answer
+
+
+def test_numbers_are_read_and_compared() -> None:
+    assert last_number("3 apples, then 4. So 7 apples.") == "7"
+    assert last_number("The answer is 12 of the 30.") == "12"
+    assert last_number("none") is None
+    assert same_number("1,200.00") == same_number("1200") == "1200" and same_number("10") == "10"
+
+
+def test_votes() -> None:
+    assert voted(["4", "5", "4", None]) == "4"
+    assert voted(["4", "5"]) == "4", "the first of equally many"
+    assert voted(["4", "4", "5", "6"], greedy="9", threshold=0.6) == "9"
+    assert voted(["4", "4", "4", "6"], greedy="9", threshold=0.6) == "4"
+    assert voted([None, None], greedy="9") == "9" and voted([None]) is None
+    assert voted(["Four ", "four", "x"], form=lambda t: t.strip().lower()) == "Four "
+
+
+class Draws(WordLM):
+    """Says another thing at every draw; greedily a third."""
+
+    def generate(
+        self, requests: Sequence[Request], cancelled: Callable[[int], bool] | None = None
+    ) -> Iterator[Event]:
+        for index, request in enumerate(requests):
+            self.asked.append(request)
+            seed, hot = request.sampling.seed, request.sampling.temperature
+            text = ("yes", "no", "yes")[seed % 3] if hot else "greedy"
+            yield Completion(index, f"The answer is {text}.", "stop", 1, 4)
+
+
+def test_self_consistency_draws_and_counts() -> None:
+    items = [Item("a", "q", "yes"), Item("b", "q", "yes")]
+    lm = Draws()
+    found = ask(lm, items, final_answer, str.strip, Settings(votes=3, cot=True))
+    assert [answer.text for answer in found.answers] == ["yes", "yes"]
+    assert found.agreement == (2 / 3, 2 / 3) and len(found.said[0]) == 3
+    assert [r.sampling.seed for r in lm.asked] == [0, 1, 2] * 2
+    unsure = ask(Draws(), items, final_answer, str.strip, Settings(votes=3, vote_threshold=0.9))
+    assert [answer.text for answer in unsure.answers] == ["greedy", "greedy"]
+    assert len(unsure.said[0]) == 4
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"votes": 0}, "--votes"),
+        ({"shots": -1}, "--shots"),
+        ({"temperature": 0.0, "votes": 2}, "--temperature"),
+        ({"vote_threshold": 0.5}, "--vote-threshold"),
+        ({"vote_threshold": 1.5, "votes": 2}, "--vote-threshold"),
+        ({"max_new_tokens": 0}, "--max-new-tokens"),
+    ],
+)
+def test_settings_out_of_range_are_named(more: dict[str, Any], field: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        Settings(**more)
+    assert raised.value.field == field
+
+
+def test_published_scores_have_settings_and_tasks() -> None:
+    assert {row[0] for row in SCORES} <= set(TASKS.names())
+    assert all(0 < row[2] < 1 and row[3] and row[4] for row in SCORES)
+    assert published("mmlu")[0]["setting"] == "CoT@32" and published("blimp") == []
