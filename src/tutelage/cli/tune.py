@@ -288,12 +288,13 @@ def _forgetting(model: str, out: Path, method: str, shared: Shared) -> Json | No
         pairs = pairs_of(retention().texts)
     except DataError:
         return None
+    adapter = METHODS.get(method).adapter
     base = open_lm(model, **where)
-    pairs = [pairs[place] for place in short_enough(base, pairs)]
+    tuned = open_lm(model if adapter else str(out), adapter=out if adapter else None, **where)
+    for lm in (base, tuned):  # virtual tokens take some of the context
+        pairs = [pairs[place] for place in short_enough(lm, pairs)]
     if not pairs:
         return None  # no text is short enough for the model's context
     before = text_scores(base, pairs)
-    adapter = METHODS.get(method).adapter
-    tuned = open_lm(model if adapter else str(out), adapter=out if adapter else None, **where)
     measured, _ = rise(before, text_scores(tuned, pairs), shared.seed or 0)
     return dict(measured)
