@@ -29,9 +29,9 @@ def lm(context: int, tuned: bool = False) -> Strict:
 
 def test_a_tuned_model_with_less_room_is_measured_on_what_it_holds() -> None:
     """Virtual tokens take their place of the context."""
-    texts = pairs_of([" ".join(["word"] * count) for count in (20, 30, 40, 60)])
+    texts = pairs_of([" ".join(["word"] * count) for count in (30, 40, 60)])
     before = text_scores(lm(100), texts).tolist()
     found = forgetting._rise(BENCH, lm(45, tuned=True), texts, before)
-    assert found is not None and found["n"] == 3
+    assert found is not None and found["n"] == 2
     assert found["value"] == pytest.approx(0.5)
     assert forgetting._rise(BENCH, lm(5, tuned=True), texts, before) is None
