@@ -41,6 +41,7 @@ VERBS = {
     "chat": "Talk with a model.",
     "serve": "Answer over HTTP as OpenAI's API does.",
     "tune": "Tune a model on data.",
+    "search": "Find the settings that tune a model best.",
     "pretrain": "Train a model from nothing on text.",
     "eval": "Measure a model on a task.",
     "compare": "Say whether one model is better than another, with the uncertainty.",

@@ -64,6 +64,11 @@ class Shared:
                 expected="0 .. 2^63 - 1",
             )
 
+    def where(self) -> dict[str, Any]:
+        """Device, type and threads as they were asked for, by the names that work knows them by."""
+        names = ("device", "dtype", "exact", "threads")
+        return {name: getattr(self, name) for name in names}
+
     def placement(self) -> Placement:
         """Device and dtype as resolved here; sets torch's threads. Raises ConfigError."""
         from tutelage.machine.device import resolve, use_threads

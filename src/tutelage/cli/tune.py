@@ -213,7 +213,7 @@ def _tuned(
 
     done = run(
         model, loaded.rows, config, out, progress=progress(shared), note=_note, strict=strict,
-        **_where(shared),
+        **shared.where(),
     )  # fmt: skip
     return _answer(out, loaded, done["rows"]["used"], done["set_aside"], done)
 
@@ -224,7 +224,7 @@ def _plan(
     from tutelage.cli.tune_dry import planned
     from tutelage.train.prepare import prepare
 
-    run = prepare(model, loaded.rows, config, strict=strict, **_where(shared))
+    run = prepare(model, loaded.rows, config, strict=strict, **shared.where())
     return _answer(out, loaded, run.rows_used(len(run.steps)), run.set_aside, planned(run, out))
 
 
@@ -283,26 +283,18 @@ def _forgetting(model: str, out: Path, method: str, shared: Shared) -> Json | No
     from tutelage.evaluate.forgetting import pairs_of, rise, short_enough, text_scores
     from tutelage.peft import METHODS
 
-    where = {**_where(shared), "seed": shared.seed or 0}
+    where = {**shared.where(), "seed": shared.seed or 0}
     try:
         pairs = pairs_of(retention().texts)
     except DataError:
         return None
+    adapter = METHODS.get(method).adapter
     base = open_lm(model, **where)
-    pairs = [pairs[place] for place in short_enough(base, pairs)]
+    tuned = open_lm(model if adapter else str(out), adapter=out if adapter else None, **where)
+    for lm in (base, tuned):  # virtual tokens take some of the context
+        pairs = [pairs[place] for place in short_enough(lm, pairs)]
     if not pairs:
         return None  # no text is short enough for the model's context
     before = text_scores(base, pairs)
-    adapter = METHODS.get(method).adapter
-    tuned = open_lm(model if adapter else str(out), adapter=out if adapter else None, **where)
     measured, _ = rise(before, text_scores(tuned, pairs), shared.seed or 0)
     return dict(measured)
-
-
-def _where(shared: Shared) -> Json:
-    return {
-        "device": shared.device,
-        "dtype": shared.dtype,
-        "exact": shared.exact,
-        "threads": shared.threads,
-    }

@@ -79,12 +79,15 @@ def _stage(bench: Bench, tuned: Subject, base: Result) -> Stage:
 def _rise(
     bench: Bench, lm: LM, texts: list[forgetting.Pair], before: list[list[float]]
 ) -> Result | None:
-    """How much more each token of the texts surprises than before; None where there is none."""
-    if not texts:
+    """How much more each token of the texts surprises than before; None where there is none that
+    the tuned model has room for, whose virtual tokens take some of the context."""
+    places = forgetting.short_enough(lm, texts)
+    if not places:
         return None
     trim()  # texts of other lengths need arrays of other sizes
-    after = forgetting.text_scores(lm, texts)
-    return dict(forgetting.rise(_array(before), after, bench.seed)[0])
+    after = forgetting.text_scores(lm, [texts[place] for place in places])
+    kept = [before[place] for place in places]
+    return dict(forgetting.rise(_array(kept), after, bench.seed)[0])
 
 
 def _samples(base: Result) -> list[forgetting.Pair]:

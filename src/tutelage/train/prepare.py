@@ -90,6 +90,11 @@ class Run:
         own = self.method.own(self.settings, self.weights)
         return _new_rows.count(self.weights, own, len(self.config.new_tokens))
 
+    @property
+    def reading(self) -> Reading:
+        """How rows become what the tuned model reads."""
+        return _reading(self.checkpoint, self.weights, self.method.virtual(self.settings))
+
     def write(self, model: Model, folder: Path) -> None:
         """What was trained."""
         self.method.write(model, self.checkpoint, self.settings, folder)
@@ -152,9 +157,7 @@ def prepare(
     sizes = shape(checkpoint.config)
     given = method.worded(settings_of(method, config.options), checkpoint.tokenizer.encode_plain)
     settings = method.resolve(given, weights, sizes)
-    first = token_table(weights).shape[0]
-    virtual = tuple(range(first, first + method.virtual(settings)))
-    reading = Reading.of(checkpoint).behind(virtual)
+    reading = _reading(checkpoint, weights, method.virtual(settings))
     examples, set_aside = examples_of(rows, reading, strict=strict)
     if not examples:
         raise _none_usable(len(rows), set_aside)
@@ -170,6 +173,12 @@ def prepare(
         checkpoint, method, resolved, settings, placement, use_threads(threads), weights,
         examples, steps, set_aside,
     )  # fmt: skip
+
+
+def _reading(checkpoint: Checkpoint, weights: Sequence[Weight], virtual: int) -> Reading:
+    """The model's own, behind so many virtual tokens."""
+    first = token_table(weights).shape[0]
+    return Reading.of(checkpoint).behind(tuple(range(first, first + virtual)))
 
 
 def predict(run: Run) -> Prediction:

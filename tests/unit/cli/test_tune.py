@@ -177,13 +177,14 @@ def test_a_plan_reads_the_rows_once(
     assert read == [len(GOOD)]
 
 
+@pytest.mark.parametrize("more", [(), ("--method", "prompt-tuning", "--tokens", "90")])
 def test_forgetting_is_measured_on_what_the_context_holds(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    more: tuple[str, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """The smallest preset has room for some of the retention texts and not for others."""
     data = rows(tmp_path, {"prompt": "a", "completion": "b"}, {"prompt": "c", "completion": "d"})
     out = str(tmp_path / "out")
-    code, found, errors = called(capsys, "--data", data, "--steps", "1", "--out", out)
+    code, found, errors = called(capsys, "--data", data, "--steps", "1", "--out", out, *more)
     assert code == 0, errors
     try:
         texts = len(retention().texts)

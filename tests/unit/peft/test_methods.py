@@ -21,12 +21,14 @@ from tutelage.data.pack import Example, memory_of, pack
 from tutelage.errors import ConfigError, RequestError, SourceError
 from tutelage.models.forward import forward
 from tutelage.models.spec import layout
+from tutelage.objectives import clm
 from tutelage.peft import METHODS
 from tutelage.peft._method import Method, flag, settings_of
 from tutelage.peft._virtual import virtual_ids
 from tutelage.peft._wrapped import Kept
 from tutelage.peft.layout import BASE
 from tutelage.peft.open import method_of, open_adapter
+from tutelage.train.loop import _forward
 
 NAMES = METHODS.names()
 ADAPTERS = [name for name in NAMES if METHODS.get(name).adapter]
@@ -116,6 +118,21 @@ def test_gradients_reach_all_that_is_trained_and_nothing_else(name: str, dtype: 
         assert (parameter.grad is not None) == parameter.requires_grad, path
         if parameter.grad is not None:
             assert parameter.grad.abs().max() > 0, path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_packed_rows_do_not_see_each_other(name: str, checkpoint: Any) -> None:
+    model, _ = tuned(name, checkpoint, size=0.1)
+    model.eval()
+    with torch.no_grad():
+        together = clm_loss(model, rows(model))
+        alone = sum(clm_loss(model, [row]) for row in rows(model))
+    assert together == pytest.approx(alone, rel=1e-4)
+
+
+def clm_loss(model: Any, examples: list[Example]) -> float:
+    """The sum of the trained tokens' losses."""
+    return float(_forward(model, examples, clm.loss).total)
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
