@@ -22,17 +22,20 @@ from tutelage.checkpoints.source import Source, parse
 from tutelage.data.load import load
 from tutelage.data.retention import retention
 from tutelage.data.rows import Row
+from tutelage.errors import RequestError, SourceError
 from tutelage.lifecycle.project import Project
 from tutelage.lifecycle.tools import Facts, Tools
 from tutelage.lm import LM
 from tutelage.machine import describe, memory
-from tutelage.models.spec import Weight, layout
+from tutelage.models.spec import Weight, layout, spec_for
 from tutelage.plan.answering import Asked
 from tutelage.progress import Progress, silent
 
 if TYPE_CHECKING:
     from tutelage.train.config import TuneConfig
 
+CANDIDATES = "models.candidates"
+"""The key of a project that names its models."""
 LIBRARIES = 110_000_000
 """Bytes that stay once a model has answered and its answers were scored: the libraries' code and
 their buffers. Measured with preset:llama-tiny, torch 2.13 on Linux."""
@@ -170,7 +173,11 @@ def _placement(
 
 def _base(source: str) -> Source:
     """What a candidate's answers come from in the end: of a run, of what it recommends."""
-    return parse(program_of(source).base)
+    try:
+        return parse(program_of(source).base)
+    except SourceError as error:
+        error.field = CANDIDATES if error.field == "model" else error.field
+        raise
 
 
 def _check_key(project: Project, api_key_file: Path | None) -> None:
@@ -188,6 +195,13 @@ def _describe(source: str, seed: int) -> Facts:
     if not base.has_weights:  # a changed server has the same print: it needs a fresh run
         return Facts(fingerprint_of_text(base), weights=False, on_top=program.on_top)
     checkpoint = open_checkpoint(source, seed=seed)
+    if spec_for(checkpoint.config).family == "encoder":
+        raise RequestError(
+            "an encoder cannot be raised for a task: it reads whole texts and writes none",
+            field=CANDIDATES,
+            got=source,
+            expected="decoders, encoder-decoders, servers, scripts",
+        )
     parameters = sum(math.prod(reader.shape) for reader in checkpoint.weights.values())
     return Facts(
         checkpoint.fingerprint, parameters, checkpoint.licence,
