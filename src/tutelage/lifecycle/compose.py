@@ -24,6 +24,7 @@ from tutelage.data.retention import retention
 from tutelage.data.rows import Row
 from tutelage.errors import RequestError, SourceError
 from tutelage.lifecycle.project import Project
+from tutelage.lifecycle.rungs import in_order
 from tutelage.lifecycle.tools import Facts, Tools
 from tutelage.lm import LM
 from tutelage.machine import describe, memory
@@ -58,6 +59,10 @@ def real_tools(
     """
     where: dict[str, Any] = {"device": device, "dtype": dtype, "exact": exact, "threads": threads}
     placed = _placement(project, **where)
+    if any(rung.method is not None for rung in in_order(project.search.rungs)):
+        from tutelage.train.config import refuse_fp16
+
+        refuse_fp16(placed["dtype"])
     machine = _machine(placed)  # now: the code at work is that of now, whatever is committed later
     _check_key(project, api_key_file)
     seed = project.search.seed

@@ -14,7 +14,7 @@ from tutelage import store
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.data.rows import Row
-from tutelage.errors import DataError, RequestError
+from tutelage.errors import ConfigError, DataError, RequestError
 from tutelage.lifecycle.compose import real_tools
 from tutelage.lifecycle.project import Limits, Models, Project, Rows, Search, Task
 from tutelage.lifecycle.record import Record
@@ -121,6 +121,16 @@ def test_a_candidate_that_cannot_be_one_is_named_by_its_key(
         run(wanted, out=tmp_path / "r")
     assert caught.value.field == "models.candidates" and caught.value.got == source
     assert not list(tmp_path.glob("r/stages/*"))
+
+
+def test_a_number_format_that_nothing_is_tuned_in_is_refused_before_any_work(
+    plan: Project,
+) -> None:
+    real_tools(plan, dtype="fp16", threads=1)
+    tuned = plan.model_copy(update={"search": Search(rungs=["zero-shot", "lora"])})
+    with pytest.raises(ConfigError, match="loss scaling") as caught:
+        real_tools(tuned, dtype="fp16", threads=1)
+    assert caught.value.field == "--dtype"
 
 
 def test_strict_reaches_rows_and_tuning(plan: Project, tmp_path: Path) -> None:
