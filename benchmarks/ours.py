@@ -31,7 +31,8 @@ def train(
 
     from tutelage.machine import memory
     from tutelage.train.config import TuneConfig
-    from tutelage.train.tune import prepare, tune
+    from tutelage.train.prepare import prepare
+    from tutelage.train.tune import tune
 
     before = resident_after_imports()
     config = TuneConfig(epochs=2, save_seconds=86_400, **settings)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.resources
+from types import ModuleType
 from typing import Any
 
 from tutelage.errors import UnknownName
@@ -54,7 +55,15 @@ class Registry:
         if name not in self._found:  # a model's architecture is looked up a hundred times a run
             if name not in self.names():
                 raise UnknownName(self.kind, name, self.names(), field=field)
-            stem = name.replace("-", "_") if self._hyphens else name
-            module = importlib.import_module(f"{self.package}.{stem}")
-            self._found[name] = getattr(module, self.attribute)
+            self._found[name] = getattr(self._module(name), self.attribute)
         return self._found[name]
+
+    def summary(self, name: str) -> str:
+        """What the first line of the entry's file says it is. Raises UnknownName."""
+        self.get(name)
+        text = " ".join((self._module(name).__doc__ or "").split())
+        return text.partition(". ")[0].removesuffix(".")
+
+    def _module(self, name: str) -> ModuleType:
+        stem = name.replace("-", "_") if self._hyphens else name
+        return importlib.import_module(f"{self.package}.{stem}")

@@ -71,7 +71,9 @@ ADDED: dict[str, set[str]] = {
     "run": {"metric", "front"},
     "candidate": {"measuring_seconds", "over_budget"},
     "comparison": {"rows"},
-    "tune": {"set_aside", "settings", "predicted_seconds", "predicted_memory"},
+    "tune": {
+        *("set_aside", "settings", "predicted_seconds", "predicted_memory", "rehearsal", "preview"),
+    },
     "eval": {
         *("model", "shots", "refused", "cut_off", "rows", "set_aside", "set_aside_rows", "notes"),
         *("how", "calibration", "published", "settings", "versions", "contamination"),

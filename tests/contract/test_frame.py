@@ -96,7 +96,7 @@ def test_progress_and_logs_stay_off_stdout(rows: str, tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0 and "nothing was done" in done.stdout
+    assert done.returncode == 0 and "nothing was kept" in done.stdout
     assert not done.stdout.startswith("{"), "without --json a page for people"
 
 

@@ -49,7 +49,9 @@ def test_tune_dry_run(rows: str, tmp_path: Path) -> None:
     check("tune", found)
     check("tune rows", found["rows"])
     assert found["predicted_peak_bytes"] > 0 and found["trained_parameters"] > 0
-    for unknown in ("out", "loss", "seconds", "peak_bytes", "forgetting"):
+    for unknown in ("out", "loss", "seconds", "forgetting"):
         assert found[unknown] is None
+    assert found["peak_bytes"] > 0 and found["rehearsal"]["bytes_on_disk"] > 0
+    assert 1 <= len(found["preview"]) <= 3
     code, found, _ = called(*given, "--out", str(tmp_path / "out"))
     assert code == 0 and not (tmp_path / "out").exists()

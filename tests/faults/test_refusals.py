@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,22 +15,18 @@ from tutelage import store
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.reading import Reading
 from tutelage.errors import WorkError
-from tutelage.train import tune as module
+from tutelage.train import prepare as module
 
 SETTINGS = config(save_seconds=1e-9)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def rendered_once() -> Iterator[None]:
-    """The rows' tokens are the same in every run here: one rendering serves them all. What is there
-    before is nothing that each run must search for garbage, which took most of its time."""
+    """The rows' tokens are the same in every run here: one rendering serves them all."""
     known = module.examples_of(rows_of(), Reading.of(open_checkpoint(SOURCE)))
-    gc.collect()
-    gc.freeze()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "examples_of", lambda *given, **named: known)
         yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ from tutelage.machine.speed import gemm_flops
 from tutelage.pretrain import compute, material
 from tutelage.pretrain.config import PretrainConfig
 from tutelage.pretrain.run import pretrain
-from tutelage.train import tune as module
+from tutelage.train import prepare as module
 
 Json = dict[str, Any]
 SAVE_SECONDS = 1e-9

@@ -18,6 +18,12 @@ def resolved(name: str, config: dict[str, Any], **options: Any) -> Any:
     return method.resolve(settings_of(method, options), layout(config), shape(config))
 
 
+def built(name: str, checkpoint: Any, dtype: str = "fp32", **options: Any) -> Any:
+    """A model of the checkpoint, its base held as the method wants it."""
+    settings = resolved(name, checkpoint.config, **options)
+    return build(checkpoint, dtype, form=METHODS.get(name).form(settings))
+
+
 def attached(name: str, model: Any, checkpoint: Any, seed: int = 0, **options: Any) -> Any:
     """Attach the method; returns its settings."""
     settings = resolved(name, checkpoint.config, **options)
@@ -36,7 +42,7 @@ def stir(model: Any, size: float = 0.3, seed: int = 2) -> None:
 
 def tuned(name: str, checkpoint: Any, size: float = 0.3, **options: Any) -> tuple[Any, Any]:
     """A new model of the checkpoint as if tuned, and the settings."""
-    model = build(checkpoint)
+    model = built(name, checkpoint, **options)
     settings = attached(name, model, checkpoint, seed=3, **options)
     stir(model, size)
     return model, settings

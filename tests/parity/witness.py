@@ -55,7 +55,10 @@ def checkpoint_of(theirs: transformers.PreTrainedModel) -> Any:
     """What `build` and the adapters need of a checkpoint, around weights in memory."""
     state = {name: Held(value.detach()) for name, value in theirs.state_dict().items()}
     config = theirs.config.to_dict()
-    return SimpleNamespace(source="test", config=config, weights=state, identity={})
+    tokenizer = SimpleNamespace(template=None)
+    return SimpleNamespace(
+        source="test", config=config, weights=state, identity={}, tokenizer=tokenizer
+    )
 
 
 def pair(seed: int = 0, **changes: object) -> tuple[transformers.PreTrainedModel, Transformer]:

@@ -40,8 +40,10 @@ from tutelage.models.forward import Model
 from tutelage.models.spec import spec_for
 from tutelage.models.transformer import Transformer
 from tutelage.peft._virtual import virtual_ids
-from tutelage.peft.open import open_adapter
+from tutelage.peft.layout import new_tokens
+from tutelage.peft.open import form_of, open_adapter
 from tutelage.text.tokenizer import Tokenizer
+from tutelage.tokenizers.added import with_tokens
 
 
 class LocalLM:
@@ -91,7 +93,9 @@ class LocalLM:
         use_threads(threads)
         checkpoint = open_checkpoint(parse(source), seed=seed)
         expect(source, checkpoint.fingerprint, fingerprint)
-        model = build(checkpoint, placement.dtype, placement.device)
+        checkpoint = with_tokens(checkpoint, () if adapter is None else new_tokens(adapter))
+        form = None if adapter is None else form_of(adapter)
+        model = build(checkpoint, placement.dtype, placement.device, form)
         if adapter is not None:
             open_adapter(model, checkpoint, adapter)
         speculation = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tutelage import store
 from tutelage.checkpoints.program import Program, expect, program_of
@@ -59,6 +61,40 @@ def open_lm(
     from tutelage.backends.turns import TurnsBefore
 
     return TurnsBefore(lm, program.messages)
+
+
+def open_with_adapters(
+    source: str,
+    adapters: Mapping[str, Path],
+    *,
+    api_key_file: Path | None = None,
+    seed: int = 0,
+    **where: Any,
+) -> dict[str | None, LM]:
+    """The model under None, and with each of the adapters under its name, over one base in memory.
+
+    Raises what `open_lm` raises."""
+    if not adapters:
+        return {None: open_lm(source, api_key_file=api_key_file, seed=seed, **where)}
+    program = program_of(source)
+    base = parse(program.base)
+    for folder in adapters.values():
+        _refuse_adapter(source, base, program, folder)
+    refuse_key(source, api_key_file)
+    from tutelage.backends.adapters import with_adapters
+
+    models: dict[str | None, LM] = with_adapters(
+        program.base,
+        adapters,
+        fingerprint=program.fingerprint,
+        seed=seed if program.seed is None else program.seed,
+        **where,
+    )
+    if not program.messages:
+        return models
+    from tutelage.backends.turns import TurnsBefore
+
+    return {name: TurnsBefore(lm, program.messages) for name, lm in models.items()}
 
 
 def fingerprint_of_text(base: Source) -> str:

@@ -57,7 +57,7 @@ def save_folder(
     `dtype` is torch's name of the type to store, by default the configuration's. Raises WorkError
     if names or shapes are not the checkpoint's; RequestError if `folder` holds something else.
     """
-    _check_free(folder)
+    check_free(folder)
     with store.new_folder(folder) as temporary:
         write_model(state, checkpoint, temporary, dtype=dtype, shard_bytes=shard_bytes)
     manifest = store.read_json(folder / store.MANIFEST)
@@ -202,8 +202,9 @@ def _card(checkpoint: Checkpoint) -> str:
     )
 
 
-def _check_free(folder: Path) -> None:
-    """Saving replaces a folder whole: only an empty one, or one saved before, may be replaced."""
+def check_free(folder: Path) -> None:
+    """Saving replaces a folder whole: only an empty one, or one saved before, may be replaced.
+    Raises RequestError."""
     if folder.is_dir():
         taken = any(folder.iterdir()) and not (folder / store.MANIFEST).is_file()
     else:

@@ -52,10 +52,14 @@ VERBS = {
 }
 GROUPS = {
     "model": (
-        "Look at models and fetch them.",
+        "Look at models, fetch them, merge adapters into them.",
         {
             "show": "Say what a model is: architecture, sizes, licence.",
             "pull": "Fetch a model and write it as a Hugging Face folder.",
+            "merge": "Fold adapters into a model's weights.",
+            "unmerge": "Take a merged folder back to its base, bit for bit.",
+            "combine": "Add, subtract and weigh LoRA adapters.",
+            "extract": "Make a LoRA adapter out of two models.",
         },
     ),
     "data": (

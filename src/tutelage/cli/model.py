@@ -1,4 +1,5 @@
-"""`tutelage model`: look at a model without building it, and fetch it as an ordinary folder."""
+"""`tutelage model`: look at a model without building it, fetch it as an ordinary folder, merge
+adapters into it."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tutelage.cli.model_adapters import combine, extract, merge, short, stored_as, unmerge
 from tutelage.cli.shared import Shared
 from tutelage.errors import RequestError
 
@@ -85,7 +87,7 @@ def pull(source: str, *, out: Path, shared: Shared | None = None) -> dict[str, A
     program = program_of(source)
     checkpoint = open_checkpoint(source, seed=shared.seed or 0)
     expect(program.base, checkpoint.fingerprint, program.fingerprint)
-    kind, state = _stored_as(checkpoint, shared.dtype), None
+    kind, state = stored_as(checkpoint, shared.dtype), None
     if program.adapter is not None:
         state = _merged(source, program, shared.seed or 0, kind)
         made = f"{checkpoint.source} with the adapter that {source} recommends"
@@ -99,23 +101,13 @@ def pull(source: str, *, out: Path, shared: Shared | None = None) -> dict[str, A
     }
 
 
-def _stored_as(checkpoint: Checkpoint, asked: str) -> str:
-    """Torch's name of the type to store the numbers in."""
-    from tutelage.machine.device import DTYPES
-
-    if asked != "auto":
-        return str(DTYPES[asked]).removeprefix("torch.")
-    return str(checkpoint.config.get("torch_dtype") or checkpoint.config.get("dtype") or "float32")
-
-
 def _merged(source: str, program: Program, seed: int, kind: str) -> dict[str, torch.Tensor]:
     """The weights with the adapter merged in, computed in the type they are stored in: the model
     that answers when the run itself is opened in it. Raises RequestError for an adapter that is no
     change of the weights."""
     from tutelage.backends.local import LocalLM
     from tutelage.checkpoints.build import hf_state
-    from tutelage.machine.device import DTYPES
-    from tutelage.peft.open import method_of
+    from tutelage.peft.open import method_of, refuse_beside
 
     assert program.adapter is not None
     if method_of(program.adapter).merge is None:
@@ -128,11 +120,11 @@ def _merged(source: str, program: Program, seed: int, kind: str) -> dict[str, to
             hint=f"every verb opens the run itself; elsewhere put {program.adapter} on "
             f"{program.base}",
         )
-    dtype = {str(one): name for name, one in DTYPES.items()}.get(f"torch.{kind}", "fp32")
     lm = LocalLM.open(
         program.base, adapter=program.adapter, fingerprint=program.fingerprint, device="cpu",
-        dtype=dtype, seed=seed if program.seed is None else program.seed,
+        dtype=short(kind), seed=seed if program.seed is None else program.seed,
     )  # fmt: skip
+    refuse_beside(lm.model)
     return hf_state(lm.model, lm.checkpoint)
 
 
@@ -191,3 +183,16 @@ def _dtype(checkpoint: Checkpoint) -> str:
             size *= length
         counts[str(getattr(reader, "stored", reader.dtype)).lower()] += size
     return counts.most_common(1)[0][0]
+
+
+__all__ = [
+    "combine",
+    "describe",
+    "extract",
+    "merge",
+    "pull",
+    "show",
+    "show_pull",
+    "show_show",
+    "unmerge",
+]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from tutelage.cli.choosing import Speculating
+from cyclopts import Parameter
+
+from tutelage.cli.choosing import Speculating, flagged
 from tutelage.cli.shared import Shared, answer
 from tutelage.errors import ConfigError
 
@@ -18,7 +20,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
-    adapter: str | None = None,
+    adapter: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
     api_key_file: Path | None = None,
     model_key_file: Path | None = None,
     waiting: int = 32,
@@ -41,8 +43,8 @@ def serve(
     port
         Port to listen on; 0 picks a free one.
     adapter
-        NAME=DIR: also serve the model with this adapter, under the id NAME. The base stays served
-        as "model"; both are held in memory.
+        NAME=DIR: also serve the model with this adapter, under the id NAME; several times for more.
+        The base stays served as "model"; its weights are in memory once.
     api_key_file
         File with the key that clients must send; several keys stand on a line each.
     model_key_file
@@ -62,14 +64,14 @@ def serve(
     if per_key < 1:
         raise ConfigError("--per-key must be 1 or more", field="--per-key", got=per_key)
     key = None if api_key_file is None else read_keys(api_key_file)
-    named = None if adapter is None else _adapter(adapter)
+    named = _adapters(adapter)
     with bind(host, port, key=key is not None) as listener:
         models = _open(model, named, model_key_file, shared, speculating)
         limits = Limits(per_key=per_key)
         server = HttpServer(models, listener, key=key, waiting=waiting, limits=limits)
         ready: dict[str, Any] = {"url": url(listener), "pid": os.getpid(), "model": MODEL_ID}
-        if named is not None:
-            ready["adapters"] = [named[0]]
+        if named:
+            ready["adapters"] = list(named)
         server.run(ready=lambda: answer(ready))
 
 
@@ -79,24 +81,48 @@ def show(result: dict[str, Any]) -> None:
 
 def _open(
     model: str,
-    adapter: tuple[str, Path] | None,
+    adapters: dict[str, Path],
     key_file: Path | None,
     shared: Shared,
     speculating: Speculating | None,
 ) -> dict[str, Any]:
-    """The models by id. The adapter's is opened first: it is the one that may not fit."""
-    from tutelage.cli.generate import open_model
+    """The models by id."""
+    from tutelage.backends.open import open_with_adapters
 
     try:
-        named = {}
-        if adapter is not None:
-            named[adapter[0]] = open_model(model, adapter[1], key_file, shared, speculating)
-        return {MODEL_ID: open_model(model, None, key_file, shared, speculating), **named}
+        found = open_with_adapters(
+            model,
+            adapters,
+            device=shared.device,
+            dtype=shared.dtype,
+            exact=shared.exact,
+            threads=shared.threads,
+            api_key_file=key_file,
+            seed=shared.seed or 0,
+            speculative=None if speculating is None else speculating.settings(),
+        )
+        return {MODEL_ID if name is None else name: lm for name, lm in found.items()}
     except ConfigError as error:
+        if error.field == "draft":
+            raise flagged(error) from None
         if error.field == "--api-key-file":  # here the name of the other key
             error.field = "--model-key-file"
             error.hint = error.hint and error.hint.replace("--api-key-file", "--model-key-file")
         raise
+
+
+def _adapters(given: tuple[str, ...]) -> dict[str, Path]:
+    """Folders by name. Raises ConfigError for what cannot be read, and a name given twice."""
+    found: dict[str, Path] = {}
+    for text in given:
+        name, folder = _adapter(text)
+        if name in found:
+            raise ConfigError(
+                f"two adapters are named {name!r}", field="--adapter", got=text,
+                expected="a name of its own for each",
+            )  # fmt: skip
+        found[name] = folder
+    return found
 
 
 def _adapter(text: str) -> tuple[str, Path]:

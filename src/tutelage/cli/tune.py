@@ -48,8 +48,18 @@ class Options:
     """How many virtual tokens stand before every row."""
     start: Literal["vocabulary", "random"] | None = None
     """What virtual tokens begin as: random words, or random numbers."""
+    text: str | None = None
+    """What virtual tokens begin as, instead."""
     hidden: int | None = None
     """Width of the network that makes virtual tokens while they are learned."""
+    layer_decay: float | None = None
+    """The learning rate of a layer over that of the one above it."""
+    unfreeze: float | None = None
+    """Over which share of the steps layers join, from the last down."""
+    bits: Literal[4, 8] | None = None
+    """Of a weight of the frozen base."""
+    group: int | None = None
+    """How many of these numbers in a row share a scale."""
 
     def given(self) -> Json:
         """What was given, by the names that methods know it by."""
@@ -75,6 +85,7 @@ def tune(
     batch_tokens: int | None = None,
     micro_batches: int | None = None,
     checkpointing: bool = False,
+    new_token: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
     prompt: str | None = None,
     completion: str | None = None,
     strict: bool = False,
@@ -107,6 +118,9 @@ def tune(
         Cut each update into this many parts: less memory, the same mathematics.
     checkpointing
         Keep less and compute it twice: less memory, more time.
+    new_token
+        A word that becomes a token of its own, with a row that is learned; several times for more.
+        The adapter records them, and brings them along wherever it is opened.
     prompt
         Template over a row's fields, as "Summarize: {text}".
     completion
@@ -116,7 +130,8 @@ def tune(
     skip_forgetting
         Do not measure how much the model lost elsewhere.
     dry_run
-        Only say what it would take.
+        Say what it would take, try the heaviest update, an evaluation and a save, show three rows
+        as they will be learned, and keep nothing.
     """
     shared = shared or Shared()
     from tutelage.data.load import load
@@ -131,6 +146,7 @@ def tune(
         batch_tokens=batch_tokens,
         micro_batches=micro_batches,
         checkpointing=checkpointing,
+        new_tokens=new_token,
         seed=shared.seed,
     )
     if out is None and not dry_run:
@@ -151,8 +167,10 @@ def show(result: Json) -> None:
     print(f"{result['rows']['used']} rows, {result['trained_tokens']:,} trained tokens")
     if result["rows"]["set_aside"]:
         print(f"{result['rows']['set_aside']} rows set aside")
-    if result["seconds"] is None:
-        print(f"about {result['predicted_seconds']:.0f} s and {predicted:.2f} GB; nothing was done")
+    if result["rehearsal"] is not None:
+        from tutelage.cli.tune_dry import show_planned
+
+        show_planned(result)
         return
     loss = result["loss"]
     if loss is not None:
@@ -203,20 +221,11 @@ def _tuned(
 def _plan(
     model: str, loaded: Loaded, config: TuneConfig, out: Path | None, shared: Shared, strict: bool
 ) -> Json:
-    from tutelage.train.tune import predict, prepare
+    from tutelage.cli.tune_dry import planned
+    from tutelage.train.prepare import prepare
 
     run = prepare(model, loaded.rows, config, strict=strict, **_where(shared))
-    prediction = predict(run)
-    planned = {
-        "method": run.method.name,
-        "trained_parameters": run.method.count(run.weights, run.settings),
-        "trained_tokens": sum(row.trained for step in run.steps for row in step),
-        "predicted_seconds": prediction.seconds,
-        "predicted_peak_bytes": prediction.peak_bytes,
-        "predicted_memory": prediction.memory,
-        "settings": run.config.model_dump(mode="json"),
-    }
-    return _answer(out, loaded, run.rows_used(len(run.steps)), run.set_aside, planned)
+    return _answer(out, loaded, run.rows_used(len(run.steps)), run.set_aside, planned(run, out))
 
 
 def _answer(
@@ -244,6 +253,8 @@ def _answer(
         "predicted_memory": found["predicted_memory"],
         "forgetting": None,
         "settings": found["settings"],
+        "rehearsal": found.get("rehearsal"),
+        "preview": found.get("preview"),
     }
 
 

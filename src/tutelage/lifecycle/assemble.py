@@ -15,6 +15,7 @@ from tutelage.lifecycle.bench import Bench
 from tutelage.lifecycle.contender import Contender, Limit, interval
 from tutelage.lifecycle.ladder import Climbed
 from tutelage.lm import Prompt
+from tutelage.peft import METHODS
 
 SAMPLES = 5
 CUT: Mapping[Limit, str] = {
@@ -167,6 +168,7 @@ def _training(tuning: Json) -> Json:
     kept = ("method", "layout", "settings", "steps", "trained_tokens", "seconds", "curve")
     return {
         **{key: tuning[key] for key in kept},
+        "about": METHODS.summary(tuning["method"]),
         "rows": tuning["rows"]["used"],
         "predicted_seconds": tuning["predicted_seconds"] or 0.0,
         "predicted_peak_bytes": tuning["predicted_peak_bytes"],

@@ -131,14 +131,14 @@ class _Models:
     def predict(
         self, source: str, rows: Sequence[Row], settings: Mapping[str, Any]
     ) -> dict[str, Any]:
-        from tutelage.train.tune import predict, prepare
+        from tutelage.train.prepare import predict, prepare
 
         run = prepare(source, rows, _config(settings), strict=self.strict, **self.where)
         found = predict(run)
         return {
             "predicted_seconds": found.seconds,
             "predicted_memory": found.memory,
-            "trained_parameters": run.method.count(run.weights, run.settings),
+            "trained_parameters": run.trained_parameters,
             "steps_total": len(run.steps),
         }
 

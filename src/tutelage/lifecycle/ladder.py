@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tutelage.errors import GuardError, MemoryLimitError
+from tutelage.errors import ConfigError, GuardError, MemoryLimitError
 from tutelage.lifecycle import answering, choose, forgetting, memory, rungs, tuning
 from tutelage.lifecycle.answering import Answered, Question
 from tutelage.lifecycle.bench import Bench, Subject
@@ -129,7 +129,12 @@ class Ladder:
             one.status, one.reason = "skipped", f"skipped: {untunable}"
             return
         self.bench.let_go()  # what an open model holds is no part of what tuning will take
-        one.predicted = tuning.predicted(self.bench, one.model, method)
+        try:
+            one.predicted = tuning.predicted(self.bench, one.model, method)
+        except ConfigError as error:  # as of virtual tokens before an encoder
+            one.status = "skipped"
+            one.reason = f"skipped: {method} does not fit this model ({error.message})"
+            return
         one.expects_peak(sum(one.predicted["predicted_memory"].values()))
         done = self._tune(one, method)
         if done is None:

@@ -89,6 +89,8 @@ class Training(Frozen):
     """What tuning one candidate was, as resolved and as happened."""
 
     method: str
+    about: str
+    """What the method is, in a sentence."""
     layout: Literal["model", "peft", "own"]
     """Whose form the result has: a model folder, an adapter of PEFT's or of ours."""
     settings: TuneConfig

@@ -10,6 +10,7 @@ from tutelage.models.transformer import Transformer
 from tutelage.nn.attend import Attend
 from tutelage.nn.attention import Heads
 from tutelage.nn.embedding import Tokens
+from tutelage.nn.quantized import Form
 
 
 class EncoderDecoder(nn.Module):
@@ -26,6 +27,10 @@ class EncoderDecoder(nn.Module):
         self.start = start
         self.built_from = ""
         """Hash of the checkpoint's weights as they were loaded, before any tuning."""
+        self.form: Form | None = None
+        """In which few bits the linear maps of the blocks are held, if they are."""
+        self.new_rows = False
+        """Whether an adapter's rows of new tokens are put in their places."""
 
     def encode(self, tokens: Tokens, attend: Attend) -> Float[Tensor, "S C"]:
         """The encoder's vectors of all tokens."""

@@ -19,6 +19,7 @@ from tutelage.nn.attention import Heads, Pass
 from tutelage.nn.embedding import Embed, Tokens
 from tutelage.nn.head import Head
 from tutelage.nn.pooler import Pooler
+from tutelage.nn.quantized import Form
 from tutelage.nn.rope import Rope
 
 
@@ -54,6 +55,10 @@ class Transformer(nn.Module):
         self.compute = torch.float32
         self.built_from = ""
         """Hash of the checkpoint's weights as they were loaded, before any tuning."""
+        self.form: Form | None = None
+        """In which few bits the linear maps of the blocks are held, if they are."""
+        self.new_rows = False
+        """Whether an adapter's rows of new tokens are put in their places."""
         self.checkpointing = False
         """Keep only each block's input and compute the rest again in the backward pass."""
 

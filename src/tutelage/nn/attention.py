@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -121,6 +122,14 @@ class FusedAttention(Attention):
         else:
             q, k, v = self.qkv(x).view(tokens, heads.query, 3, heads.width).unbind(2)
         return q, k, v
+
+    def rows(self) -> Int[Tensor, "3 HD"]:
+        """Which outputs of the projection are queries, keys and values."""
+        width = self.heads.query * self.heads.width
+        rows = torch.arange(3 * width, device=self.qkv.weight.device)
+        if self.order == "thirds":
+            return rows.view(3, width)
+        return rows.view(self.heads.query, 3, -1).transpose(0, 1).reshape(3, width)
 
 
 class CrossAttention(nn.Module):

@@ -27,6 +27,10 @@ class Embedding(nn.Module):
         self.role = role
         self.weight = nn.Parameter(torch.empty(vocabulary, width))
 
+    @property
+    def vocabulary(self) -> int:
+        return self.weight.shape[0]
+
     def forward(self, ids: Int[Tensor, "N"]) -> Float[Tensor, "N C"]:
         return nn.functional.embedding(ids, self.weight)
 

@@ -29,6 +29,14 @@ class Linear(nn.Module):
         """(width out, width in)."""
         return self.weight.shape[0], self.weight.shape[1]
 
+    def matrix(self, dtype: torch.dtype) -> Float[Tensor, "O I"]:
+        """W in this type."""
+        return self.weight.to(dtype)
+
+    def product(self, x: Float[Tensor, "... I"]) -> Float[Tensor, "... O"]:
+        """x W^T"""
+        return nn.functional.linear(x, self.matrix(x.dtype))
+
     def forward(self, x: Float[Tensor, "... I"]) -> Float[Tensor, "... O"]:
         bias = None if self.bias is None else self.bias.to(x.dtype)
         return nn.functional.linear(x, self.weight.to(x.dtype), bias)

@@ -3,5 +3,8 @@
 from tutelage.registry import Registry
 
 METHODS = Registry(
-    "tutelage.peft", kind="method", attribute="METHOD", parts=("arithmetic", "layout", "open")
+    "tutelage.peft",
+    kind="method",
+    attribute="METHOD",
+    parts=("arithmetic", "extract", "layout", "merged", "open", "switch"),
 )

@@ -197,12 +197,12 @@ class Family:
             "scale": self.scale(given),
             "non_linearity": self.place.activation,
         }
-        write_adapter(folder, config, tensors, Base.of(checkpoint, model.built_from))
+        write_adapter(folder, config, tensors, Base.of(checkpoint, model))
 
     def read(self, model: Model, checkpoint: Checkpoint, folder: Path) -> None:
         """Raises SourceError if it is none, was made on other weights, or does not fit."""
         activation = self.place.activation
-        base = Base.of(checkpoint, model.built_from)
+        base = Base.of(checkpoint, model)
         config = opened(folder, base, self.kind, {"non_linearity": (activation,)}, ("r", "scale"))
         factor = _scale(config, folder)
         paths = {stem: path for path, stem in module_names(checkpoint).items()}

@@ -14,6 +14,8 @@ from typing import Any
 from tutelage.config import Frozen, validate
 from tutelage.errors import ConfigError, did_you_mean
 from tutelage.models.spec import Shape, Weight
+from tutelage.nn.quantized import Form
+from tutelage.peft._pace import Pace
 from tutelage.plan.memory import Tuning
 
 _FLAGS = {"roles": "--role", "layers": "--layer"}
@@ -22,6 +24,22 @@ _FLAGS = {"roles": "--role", "layers": "--layer"}
 
 def _none_virtual(settings: Any) -> int:
     return 0
+
+
+def _without_words(settings: Any, encode: Callable[[str], list[int]]) -> Any:
+    return settings
+
+
+def _wide(settings: Any) -> Form | None:
+    return None
+
+
+def _none_own(settings: Any, weights: Sequence[Weight]) -> list[Weight]:
+    return []
+
+
+def _alike(settings: Any, weights: Sequence[Weight]) -> dict[str, Pace]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -54,6 +72,14 @@ class Method:
     detach: Callable[[Any], None] | None = None
     virtual: Callable[[Any], int] = _none_virtual
     """How many virtual tokens stand before every row, by the settings."""
+    worded: Callable[[Any, Callable[[str], list[int]]], Any] = _without_words
+    """The settings with the tokens of any text in them, by the model's tokenizer."""
+    form: Callable[[Any], Form | None] = _wide
+    """In which few bits the base is held that is attached to, if it is."""
+    own: Callable[[Any, Sequence[Weight]], list[Weight]] = _none_own
+    """Those of the model's own weights that are trained, by the settings."""
+    paces: Callable[[Any, Sequence[Weight]], dict[str, Pace]] = _alike
+    """The pace of each trained parameter by its path; of one that is not there the usual."""
 
     @property
     def adapter(self) -> bool:

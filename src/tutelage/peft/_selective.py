@@ -49,7 +49,7 @@ def selective(
     kind = name.upper().replace("-", "_")
 
     def write(model: Model, checkpoint: Checkpoint, chosen: Any, folder: Path) -> None:
-        base = Base.of(checkpoint, model.built_from)
+        base = Base.of(checkpoint, model)
         found = selected(layout(checkpoint.config), chosen)
         config = {**common_config(kind, checkpoint), **chosen.model_dump(mode="json")}
         values = values_of(model, found)
@@ -57,7 +57,7 @@ def selective(
 
     def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
         """Put the changed weights in the model's own type in their places. Raises SourceError."""
-        base = Base.of(checkpoint, model.built_from)
+        base = Base.of(checkpoint, model)
         opened(folder, base, kind, {}, tuple(settings.model_fields))
         put_values(model, checkpoint, folder, by_name(folder))
 
@@ -75,6 +75,7 @@ def selective(
         read=read,
         merge=merge,
         detach=detach,
+        own=lambda chosen, weights: selected(weights, chosen),
     )
 
 

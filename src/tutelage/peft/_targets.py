@@ -16,12 +16,14 @@ def roles_of(
     asked: Sequence[str] | None,
     weights: Sequence[Weight],
     default: Collection[str] | None = None,
+    also: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """The roles of linear maps to work at: those asked for; or those of `default` that the model
-    has, None being all. Raises UnknownName, and ConfigError for a model that has none."""
+    """The roles of linear maps to work at: those asked for, `also` being allowed; or those of
+    `default` that the model has, None being all. Raises UnknownName, and ConfigError for a model
+    that has none."""
     known = tuple(dict.fromkeys(weight.role for weight in weights if is_linear(weight)))
     if asked:
-        refuse_unknown(asked, known)
+        refuse_unknown(asked, (*known, *also))
         return tuple(dict.fromkeys(asked))
     found = known if default is None else tuple(role for role in known if role in default)
     if not found:

@@ -9,15 +9,16 @@ place of the token table and tells of each pass where they are and what was made
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.config import Frozen
 from tutelage.errors import ConfigError
 from tutelage.models.forward import Model
 from tutelage.models.spec import Shape, Weight, shape
@@ -44,6 +45,59 @@ ANY_VALUE = (
 )  # fmt: skip
 """How training began and what is dropped after it decides nothing of the values stored."""
 HONOURED = {"num_transformer_submodules": (1,)}
+
+
+class Started(Frozen):
+    """How many virtual tokens, and what they begin as. None means a default, which `resolved`
+    puts in."""
+
+    tokens: int | None = None
+    """P; as many as the text has, or 20."""
+    start: Literal["vocabulary", "random"] = "vocabulary"
+    """Random words, or random numbers."""
+    text: str | None = None
+    """Words to begin as instead, over and over where they are fewer than P."""
+    words: tuple[int, ...] | None = None
+    """The text's tokens."""
+
+
+def worded(settings: Any, encode: Callable[[str], list[int]]) -> Any:
+    """With the text's tokens. Raises ConfigError for a text beside a random start, and one without
+    tokens or with more than there is room for."""
+    if settings.text is None:
+        return settings
+    words = tuple(encode(settings.text))
+    if settings.start == "random":
+        raise ConfigError(
+            "virtual tokens begin as a text or at random", field=flag_text("text"),
+            got="both", expected="one of them",
+        )  # fmt: skip
+    most = len(words) if settings.tokens is None else settings.tokens
+    if not 1 <= len(words) <= most:
+        raise ConfigError(
+            "the text that virtual tokens begin as does not fit them", field=flag_text("text"),
+            got=f"{len(words)} tokens", expected=f"1 to {max(most, 1)} tokens",
+            hint="shorten it, or leave --tokens out",
+        )  # fmt: skip
+    return settings.model_copy(update={"words": words})
+
+
+def resolved(settings: Any, weights: Sequence[Weight], shape: Shape) -> Any:
+    """With the number of virtual tokens. Raises ConfigError as `check` does."""
+    tokens = settings.tokens
+    if tokens is None:
+        tokens = len(settings.words) if settings.words else DEFAULT_TOKENS
+    check(tokens, weights, shape)
+    return settings.model_copy(update={"tokens": tokens})
+
+
+def first_words(settings: Started, model: Model, generator: torch.Generator) -> Int[Tensor, "P"]:
+    """The words that virtual tokens begin as: those of the text, else random ones."""
+    count = settings.tokens or 0
+    if settings.words is None:
+        return random_words(model, count, generator)
+    repeated = (settings.words * -(-count // len(settings.words)))[:count]
+    return torch.tensor(repeated, device=model.device)
 
 
 class Rows(nn.Module):
@@ -115,11 +169,11 @@ class VirtualTable(Beside):
     @property
     def ids(self) -> tuple[int, ...]:
         """What stands before every row."""
-        first = len(self.base.weight)
+        first = self.base.vocabulary
         return tuple(range(first, first + self.count))
 
     def forward(self, ids: Int[Tensor, "N"]) -> Float[Tensor, "N C"]:
-        first, seen = len(self.base.weight), self.seen
+        first, seen = self.base.vocabulary, self.seen
         seen.places = (ids >= first).nonzero()[:, 0]
         if not len(seen.places):
             return self.base(ids)
@@ -197,7 +251,7 @@ def write_rows(
         "num_layers": shape(checkpoint.config).layers,
         **config,
     }
-    base = Base.of(checkpoint, model.built_from)
+    base = Base.of(checkpoint, model)
     write_adapter(folder, whole, {EMBEDDINGS: made.float()}, base)
 
 
@@ -206,7 +260,7 @@ def read_rows(
 ) -> Float[Tensor, "P W"]:
     """The rows of an adapter of this kind, of so many numbers each, in float32. Raises SourceError
     if it is none, was made on other weights, or does not fit."""
-    opened(folder, Base.of(checkpoint, model.built_from), kind, HONOURED, ANY_VALUE)
+    opened(folder, Base.of(checkpoint, model), kind, HONOURED, ANY_VALUE)
     tensors = read_tensors(folder)
     rows = tensors.get(EMBEDDINGS)
     got = ", ".join(f"{name} {list(value.shape)}" for name, value in tensors.items())

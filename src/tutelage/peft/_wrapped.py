@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from tutelage.errors import GuardError
 from tutelage.models.forward import Model
 from tutelage.models.spec import Weight
 from tutelage.nn.linear import Linear
+from tutelage.nn.quantized import AnyLinear, QuantizedLinear
 from tutelage.peft.layout import module_names, no_such_module
 
 
@@ -32,24 +34,31 @@ class Beside(nn.Module):
         self.base = base
 
 
-class Wrapped(Beside):
-    """A frozen Linear and what is beside it; has the Linear's role and shape.
+class Folding(Beside):
+    """A frozen module with a weight that may take in what is beside it.
 
-    Subclasses compute `forward`, and `merged` where one matrix gives the same."""
+    Subclasses compute `forward`, and `merged` where one matrix gives the same. `shared` is whether
+    the weight has another use too, which merging would change: it is then left as it is."""
 
-    base: Linear
+    shared = False
 
-    def __init__(self, base: Linear) -> None:
+    def merged(self) -> tuple[Tensor, Tensor | None]:
+        """Weight in float32 and bias of the one module that gives the same; None keeps the bias."""
+        raise GuardError(f"{type(self).__name__} cannot be merged", field="merge")
+
+
+class Wrapped(Folding):
+    """A frozen Linear and what is beside it; has the Linear's role and shape."""
+
+    base: AnyLinear
+
+    def __init__(self, base: AnyLinear) -> None:
         super().__init__(base)
         self.role = base.role
 
     @property
     def shape(self) -> tuple[int, int]:
         return self.base.shape
-
-    def merged(self) -> tuple[Tensor, Tensor | None]:
-        """Weight in float32 and bias of the one Linear that gives the same; None keeps the bias."""
-        raise GuardError(f"{type(self).__name__} cannot be merged", field=self.role)
 
 
 def trainable(*shape: int, like: Tensor, fill: float = 0.0) -> nn.Parameter:
@@ -83,27 +92,38 @@ def wrapped(model: Model) -> Iterator[tuple[str, Wrapped]]:
     yield from [(path, one) for path, one in model.named_modules() if isinstance(one, Wrapped)]
 
 
+def _folding(model: Model) -> list[tuple[str, Folding]]:
+    """Everything that can be merged, with its path; what is below another first."""
+    each = reversed(list(model.named_modules()))
+    return [(path, one) for path, one in each if isinstance(one, Folding) and not one.shared]
+
+
 @torch.no_grad()
 def merge(model: Model) -> None:
-    """Fold what is beside every Linear into its weight, computed in float32 and rounded to the
-    weight's type once; the model is plain again."""
-    for path, one in wrapped(model):
+    """Fold what is beside every weight into it, computed in float32 and rounded to the weight's
+    type once. The model is plain again, but for weights that have another use too. A weight of few
+    bits becomes one of the type computed in, as rounding the sum again would change the answers."""
+    for path, one in _folding(model):
         weight, bias = one.merged()
-        one.base.weight.copy_(weight.to(one.base.weight.dtype))
-        if bias is not None and one.base.bias is not None:
-            one.base.bias.copy_(bias.to(one.base.bias.dtype))
+        if isinstance(one.base, QuantizedLinear):
+            put(model, path, one.base.plain(weight.to(model.compute)))
+            continue
+        for name, value in (("weight", weight), ("bias", bias)):
+            if value is not None:
+                own = one.base.get_parameter(name)
+                own.copy_(value.to(own.dtype))
         put(model, path, one.base)
 
 
 def detach(model: Model) -> None:
     """Take away what is beside every module. Their weights were never touched."""
     beside = [(path, one) for path, one in model.named_modules() if isinstance(one, Beside)]
-    for path, one in beside:
+    for path, one in reversed(beside):  # what is below another first
         put(model, path, one.base)
 
 
 class Kept:
-    """What stands beside a model's Linears and the weights before a merge, which rounds: kept, so
+    """What stands beside a model's weights and the weights before a merge, which rounds: kept, so
     that the merge can be undone bit for bit."""
 
     def __init__(self, model: Model) -> None:
@@ -112,7 +132,7 @@ class Kept:
                 one,
                 {name: value.detach().clone() for name, value in one.base.named_parameters()},
             )
-            for path, one in wrapped(model)
+            for path, one in _folding(model)
         }
 
     @torch.no_grad()
@@ -129,19 +149,20 @@ def attach_read(
     checkpoint: Checkpoint,
     folder: Path,
     modules: Mapping[str, Mapping[str, Tensor]],
-    make: Callable[[str, Linear, Mapping[str, Tensor]], nn.Module],
+    make: Callable[[str, Any, Mapping[str, Tensor]], nn.Module],
+    kinds: tuple[type[nn.Module], ...] = (Linear,),
 ) -> None:
-    """Put what `make` gives of (Hugging Face's module name, Linear, values) in the Linear's place,
-    for all of `modules` or none. Raises SourceError for a module the model lacks, and what `make`
-    raises."""
+    """Put what `make` gives of (Hugging Face's module name, module, values) in the module's place,
+    for all of `modules` or none. Raises SourceError for a module of these kinds that the model
+    lacks, and what `make` raises."""
     paths = {stem: path for path, stem in module_names(checkpoint).items()}
     here = dict(model.named_modules())
     made: dict[str, nn.Module] = {}
     for stem, values in modules.items():
         path = paths.get(stem, "")
-        linear = here.get(path)
-        if not isinstance(linear, Linear):
+        module = here.get(path)
+        if not isinstance(module, kinds):
             raise no_such_module(folder, stem)
-        made[path] = make(stem, linear, values)
+        made[path] = make(stem, module, values)
     for path, module in made.items():
         put(model, path, module)

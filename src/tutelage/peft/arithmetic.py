@@ -22,6 +22,7 @@ from torch import Tensor
 from tutelage import store
 from tutelage.checkpoints.safetensors_file import write_tensors
 from tutelage.errors import ConfigError, SourceError
+from tutelage.peft._low_rank_file import ANY_VALUE, HONOURED, A, B, scale_in
 from tutelage.peft.layout import (
     BASE,
     CONFIG,
@@ -32,7 +33,6 @@ from tutelage.peft.layout import (
     read_tensors,
     tensor_name,
 )
-from tutelage.peft.lora import ANY_VALUE, HONOURED, A, B, scale_in
 
 Modules = Mapping[str, Mapping[str, Tensor]]
 
@@ -57,7 +57,7 @@ class _Term:
             return found
         parts = self.modules[stem]
         rank = len(parts[A])
-        factor = 1.0 if which == A else self.weight * scale_in(self.config, rank, self.folder)
+        factor = 1.0 if which == A else self.weight * scale_in(self.config, rank, self.folder, stem)
         value = factor * parts[which].float()
         fits = (rank, wide) if which == A else (wide, rank)
         if tuple(value.shape) != fits:
@@ -95,6 +95,7 @@ def combine(adapters: Sequence[tuple[Path, float]], out: Path) -> None:
         "lora_alpha": rank,
         "use_rslora": False,
         "rank_pattern": {},
+        "alpha_pattern": {},
         "layers_to_transform": None,
         "target_modules": sorted(shapes),
     }

@@ -8,18 +8,20 @@ from pathlib import Path
 from tutelage.checkpoints.build import hf_state
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.save import write_model
-from tutelage.config import Frozen
 from tutelage.models.forward import Model
 from tutelage.models.spec import Shape, Weight
 from tutelage.peft._method import Method
+from tutelage.peft._pace import Pace, Paced, check, paces
 from tutelage.plan.memory import Tuning, whole
 
 
-class Settings(Frozen):
-    """Full tuning has no settings of its own."""
+class Settings(Paced):
+    """At which pace layers learn."""
 
 
 def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Settings:
+    """Raises ConfigError for a pace that is none."""
+    check(settings)
     return settings
 
 
@@ -35,6 +37,15 @@ def count(weights: Sequence[Weight], settings: Settings) -> int:
 
 def cost(weights: Sequence[Weight], settings: Settings) -> Tuning:
     return whole(weights)
+
+
+def own(settings: Settings, weights: Sequence[Weight]) -> list[Weight]:
+    """All that training can change."""
+    return [weight for weight in weights if weight.trained]
+
+
+def own_paces(settings: Settings, weights: Sequence[Weight]) -> dict[str, Pace]:
+    return paces(settings, weights, own(settings, weights))
 
 
 def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:
@@ -53,4 +64,6 @@ METHOD = Method(
     count=count,
     cost=cost,
     write=write,
+    own=own,
+    paces=own_paces,
 )

@@ -64,6 +64,8 @@ class Settings(Frozen):
 class Rescaled(Wrapped):
     """A frozen Linear whose outputs, or inputs, are rescaled."""
 
+    base: Linear
+
     def __init__(self, base: Linear, of_inputs: bool) -> None:
         super().__init__(base)
         self.of_inputs = of_inputs
@@ -134,13 +136,13 @@ def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path
         "init_ia3_weights": True,
     }
     del config["layers_to_transform"]  # PEFT's (IA)3 has no such setting; the names tell
-    write_adapter(folder, config, tensors, Base.of(checkpoint, model.built_from))
+    write_adapter(folder, config, tensors, Base.of(checkpoint, model))
 
 
 def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
     """Attach the adapter in `folder`, ours or PEFT's, frozen. What it rescales its shapes tell.
     Raises SourceError if it is none, was made on other weights, or does not fit."""
-    base = Base.of(checkpoint, model.built_from)
+    base = Base.of(checkpoint, model)
     opened(folder, base, "IA3", {}, ("feedforward_modules", "init_ia3_weights"))
 
     def make(stem: str, linear: Linear, parts: Mapping[str, Tensor]) -> Rescaled:

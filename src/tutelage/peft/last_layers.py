@@ -8,14 +8,15 @@ Source: Lee et al. 2019, arXiv:1911.03090: a quarter of the layers comes near to
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from tutelage.config import Frozen
 from tutelage.errors import ConfigError
 from tutelage.models.spec import Shape, Weight
+from tutelage.peft._pace import Pace, Paced, check, paces
 from tutelage.peft._selective import selective
 
 
-class Settings(Frozen):
+class Settings(Paced):
     """None means a default, which `resolve` puts in."""
 
     last: int | None = None
@@ -23,7 +24,9 @@ class Settings(Frozen):
 
 
 def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Settings:
-    """Fill in the default. Raises ConfigError for layers the model has not."""
+    """Fill in the default. Raises ConfigError for layers the model has not, and for a pace that is
+    none."""
+    check(settings)
     last = -(-shape.layers // 4) if settings.last is None else settings.last
     if not 1 <= last <= shape.layers:
         raise ConfigError(
@@ -32,7 +35,7 @@ def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Sett
             got=last,
             expected=f"1 to {shape.layers}",
         )
-    return Settings(last=last)
+    return settings.model_copy(update={"last": last})
 
 
 def selected(weights: Sequence[Weight], settings: Settings) -> list[Weight]:
@@ -51,4 +54,8 @@ def selected(weights: Sequence[Weight], settings: Settings) -> list[Weight]:
     ]
 
 
-METHOD = selective("last-layers", Settings, 1.5e-4, resolve, selected)
+def own_paces(settings: Settings, weights: Sequence[Weight]) -> dict[str, Pace]:
+    return paces(settings, weights, selected(weights, settings))
+
+
+METHOD = replace(selective("last-layers", Settings, 1.5e-4, resolve, selected), paces=own_paces)

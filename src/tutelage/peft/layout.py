@@ -22,12 +22,16 @@ from tutelage import store
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.safetensors_file import write_tensors
 from tutelage.errors import DamagedError, SourceError
+from tutelage.models.forward import Model
 from tutelage.models.spec import Family, layout, spec_for
+from tutelage.nn.quantized import Form
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 BASE = "base.json"
 PREFIX = "base_model.model."
+ROWS, ROWS_PART = "trainable_token_indices", "token_adapter.trainable_tokens_delta"
+"""How PEFT names rows of the token table that are trained: a setting, and a part of the file."""
 TASKS: Mapping[Family, str] = {
     "encoder": "FEATURE_EXTRACTION",
     "decoder": "CAUSAL_LM",
@@ -46,16 +50,35 @@ base's matrices (`fan_in_fan_out`) changes nothing that stands beside them."""
 @dataclass(frozen=True)
 class Base:
     """The model an adapter is made on: its source with what else decides its weights, their hash
-    (`checkpoints/weights_hash`)."""
+    (`checkpoints/weights_hash`), the hash of the chat template its rows were written by (None where
+    there was none, "" where it does not say), and in which few bits the weights were held, if they
+    were."""
 
     source: str
     weights: str
+    template: str | None = None
+    form: Form | None = None
+    rows: bool = False
+    """Whether who opens the adapter puts rows of new tokens in their places (`_new_rows.py`)."""
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, weights: str) -> Base:
+    def of(cls, checkpoint: Checkpoint, model: Model) -> Base:
         seed = checkpoint.identity.get("seed")
         named = checkpoint.source if seed is None else f"{checkpoint.source} with --seed {seed}"
-        return cls(named, weights)
+        template = checkpoint.tokenizer.template
+        written = None if template is None else store.digest(template)
+        return cls(named, model.built_from, written, model.form, model.new_rows)
+
+    def as_json(self) -> dict[str, Any]:
+        found = {"source": self.source, "weights": self.weights, "template": self.template}
+        return found if self.form is None else {**found, "form": asdict(self.form)}
+
+    @property
+    def held(self) -> str:
+        """In which bits."""
+        if self.form is None:
+            return "not quantized"
+        return f"quantized to {self.form.bits} bits in groups of {self.form.group}"
 
     def __str__(self) -> str:
         return f"{self.source} (weights {self.weights[:12]})"
@@ -69,7 +92,7 @@ def write_adapter(
     values = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_tensors(values, folder / WEIGHTS)
     store.write_json(folder / CONFIG, dict(config))
-    store.write_json(folder / BASE, asdict(base))
+    store.write_json(folder / BASE, base.as_json())
 
 
 def tensor_name(module: str, part: str) -> str:
@@ -102,10 +125,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def kind_of(config: Mapping[str, Any]) -> str:
-    """The kind of adapter a configuration names; PEFT calls DoRA a LoRA that is used otherwise."""
+def kind_of(folder: Path) -> str:
+    """The kind of adapter; PEFT calls DoRA a LoRA that is used otherwise, and does not tell on what
+    it was made."""
+    config, made_on = read_config(folder), made_on_of(folder)
     kind = str(config.get("peft_type"))
-    return "DORA" if kind == "LORA" and config.get("use_dora") else kind
+    if kind != "LORA":
+        return kind
+    if config.get("use_dora"):
+        return "DORA"
+    return "LORA" if made_on is None or made_on.form is None else "QLORA"
 
 
 def opened(
@@ -118,7 +147,7 @@ def opened(
     """The configuration of an adapter of this kind that was made on this base.
 
     Raises SourceError for another base, and what `opened_alone` raises."""
-    config = opened_alone(folder, kind, honoured, any_value)
+    config = opened_alone(folder, kind, honoured, {*any_value, *([ROWS] if base.rows else [])})
     refuse_other_base(folder, base)
     return config
 
@@ -145,15 +174,9 @@ def opened_alone(
 def refuse_other_base(folder: Path, base: Base) -> None:
     """Raise SourceError if the adapter was made on other weights than these. One that does not say,
     as PEFT writes it, is taken at its word."""
-    path = folder / BASE
-    if not path.is_file():
+    path, made_on = folder / BASE, made_on_of(folder)
+    if made_on is None:
         return
-    try:
-        made_on = Base(**store.read_json(path))
-    except TypeError:
-        raise DamagedError(
-            f"{path} does not say what the adapter was made on", field=str(path)
-        ) from None
     if made_on.weights != base.weights:
         raise SourceError(
             "the adapter was made on another model, and would give nonsense on this one",
@@ -164,6 +187,49 @@ def refuse_other_base(folder: Path, base: Base) -> None:
             "another model: tune on the copy itself, or merge the adapter where it was made and "
             "quantize the result",
         )
+    if made_on.template not in ("", base.template):
+        raise SourceError(
+            "the adapter was trained on rows that another chat template wrote",
+            field=str(path),
+            got=base.template or "a model without a chat template",
+            expected=made_on.template or "a model without a chat template",
+            hint=f"give the model the template of {made_on.source}, or tune again",
+        )
+    if made_on.form != base.form:
+        raise SourceError(
+            "the adapter was made on these weights held otherwise",
+            field=str(path),
+            got=base.held,
+            expected=made_on.held,
+            hint="open the adapter on its own base, which is then held as the adapter saw it",
+        )
+
+
+def made_on_of(folder: Path) -> Base | None:
+    """What the adapter says it was made on. Raises DamagedError for a note that cannot be read."""
+    path = folder / BASE
+    if not path.is_file():
+        return None
+    try:
+        said = dict(store.read_json(path))
+        form, _ = said.pop("form", None), said.pop("tokens", None)
+        return Base(**{"template": "", **said}, form=None if form is None else Form(**form))
+    except (TypeError, ValueError):
+        raise DamagedError(
+            f"{path} does not say what the adapter was made on", field=str(path)
+        ) from None
+
+
+def new_tokens(folder: Path) -> tuple[str, ...]:
+    """The tokens that the adapter was tuned with and its base lacks. Raises DamagedError."""
+    path = folder / BASE
+    if not path.is_file():
+        return ()
+    said: Any = store.read_json(path)
+    tokens = said.get("tokens", []) if isinstance(said, dict) else None
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        raise DamagedError(f"{path} does not say which tokens are new", field=str(path), got=tokens)
+    return tuple(tokens)
 
 
 def refuse(
@@ -187,7 +253,8 @@ def refuse(
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """The values by name. Raises DamagedError, or SourceError for none at all."""
+    """The values by name, but for rows of new tokens. Raises DamagedError, or SourceError for none
+    at all."""
     path = folder / WEIGHTS
     if not path.is_file():
         raise SourceError(f"{folder} lacks its weights", field=str(path), expected="a file")
@@ -195,9 +262,10 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = load_file(path)
     except Exception as error:  # safetensors raises its own kind and OSError
         raise DamagedError(f"{path} cannot be read: {error}", field=str(path)) from None
-    if not tensors:
+    own = {name: value for name, value in tensors.items() if not name.endswith(ROWS_PART)}
+    if not own:
         raise SourceError("the adapter holds no weights", field=str(path), got="no tensors")
-    return tensors
+    return own
 
 
 def by_module(
@@ -263,17 +331,16 @@ def targets_config(
     paths: Sequence[str], checkpoint: Checkpoint, layers: Sequence[int] | None = None
 ) -> dict[str, Any]:
     """By which names PEFT finds the modules at our `paths` and no other, and how files hold their
-    matrices. PEFT's `layers_to_transform` counts one stack: of an encoder-decoder names alone tell.
-    """
+    matrices. PEFT's `layers_to_transform` counts one stack and leaves out what is in none: of an
+    encoder-decoder, or with a table among them, names alone tell."""
     weights = {w.path.removesuffix(".weight"): w for w in layout(checkpoint.config)}
     names = module_names(checkpoint)
     pair = spec_for(checkpoint.config).family == "encoder-decoder"
-    among = {
-        name for path, name in names.items() if pair or not layers or weights[path].layer in layers
-    }
+    whole = pair or not layers or any(weights[path].layer is None for path in paths)
+    among = {name for path, name in names.items() if whole or weights[path].layer in (layers or ())}
     return {
         "target_modules": endings({names[path] for path in paths}, among),
-        "layers_to_transform": list(layers) if layers and not pair else None,
+        "layers_to_transform": None if whole else list(layers or ()),
         "fan_in_fan_out": all(weights[path].transposed for path in paths),
     }
 

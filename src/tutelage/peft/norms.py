@@ -58,13 +58,13 @@ def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path
     paths = [w.path.removesuffix(".weight") for w in found if w.path.endswith(".weight")]
     names = targets_config(paths, checkpoint)["target_modules"]
     config = {**common_config(KIND, checkpoint), "target_modules": names}
-    write_adapter(folder, config, tensors, Base.of(checkpoint, model.built_from))
+    write_adapter(folder, config, tensors, Base.of(checkpoint, model))
 
 
 def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
     """Put the norms of the adapter in `folder`, ours or PEFT's, in their places. Raises SourceError
     if it is none, was made on other weights, or does not fit."""
-    opened(folder, Base.of(checkpoint, model.built_from), KIND, {}, ())
+    opened(folder, Base.of(checkpoint, model), KIND, {}, ())
     parts = (PART + "weight", PART + "bias")
     modules = by_module(read_tensors(folder), parts[:1], folder, optional=parts[1:])
     values = {

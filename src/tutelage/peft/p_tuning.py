@@ -113,4 +113,5 @@ METHOD = replace(
     peft_type=KIND,
     read=read,
     virtual=virtual,
+    worded=lambda settings, encode: settings,
 )

@@ -2,9 +2,10 @@
 
     attention over [K_l; k], [V_l; v],      K_l and V_l [P, W] of layer l, W the width of its keys
 
-At the start they are those of random words. With `hidden` a network makes them while they are
-learned, (K, V) = W2 tanh(W1 u + b1) + b2 with u [P, W], and is dropped after training; without it
-this is P-tuning v2. Trained parameters: 2 L P W, or P W + W H + H + 2 L W (H + 1).
+At the start they are those of random words, of a text, or random numbers as large. With `hidden` a
+network makes them while they are learned, (K, V) = W2 tanh(W1 u + b1) + b2, u [P, W] random, and
+is dropped after training; without it this is P-tuning v2. Trained parameters: 2 L P W, or
+P W + W H + H + 2 L W (H + 1).
 Source: Li and Liang 2021, arXiv:2101.00190, sections 4.2 and 4.3; Liu et al. 2022,
 arXiv:2110.07602, section 3.
 
@@ -22,7 +23,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tutelage.checkpoints.checkpoint import Checkpoint
-from tutelage.config import Frozen
 from tutelage.errors import ConfigError
 from tutelage.models.forward import Model
 from tutelage.models.spec import Shape, Weight, layout
@@ -34,15 +34,16 @@ from tutelage.nn.linear import Linear
 from tutelage.peft._method import Method
 from tutelage.peft._targets import chosen
 from tutelage.peft._virtual import (
-    DEFAULT_TOKENS,
     Mixed,
     Rows,
     Seen,
+    Started,
     VirtualTable,
-    check,
+    first_words,
     hidden_of,
-    random_words,
     read_rows,
+    resolved,
+    worded,
     write_rows,
 )
 from tutelage.peft._wrapped import Wrapped, detach, put
@@ -52,11 +53,10 @@ KIND = "PREFIX_TUNING"
 SEPARATE, FUSED = ("attn.k", "attn.v"), ("attn.qkv",)
 
 
-class Settings(Frozen):
-    """How many virtual tokens, and whether a network makes what is learned of them."""
+class Settings(Started):
+    """How many virtual tokens, the words whose keys and values they begin as, and whether a network
+    makes what is learned of them."""
 
-    tokens: int = DEFAULT_TOKENS
-    """P"""
     hidden: int | None = None
     """H, the width of the network; None is without one."""
 
@@ -101,7 +101,7 @@ class Prefixed(Wrapped):
 def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Settings:
     """Raises ConfigError for virtual tokens that leave no room, for an encoder-decoder, and for
     attention whose keys cannot be replaced."""
-    check(settings.tokens, weights, shape)
+    settings = resolved(settings, weights, shape)
     found = targets(weights)
     normed = any(".k_norm." in weight.path for weight in weights)
     if not found or normed or len({weight.shape[0] for weight in found}) > 1:
@@ -114,6 +114,11 @@ def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Sett
         )
     if settings.hidden is not None:
         hidden_of(settings.hidden, 0)
+        if settings.text is not None:
+            raise ConfigError(
+                "a network makes keys and values out of what it learned, not out of words",
+                field="--text", got=settings.text, expected="no text beside --hidden",
+            )  # fmt: skip
     return settings
 
 
@@ -134,15 +139,18 @@ def attach(model: Model, weights: Sequence[Weight], settings: Settings, seed: in
     assert isinstance(model, Transformer)
     generator = torch.Generator().manual_seed(seed)
     model.requires_grad_(False)
-    words = random_words(model, settings.tokens, generator)
+    words = first_words(settings, model, generator)
     layers, width = _sizes(weights)
     if settings.hidden is None:
-        _put(model, weights, Rows(_of_words(model, words)), settings.tokens)
+        rows = _of_words(model, words).float()
+        if settings.start == "random":
+            rows = torch.randn(rows.shape, generator=generator).to(rows.device) * rows.std()
+        _put(model, weights, Rows(rows), len(words))
         return
-    start = torch.randn(settings.tokens, width, generator=generator).to(model.device)
+    start = torch.randn(len(words), width, generator=generator).to(model.device)
     maker = Mixed(start, (settings.hidden, 2 * layers * width), tanh=True)
     maker.start(generator)
-    _put(model, weights, maker, settings.tokens)
+    _put(model, weights, maker, len(words))
 
 
 @torch.no_grad()
@@ -176,27 +184,19 @@ def _put(model: Transformer, weights: Sequence[Weight], maker: nn.Module, count:
             (None, key, True) if weight.role == "attn.k" else (None, value, False)
         ]
         if isinstance(attention, FusedAttention):
-            columns = _columns(attention, width).to(model.device)
+            columns = attention.rows()
             parts = [(columns[1], key, True), (columns[2], value, False)]
         turned = angles if attention.rotates else None
         put(model, path, Prefixed(linear, table.seen, parts, attention.heads.width, turned))
 
 
-def _columns(attention: FusedAttention, width: int) -> Int[Tensor, "3 W"]:
-    """Where a fused projection has queries, keys and values."""
-    columns = torch.arange(3 * width)
-    if attention.order == "thirds":
-        return columns.view(3, width)
-    return columns.view(attention.heads.query, 3, -1).transpose(0, 1).reshape(3, width)
-
-
 def count(weights: Sequence[Weight], settings: Settings) -> int:
     """2 L P W, or with a network P W + W H + H + 2 L W (H + 1)."""
     layers, width = _sizes(weights)
-    if settings.hidden is None:
-        return 2 * layers * settings.tokens * width
-    hidden = settings.hidden
-    return settings.tokens * width + (width + 1) * hidden + (hidden + 1) * 2 * layers * width
+    tokens, hidden = settings.tokens or 0, settings.hidden
+    if hidden is None:
+        return 2 * layers * tokens * width
+    return tokens * width + (width + 1) * hidden + (hidden + 1) * 2 * layers * width
 
 
 def cost(weights: Sequence[Weight], settings: Settings) -> Tuning:
@@ -226,7 +226,7 @@ def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def virtual(settings: Settings) -> int:
-    return settings.tokens
+    return settings.tokens or 0
 
 
 METHOD = Method(
@@ -242,4 +242,5 @@ METHOD = Method(
     read=read,
     detach=detach,
     virtual=virtual,
+    worded=worded,
 )

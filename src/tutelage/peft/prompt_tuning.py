@@ -1,6 +1,6 @@
 """Prompt tuning: vectors learned for virtual tokens that stand before every row.
 
-    [v1 ... vP | prompt answer],      v [P, d], at the start those of random words
+    [v1 ... vP | prompt answer],      v [P, d], at the start those of random words, or of a text
 
 Trained parameters: P d. Source: Lester et al. 2021, arXiv:2104.08691, section 2.
 """
@@ -9,24 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from tutelage.checkpoints.checkpoint import Checkpoint
-from tutelage.config import Frozen
 from tutelage.models.forward import Model
 from tutelage.models.spec import Shape, Weight
 from tutelage.models.transformer import Transformer
 from tutelage.peft._method import Method
 from tutelage.peft._virtual import (
-    DEFAULT_TOKENS,
     Rows,
+    Started,
     VirtualTable,
-    check,
-    random_words,
+    first_words,
     read_rows,
+    resolved,
     token_table,
+    worded,
     write_rows,
 )
 from tutelage.peft._wrapped import detach, put
@@ -37,19 +36,14 @@ DEVIATION = 0.5
 """Of random starts, in the deviation of all token vectors' numbers."""
 
 
-class Settings(Frozen):
-    """How many virtual tokens, and how they begin."""
-
-    tokens: int = DEFAULT_TOKENS
-    """P"""
-    start: Literal["vocabulary", "random"] = "vocabulary"
-    """Vectors of random words, or random numbers."""
+class Settings(Started):
+    """How many virtual tokens, and the words whose vectors they begin as."""
 
 
 def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Settings:
     """Raises ConfigError for virtual tokens that leave no room, and for an encoder-decoder."""
-    check(settings.tokens, weights, shape)
-    return settings
+    found: Settings = resolved(settings, weights, shape)
+    return found
 
 
 def attach(model: Model, weights: Sequence[Weight], settings: Settings, seed: int) -> None:
@@ -58,16 +52,16 @@ def attach(model: Model, weights: Sequence[Weight], settings: Settings, seed: in
     model.requires_grad_(False)
     assert isinstance(model, Transformer)
     table = model.embed.tokens
-    start = table.weight[random_words(model, settings.tokens, generator)].float()
+    start = table.weight[first_words(settings, model, generator)].float()
     if settings.start == "random":
         drawn = torch.randn(start.shape, generator=generator).to(start.device)
         start = drawn * (DEVIATION * table.weight.float().std())
-    put(model, "embed.tokens", VirtualTable(table, Rows(start), settings.tokens))
+    put(model, "embed.tokens", VirtualTable(table, Rows(start), len(start)))
 
 
 def count(weights: Sequence[Weight], settings: Settings) -> int:
     """P d"""
-    return settings.tokens * token_table(weights).shape[1]
+    return (settings.tokens or 0) * token_table(weights).shape[1]
 
 
 def cost(weights: Sequence[Weight], settings: Settings) -> Tuning:
@@ -101,7 +95,7 @@ def read_as(kind: str, model: Model, checkpoint: Checkpoint, folder: Path) -> No
 
 
 def virtual(settings: Settings) -> int:
-    return settings.tokens
+    return settings.tokens or 0
 
 
 METHOD = Method(
@@ -117,4 +111,5 @@ METHOD = Method(
     read=read,
     detach=detach,
     virtual=virtual,
+    worded=worded,
 )

@@ -77,6 +77,8 @@ class Settings(Frozen):
 class VeraLinear(Wrapped):
     """A frozen Linear with the scales of its cut of the shared pair."""
 
+    base: Linear
+
     def __init__(self, base: Linear, pair: Pair) -> None:
         super().__init__(base)
         rows, columns = base.shape
@@ -178,13 +180,13 @@ def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path
         "save_projection": True,
         "init_weights": True,
     }
-    write_adapter(folder, config, tensors, Base.of(checkpoint, model.built_from))
+    write_adapter(folder, config, tensors, Base.of(checkpoint, model))
 
 
 def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
     """Attach the adapter in `folder`, ours or PEFT's, frozen. Raises SourceError if it is none,
     asks for what is not honoured, was made on other weights, or does not fit."""
-    base = Base.of(checkpoint, model.built_from)
+    base = Base.of(checkpoint, model)
     config = opened(folder, base, "VERA", {"bias": ("none",)}, ANY_VALUE)
     tensors = read_tensors(folder)
     given = [tensors.pop(name, None) for name in SHARED]

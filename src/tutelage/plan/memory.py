@@ -59,6 +59,8 @@ class Tuning:
     """Whether the matrix of the scores is trained."""
     frozen: int = 0
     """Numbers held beside the model and not trained, in the type computed in."""
+    narrow: tuple[int, int] = (0, 0)
+    """How many of the model's numbers are held in few bits, and their bytes."""
     work: int = 0
     """Multiplications a token beyond those of a frozen model's forward and backward pass."""
     optimizer_bytes: int = 8
@@ -162,8 +164,11 @@ def _weights(parameters: int, tuning: Tuning, low: int) -> list[Component]:
         return [Component("weights", 4 * parameters, f"4 x {parameters}")]
     beside = f" and {low} x {tuning.frozen} frozen" if tuning.frozen else ""
     adapter = 4 * tuning.trained + low * tuning.frozen
+    count, narrow = tuning.narrow
+    few = f" and {narrow} of {count} quantized" if count else ""
+    wide = parameters - count
     return [
-        Component("weights", low * parameters, f"{low} x {parameters} frozen"),
+        Component("weights", low * wide + narrow, f"{low} x {wide} frozen{few}"),
         Component("adapter", adapter, f"4 x {tuning.trained} trained{beside}"),
     ]
 
@@ -183,7 +188,11 @@ def _backward(
     how = f"saved tensors of {sizes.layers} layers x {batch.tokens} tokens x {calibration:g}"
     activations = Component("activations", kept, how)
     if not tuning.own:
-        return [Component("gradients", 4 * trained, f"4 x {trained} trained"), activations]
+        gradients = [Component("gradients", 4 * trained, f"4 x {trained} trained"), activations]
+        table = sizes.vocabulary * sizes.width * tuning.head  # its gradient, and it with new rows
+        more = f"{4 + batch.compute_bytes} x {table}"
+        beside = Component("head", (4 + batch.compute_bytes) * table, more)
+        return [*gradients, beside] if table else gradients
     low, head = batch.compute_bytes, sizes.vocabulary * sizes.width * tuning.head
     rounded = low * trained if low < 4 else 0
     copies = [Component("copies", rounded, f"{low} x {trained}")] if rounded else []

@@ -11,12 +11,14 @@ import json
 import secrets
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 from tutelage.lm import Completion, Piece, TokenLogprob
 
 Kind = Literal["chat", "text"]
+Calls = Callable[[str], tuple[str | None, list[dict[str, Any]]]]
+"""From an answer's text to what it says and the calls of tools in it."""
 
 
 class Answer:
@@ -30,10 +32,13 @@ class Answer:
         drawn: int = 1,
         found: int = 1,
         echoed: Sequence[str] = (),
+        calls: Calls | None = None,
     ) -> None:
         """`logprobs`: every choice tells them, also where it has no token. Each prompt has `drawn`
         completions, and each completion `found` choices, its own and those of its others. `echoed`
-        are the prompts that choices begin with."""
+        are the prompts that choices begin with; `calls` reads calls of tools out of an answer,
+        which is then streamed at its end."""
+        self._calls = calls
         self._chat = kind == "chat"
         self._logprobs, self._drawn, self._found = logprobs, drawn, found
         prefix = "chatcmpl-" if self._chat else "cmpl-"
@@ -74,10 +79,16 @@ class Answer:
         """The last chunk of each choice, behind the text of those that were not streamed."""
         body: dict[str, Any] = {"delta": {}} if self._chat else {"text": ""}
         for place, one in enumerate((completion, *completion.others)):
-            if place:
-                yield self.piece(Piece(completion.index, one.text), place)
             index = completion.index * self._found + place
-            yield self._chunk(index, body, one.finish_reason)
+            said, reason = self._said(one.text, one)
+            if self.held:
+                for number, call in enumerate(said.get("tool_calls", ())):
+                    call["index"] = number
+                told = self._told(index, one.logprobs) if self._logprobs else None
+                yield self._chunk(index, {"delta": said}, None, told)
+            elif place:
+                yield self.piece(Piece(completion.index, one.text), place)
+            yield self._chunk(index, body, reason)
 
     def totals(self, completions: Sequence[Completion]) -> dict[str, Any]:
         """The last chunk where the client asked for usage: no choice, only counts."""
@@ -85,15 +96,30 @@ class Answer:
 
     def _choice(self, completion: Completion) -> dict[str, Any]:
         text = self._echo(completion.index) + completion.text
-        message = {"role": "assistant", "content": text, "refusal": None}
+        said, reason = self._said(text, completion)
+        message = {"role": "assistant", "refusal": None, **said}
         both = (*completion.prompt_logprobs, *completion.logprobs)
         told = self._told(completion.index, both) if self._logprobs else None
         return {
             "index": completion.index,
             **({"message": message} if self._chat else {"text": text}),
             "logprobs": told,
-            "finish_reason": completion.finish_reason,
+            "finish_reason": reason,
         }
+
+    @property
+    def held(self) -> bool:
+        """Whether text is kept back until the answer is whole: it may become a call."""
+        return self._calls is not None
+
+    def _said(self, text: str, completion: Completion) -> tuple[dict[str, Any], str]:
+        """A message's content and calls, and why it ends."""
+        if self._calls is None:
+            return {"content": text}, completion.finish_reason
+        content, calls = self._calls(text)
+        if not calls:
+            return {"content": text}, completion.finish_reason
+        return {"content": content, "tool_calls": calls}, "tool_calls"
 
     def _echo(self, index: int) -> str:
         """The prompt of a choice, where it is given back."""

@@ -118,7 +118,8 @@ async def _embedded(service: Service, request: HttpRequest, asked: EmbeddingRequ
 async def _respond(service: Service, request: HttpRequest, asked: Asked, kind: Kind) -> Response:
     ticket = service.ticket(asked)
     told = asked.alternatives() is not None
-    answer = Answer(kind, asked.model, told, *asked.shares(), echoed=asked.echoed())
+    drawn, found = asked.shares()
+    answer = Answer(kind, asked.model, told, drawn, found, asked.echoed(), asked.calls())
     events = service.counted(ticket.events())
     if not asked.stream:
         async with cancelled_when_gone(request, ticket):

@@ -8,14 +8,24 @@ name; all others are unknown.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from tutelage.decoding import Guided
 from tutelage.errors import ConfigError
 from tutelage.lm import Message, Prompt
 from tutelage.serve.settings import Settings, Short, Strict, Text, Tokens, as_schema
+from tutelage.serve.tools import (
+    ToolCall,
+    ToolChoice,
+    Tools,
+    calls_in,
+    must_call,
+    response_text,
+    system_text,
+)
 
 
 class TextPart(Strict):
@@ -24,22 +34,43 @@ class TextPart(Strict):
 
 
 class Turn(Strict):
-    """One message; the fields an answer carries may be sent back as null."""
+    """One message; the fields an answer carries may be sent back."""
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Text | Annotated[list[TextPart], Field(min_length=1, max_length=256)]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    tool_calls: Annotated[list[ToolCall], Field(max_length=128)] | None = None
+    tool_call_id: Short | None = Field(None, validate_default=True)
+    content: Text | Annotated[list[TextPart], Field(min_length=1, max_length=256)] | None = Field(
+        None, validate_default=True
+    )
     refusal: None = None
     annotations: None = None
     audio: None = None
     function_call: None = None
-    tool_calls: None = None
+
+    @field_validator("tool_call_id")
+    @classmethod
+    def _answers_a_call(cls, value: str | None, given: ValidationInfo) -> str | None:
+        if value is None and given.data.get("role") == "tool":
+            raise ValueError("tool_call_id says which call a tool answers")
+        return value
+
+    @field_validator("content")
+    @classmethod
+    def _says_something(cls, value: Any, given: ValidationInfo) -> Any:
+        if value is None and not given.data.get("tool_calls"):
+            raise ValueError("content is missing")
+        return value
 
     def message(self) -> Message:
-        role = "system" if self.role == "developer" else self.role
-        parts = self.content
-        return Message(
-            role, parts if isinstance(parts, str) else "".join(part.text for part in parts)
-        )
+        """Calls and results of tools as the text that stands for them."""
+        parts = self.content if isinstance(self.content, list) else []
+        said = self.content if isinstance(self.content, str) else "".join(p.text for p in parts)
+        if self.role == "tool":
+            return Message("user", response_text(said))
+        calls = [call.text() for call in self.tool_calls or ()]
+        if self.role == "assistant":
+            return Message("assistant", "\n".join([*([said] if said else []), *calls]))
+        return Message("system" if self.role == "developer" else self.role, said)
 
 
 class NamedSchema(Strict):
@@ -74,8 +105,8 @@ class ChatRequest(Settings):
     logprobs: bool | None = None
     top_logprobs: int | None = None
     response_format: ResponseFormat | None = None
-    tools: Annotated[list[str], Field(max_length=0)] | None = None
-    tool_choice: Literal["none", "auto"] | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     metadata: Annotated[dict[Short, Short], Field(max_length=16)] | None = None
     store: Literal[False] | None = None
@@ -85,6 +116,10 @@ class ChatRequest(Settings):
         limits = {self.max_tokens, self.max_completion_tokens} - {None}
         if len(limits) > 1:
             raise ValueError("max_tokens and max_completion_tokens contradict each other")
+        if self.tool_choice in (None, "none", "auto"):
+            pass
+        elif not self.tools:
+            raise ConfigError("tool_choice needs tools beside it", field="tool_choice")
         if self.top_logprobs is not None and not self.logprobs:
             raise ConfigError("top_logprobs needs logprobs beside it", field="top_logprobs")
         return self
@@ -99,10 +134,25 @@ class ChatRequest(Settings):
         return (self.top_logprobs or 0) if self.logprobs else None
 
     def more_guides(self) -> list[Guided]:
-        return [] if self.response_format is None else self.response_format.guides()
+        found = [] if self.response_format is None else self.response_format.guides()
+        return found + must_call(self.tools or [], self.tool_choice)
+
+    def calls(self) -> Callable[[str], tuple[str | None, list[dict[str, Any]]]] | None:
+        """What reads the calls out of an answer; None where there are no tools to call."""
+        if not self.tools or self.tool_choice == "none":
+            return None
+        names = [tool.function.name for tool in self.tools]
+        bare = self.tool_choice not in (None, "auto")
+        return lambda text: calls_in(text, names, bare)
 
     def prompts(self) -> list[Prompt]:
-        return [tuple(turn.message() for turn in self.messages)]
+        turns = [turn.message() for turn in self.messages]
+        if self.tools and self.tool_choice != "none":
+            told = system_text(self.tools)
+            if turns[0].role == "system":
+                told = f"{turns.pop(0).content}\n\n{told}"
+            turns.insert(0, Message("system", told))
+        return [tuple(turns)]
 
 
 class CompletionRequest(Settings):
@@ -127,6 +177,10 @@ class CompletionRequest(Settings):
 
     def alternatives(self) -> int | None:
         return self.logprobs
+
+    def calls(self) -> None:
+        """Raw text has no tools."""
+        return None
 
     def echoed(self) -> list[str]:
         """The prompts, where answers begin with them."""

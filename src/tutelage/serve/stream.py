@@ -53,7 +53,8 @@ async def _parts(
     event = first
     while event is not None:
         if not isinstance(event, Completion):
-            yield sent(answer.piece(event))
+            if not answer.held:
+                yield sent(answer.piece(event))
         elif event.finish_reason == "cancelled":
             raise shutting_down()
         else:

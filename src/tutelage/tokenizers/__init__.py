@@ -11,5 +11,5 @@ KINDS = Registry(
     "tutelage.tokenizers",
     "kind of tokenizer",
     "KIND",
-    parts=("train", "extend", "measure", "open", "rows", "sentinels"),
+    parts=("added", "train", "extend", "measure", "open", "rows", "sentinels"),
 )

@@ -41,4 +41,6 @@ class TuneConfig(Frozen):
     """Keep only each block's input and compute the rest twice: less memory, a third more time."""
     save_seconds: float = Field(60.0, gt=0)
     """Time between checkpoints of the unfinished run."""
+    new_tokens: tuple[str, ...] = ()
+    """Words that become tokens, with rows of their own that are learned."""
     seed: int = 0

@@ -24,7 +24,7 @@ from tutelage.errors import GuardError
 from tutelage.models.forward import Model, forward
 from tutelage.nn.moe import side_loss
 from tutelage.objectives.clm import LossSum
-from tutelage.train.optimizer import Optimizers
+from tutelage.train.optimizer import Optimizers, at_pace
 from tutelage.train.schedule import Schedule
 
 Loss = Callable[..., LossSum]
@@ -72,8 +72,7 @@ def train(
     trained = list(parameters.values())
     for number in range(start, plan.schedule.total):
         rate = plan.schedule.at(number)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        at_pace(optimizer, rate, number / plan.schedule.total)
         rows = steps[number]
         with _drawing(model.device, plan.seed, number):
             total = _gradients(model, rows, loss, plan)

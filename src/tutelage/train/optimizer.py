@@ -52,9 +52,33 @@ class Optimizers:
             part.zero_grad(set_to_none=set_to_none)
 
 
-def adamw(parameters: Mapping[str, nn.Parameter], learning_rate: float) -> Optimizers:
-    """AdamW over the trained parameters, no decay: tuning moves little and briefly."""
-    return Optimizers([_adamw(list(parameters.values()), learning_rate, BETAS, 0.0)])
+def adamw(
+    parameters: Mapping[str, nn.Parameter],
+    learning_rate: float,
+    paces: Mapping[str, tuple[float, float]] | None = None,
+) -> Optimizers:
+    """AdamW over the trained parameters, no decay: tuning moves little and briefly. `paces` are,
+    by name, what the learning rate is multiplied with, and the share of the steps before which a
+    parameter is not trained; 1 and 0 for names that are not there."""
+    if not paces:
+        return Optimizers([_adamw(list(parameters.values()), learning_rate, BETAS, 0.0)])
+    each: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        each.setdefault(paces.get(name, (1.0, 0.0)), []).append(parameter)
+    groups = [
+        {"params": found, "scale": scale, "start": start} for (scale, start), found in each.items()
+    ]
+    return Optimizers([_adamw(groups, learning_rate, BETAS, 0.0)])
+
+
+def at_pace(optimizer: Optimizers, learning_rate: float, share: float) -> None:
+    """Set each group's learning rate, and train those alone whose time has come, where `share` of
+    the steps are done."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group.get("scale", 1.0)
+        if "start" in group:
+            for parameter in group["params"]:
+                parameter.requires_grad_(share >= group["start"])
 
 
 def pretraining(
@@ -84,8 +108,9 @@ def pretraining(
 
 
 def _adamw(
-    parameters: list[nn.Parameter], rate: float, betas: tuple[float, float], decay: float
+    parameters: Sequence[Any], rate: float, betas: tuple[float, float], decay: float
 ) -> torch.optim.AdamW:
+    """Of parameters, or of groups of them."""
     return torch.optim.AdamW(
         parameters, lr=rate, betas=betas, eps=EPSILON, weight_decay=decay, fused=True
     )

@@ -245,7 +245,9 @@ def test_fused_projections_are_counted_and_named(memory: Asked) -> None:
     assert fused["components"]["adapter"] == 4 * 12 * 8 * (768 + 3 * 768)
     every = 4 * 12 * 8 * ((768 + 3 * 768) + (768 + 768) + 2 * (768 + 3072))
     assert memory(**lora)["components"]["adapter"] == every
-    error = memory(**lora, role="attn.q")
+    of_queries = memory(**lora, role="attn.q")  # a part of the fused projection
+    assert of_queries["components"]["adapter"] == 4 * 12 * 8 * (768 + 768)
+    error = memory(**lora, role="attn.x")
     assert (error["kind"], error["field"]) == ("unknown-name", "--role")
     assert "attn.qkv" in error["expected"]
 

@@ -71,7 +71,20 @@ def test_a_plan_and_its_run_answer_with_the_same_keys(
     for same in ("method", "trained_parameters", "trained_tokens", "rows", "settings"):
         assert planned[same] == done[same]
     unknown = {name for name, value in planned.items() if value is None}
-    assert unknown == {"out", "loss", "seconds", "peak_bytes", "forgetting"}
+    assert unknown == {"out", "loss", "seconds", "forgetting"}
+    assert {name for name, value in done.items() if value is None} == {
+        "forgetting", "rehearsal", "preview"
+    }  # fmt: skip
+
+
+def test_a_dry_run_shows_rows_as_they_are_learned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = rows(tmp_path, {"prompt": "say \x1b[2J", "completion": "ab"}, *GOOD)
+    assert run_command([*MODEL, "--data", data, "--steps", "1", "--dry-run"]) == 0
+    page = capsys.readouterr().out
+    assert "GB predicted" in page and "GB measured" in page and "nothing was kept" in page
+    assert "|a|b|" in page and "\x1b[2J" not in page, "escape sequences of rows are not obeyed"
 
 
 def test_out_is_what_help_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,7 +163,7 @@ def test_half_precision_without_loss_scaling_is_refused(
 def test_a_plan_reads_the_rows_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tutelage.train import tune as module
+    from tutelage.train import prepare as module
 
     read: list[int] = []
     examples_of = module.examples_of

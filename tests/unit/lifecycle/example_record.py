@@ -93,6 +93,7 @@ def _training(
     return {
         "method": method,
         "layout": "peft" if method == "lora" else "model",
+        "about": "LoRA: a low-rank update" if method == "lora" else "Full tuning: all weights",
         "settings": settings,
         "steps": steps,
         "rows": 1000,
@@ -167,9 +168,14 @@ _LENGTH = {
     "micro_batches": 1,
     "checkpointing": False,
     "save_seconds": 60.0,
+    "new_tokens": [],
     "seed": 0,
 }
-_FULL: dict[str, Any] = {"method": "full", "learning_rate": 0.00005, "options": {}}
+_FULL: dict[str, Any] = {
+    "method": "full",
+    "learning_rate": 0.00005,
+    "options": {"layer_decay": 1.0, "unfreeze": 0.0},
+}
 _LORA = {
     "method": "lora",
     "learning_rate": 0.0008,

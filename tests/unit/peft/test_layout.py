@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gguf
@@ -82,9 +83,18 @@ def test_a_damaged_note_is_named(adapter: Path, text: str) -> None:
     assert caught.value.field == str(adapter / BASE)
 
 
-def test_the_note_is_two_names(adapter: Path, tmp_path: Path) -> None:
+def test_another_chat_template_is_refused(adapter: Path) -> None:
+    """What was trained would not be what is served."""
+    other = SimpleNamespace(template="{{ messages }}")
+    with pytest.raises(SourceError, match="another chat template") as caught:
+        read(adapter, tokenizer=other)
+    assert caught.value.field == str(adapter / BASE)
+    assert caught.value.expected == "a model without a chat template"
+
+
+def test_the_note_is_three_names(adapter: Path, tmp_path: Path) -> None:
     note = json.loads((adapter / BASE).read_text())
-    assert set(note) == {"source", "weights"} and len(note["weights"]) == 64
+    assert set(note) == {"source", "weights", "template"} and len(note["weights"]) == 64
     copy = shutil.copytree(adapter, tmp_path / "copy")
     (copy / BASE).write_text(json.dumps({**note, "source": "moved elsewhere"}))
     read(copy)

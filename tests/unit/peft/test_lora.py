@@ -90,7 +90,7 @@ def test_an_alpha_that_teaches_nothing_is_refused(checkpoint: Any, alpha: float)
     assert caught.value.field == "--alpha"
 
 
-@pytest.mark.parametrize("role", ["attn.qq", "embed", "norm", "head"])
+@pytest.mark.parametrize("role", ["attn.qq", "embed.position", "norm", "head"])
 def test_an_unknown_role_is_refused(checkpoint: Any, role: str) -> None:
     with pytest.raises(UnknownName) as caught:
         resolved("lora", checkpoint.config, roles=("attn.q", role))
@@ -207,7 +207,7 @@ def test_an_alpha_that_is_no_number_is_refused(
     [
         {"peft_type": "IA3"},
         {"use_dora": True},
-        {"alpha_pattern": {"q_proj": 3}},
+        {"alpha_pattern": {"(q|k)_proj": 3}},
         {"a_setting_of_the_future": {"twist": 2}},
     ],
 )

@@ -14,7 +14,7 @@ from transformers import T5ForConditionalGeneration as T5
 from tests.parity.architecture import twins
 from tests.parity.packed import our_loss
 from tests.parity.test_packed_loss import examples_of
-from tests.parity.tuned import attached, resolved, stir, tuned
+from tests.parity.tuned import attached, built, resolved, stir, tuned
 from tests.parity.witness import checkpoint_of, their_llama
 from tutelage.checkpoints.build import build
 from tutelage.data.pack import Example, memory_of, pack
@@ -93,7 +93,7 @@ def logits(model: Any) -> torch.Tensor:
 @pytest.mark.parametrize("name", NAMES)
 def test_attaching_changes_nothing_and_trains_what_is_counted(name: str, checkpoint: Any) -> None:
     method: Method = METHODS.get(name)
-    plain, model = build(checkpoint), build(checkpoint)
+    plain, model = built(name, checkpoint), built(name, checkpoint)
     settings = attached(name, model, checkpoint)
     if name not in VIRTUAL:
         assert (logits(model) - logits(plain)).abs().max() < 1e-5
@@ -108,7 +108,7 @@ def test_attaching_changes_nothing_and_trains_what_is_counted(name: str, checkpo
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_gradients_reach_all_that_is_trained_and_nothing_else(name: str, dtype: str) -> None:
     checkpoint = checkpoint_of(base("gpt2"))
-    model = build(checkpoint, dtype)
+    model = built(name, checkpoint, dtype)
     attached(name, model, checkpoint)
     stir(model, 0.05)  # away from the start, where some gradients are zero
     our_loss(model, behind(model, examples_of(9))).total.backward()
@@ -124,23 +124,26 @@ def test_what_is_written_gives_the_same_again(name: str, checkpoint: Any, tmp_pa
     model, settings = tuned(name, checkpoint, size=0.1)
     method.write(model, checkpoint, settings, tmp_path)
     assert method_of(tmp_path) is method and method.read is not None
-    again = build(checkpoint)
+    again = built(name, checkpoint)
     method.read(again, checkpoint, tmp_path)
     assert torch.equal(logits(again), logits(model))
     assert not any(p.requires_grad for p in again.parameters())
-    assert (logits(build(checkpoint)) - logits(model)).abs().max() > 1e-3
+    assert (logits(built(name, checkpoint)) - logits(model)).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_detaching_gives_the_model_back_bit_for_bit(name: str, checkpoint: Any) -> None:
     method: Method = METHODS.get(name)
-    plain = build(checkpoint)
+    plain = built(name, checkpoint)
     model, _ = tuned(name, checkpoint)
     assert method.detach is not None
     method.detach(model)
-    state = model.state_dict()
-    assert list(state) == list(plain.state_dict())
-    assert all(torch.equal(value, state[key]) for key, value in plain.state_dict().items())
+    assert list(model.state_dict()) == list(plain.state_dict())
+    state, before = (
+        {**dict(m.named_parameters()), **dict(m.named_buffers())} for m in (model, plain)
+    )
+    assert set(state) == set(before)
+    assert all(torch.equal(value, state[key]) for key, value in before.items())
     assert {type(m) for m in model.modules()} == {type(m) for m in plain.modules()}
 
 
@@ -183,14 +186,14 @@ def test_another_base_is_refused(name: str, llama: Any, tmp_path: Path) -> None:
     model, settings = tuned(name, llama)
     method.write(model, llama, settings, tmp_path)
     other = checkpoint_of(their_llama(7))
-    untouched = build(other)
+    untouched = built(name, other)
     before = logits(untouched)
     with pytest.raises(SourceError, match="another model") as caught:
         open_adapter(untouched, other, tmp_path)
     assert caught.value.field == str(tmp_path / BASE)
     (tmp_path / BASE).unlink()
     wide = checkpoint_of(their_llama(hidden_size=48))
-    model = build(wide)
+    model = built(name, wide)
     with pytest.raises(SourceError, match="another shape"):
         open_adapter(model, wide, tmp_path)
     assert torch.equal(logits(untouched), before)
@@ -206,7 +209,7 @@ def test_virtual_tokens_are_refused_where_an_encoder_reads(name: str) -> None:
 def test_the_seed_decides_the_start(name: str, llama: Any) -> None:
     starts = []
     for seed in (1, 1, 2):
-        model = build(llama)
+        model = built(name, llama)
         attached(name, model, llama, seed)
         starts.append([p.detach().clone() for p in model.parameters()])
         starts[-1] += [b.detach().clone() for b in model.buffers()]
@@ -230,7 +233,7 @@ LIMITS = [
     *((name, {"rank": 17}, "--rank") for name in ("lora", "dora", "vera")),
     *((name, {"rank": 0}, "--rank") for name in ("lora", "dora", "vera", "adapter")),
     *((name, {"roles": ("attn.qq",)}, "--role") for name in
-      ("lora", "dora", "vera", "ia3", "adapter", "roles", "bitfit")),
+      ("lora", "qlora", "dora", "vera", "ia3", "adapter", "roles", "bitfit")),
     *((name, {"layers": (3,)}, "--layer") for name in
       ("lora", "dora", "vera", "ia3", "adapter", "pfeiffer", "parallel", "roles")),
     *((name, {"tokens": 63}, "--tokens") for name in VIRTUAL),
@@ -242,6 +245,9 @@ LIMITS = [
     ("lora", {"dropout": 1.0}, "--dropout"),
     ("lora", {"alpha": 0.0}, "--alpha"),
     ("parallel", {"scale": -1.0}, "--scale"),
+    ("qlora", {"bits": 3}, "--bits"),
+    ("qlora", {"group": 5}, "--group"),
+    ("qlora", {"group": 2048}, "--group"),
 ]  # fmt: skip
 
 

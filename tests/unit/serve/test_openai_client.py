@@ -148,7 +148,7 @@ def test_beyond_the_context_is_refused(
         ("logprobs", True),
         ("presence_penalty", 1),
         ("logit_bias", {"5": 1}),
-        ("tools", [{"type": "function", "function": {"name": "f"}}]),
+        ("tools", [{"type": "function", "function": {"name": "a name"}}]),
         ("response_format", {"type": "json_object"}),
         ("extra_body", {"temprature": 1}),
         ("extra_body", {"top_k": 0}),

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.train.rows import After, config, tuned
 from tutelage.code_hash import parts
 from tutelage.errors import RequestError
-from tutelage.train import tune as module
+from tutelage.train import prepare as module
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,5 +31,5 @@ def test_work_of_other_code_is_not_gone_on_from(
 
 
 def test_the_code_is_all_that_tuning_imports() -> None:
-    found = set(parts(module.__name__))
+    found = set(parts(module.CODE))
     assert {"train", "objectives", "kernels", "nn", "peft", "data", "text"} <= found

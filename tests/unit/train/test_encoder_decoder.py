@@ -19,7 +19,8 @@ from tutelage.data.rows import Row
 from tutelage.errors import ConfigError, UnknownName
 from tutelage.lm import Message, Request, complete
 from tutelage.train.examples import examples_of
-from tutelage.train.tune import predict, prepare, tune
+from tutelage.train.prepare import predict, prepare
+from tutelage.train.tune import tune
 
 WHERE: dict[str, Any] = {"device": "cpu", "dtype": "fp32", "threads": 1}
 SETTINGS = {"batch_tokens": 200, "steps": 6}

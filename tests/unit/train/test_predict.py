@@ -12,7 +12,7 @@ import pytest
 from tests.unit.train.rows import SOURCE, config, rows_of
 from tutelage.machine.device import Placement
 from tutelage.train import predict as module
-from tutelage.train.tune import Run, predict, prepare
+from tutelage.train.prepare import Run, predict, prepare
 
 
 @pytest.fixture

@@ -33,8 +33,10 @@ from tutelage.errors import (
 )
 from tutelage.peft import lora
 from tutelage.train import fit
+from tutelage.train import prepare as preparing
 from tutelage.train import tune as module
-from tutelage.train.tune import predict, prepare, tune
+from tutelage.train.prepare import predict, prepare
+from tutelage.train.tune import tune
 
 IDS = list(b"Backwards: red, and what then?")
 
@@ -231,7 +233,7 @@ def test_who_finished_while_we_waited_is_not_redone(
 
     monkeypatch.setattr(module.store, "lock", late)
     monkeypatch.setattr(
-        module, "_train", lambda *a, _train=module._train: count.append(1) or _train(*a)
+        module, "working", lambda run, made=module.working: count.append(1) or made(run)
     )
     count: list[int] = []
     assert tuned(out) == done[1]
@@ -314,7 +316,7 @@ def test_memory_that_runs_out_names_a_setting_that_is_predicted_to_fit(
         return found.peak_bytes - found.memory["runtime"]
 
     where = {"device": "cpu", "dtype": "fp32", "threads": 1}
-    monkeypatch.setattr(module, "_train", full)
+    monkeypatch.setattr(module, "working", full)
     for parts in (2, 4):
         monkeypatch.setattr(fit, "available", lambda n=parts: needed(micro_batches=n) + 1)
         with pytest.raises(MemoryLimitError) as caught:
@@ -333,7 +335,7 @@ def test_another_failure_is_not_taken_for_memory(
     def wrong(*given: Any) -> Any:
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(module, "_train", wrong)
+    monkeypatch.setattr(module, "working", wrong)
     with pytest.raises(RuntimeError, match="shapes"):
         tuned(tmp_path / "out")
 
@@ -359,7 +361,7 @@ def test_predicting_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*given: Any, **named: Any) -> Any:
         raise AssertionError("a prediction builds no model")
 
-    monkeypatch.setattr(module, "build", refuse)
+    monkeypatch.setattr(preparing, "build", refuse)
     where = {"device": "cpu", "dtype": "fp32", "threads": 1}
     narrow = config(method="lora", options={"rank": 4})
     small = predict(prepare(SOURCE, rows_of(), narrow, **where))

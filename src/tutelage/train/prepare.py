@@ -1,0 +1,235 @@
+"""A tuning request resolved, before anything is built: rows to steps, settings, what it will take.
+
+Knows nothing of checkpoints or of results; `tune.py` and `rehearsal.py` do the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tutelage import store
+from tutelage.checkpoints.build import build
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.program import program_of
+from tutelage.checkpoints.reading import Reading
+from tutelage.code_hash import code_hash
+from tutelage.data.pack import Example
+from tutelage.data.rows import Row
+from tutelage.errors import DataError, RequestError
+from tutelage.machine.device import Placement, resolve, use_threads
+from tutelage.models.forward import Model
+from tutelage.models.spec import Weight, layout, shape, spec_for
+from tutelage.objectives import clm
+from tutelage.peft import METHODS, _new_rows
+from tutelage.peft._method import Method, settings_of
+from tutelage.peft._virtual import token_table
+from tutelage.plan.memory import Tuning
+from tutelage.tokenizers.added import new_id, with_tokens
+from tutelage.train import fit
+from tutelage.train.config import TuneConfig, refuse_fp16
+from tutelage.train.examples import examples_of, schedule
+from tutelage.train.loop import Plan
+from tutelage.train.optimizer import adamw
+from tutelage.train.predict import Prediction, predict_run
+from tutelage.train.resumable import Work
+from tutelage.train.schedule import Schedule
+
+CODE = "tutelage.train.tune"
+"""What results follow from besides their inputs: this module, and all it imports."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a tuning run follows from, resolved."""
+
+    checkpoint: Checkpoint
+    method: Method
+    config: TuneConfig
+    settings: Any
+    """The method's own, resolved."""
+    placement: Placement
+    threads: int
+    weights: list[Weight]
+    examples: list[Example]
+    steps: list[list[Example]]
+    set_aside: list[dict[str, str]]
+
+    @property
+    def layout(self) -> str:
+        """Whose form what is written has: `model` a Hugging Face folder, `peft`, or `own`."""
+        if not self.method.adapter:
+            return "model"
+        return "peft" if self.method.theirs else "own"
+
+    @property
+    def new_ids(self) -> list[int]:
+        """Of the tokens that are new."""
+        return [new_id(self.checkpoint.tokenizer, token) for token in self.config.new_tokens]
+
+    @property
+    def trained_parameters(self) -> int:
+        return self.method.count(self.weights, self.settings) + self._new_numbers
+
+    @property
+    def tuning(self) -> Tuning:
+        """What memory and time follow from."""
+        found = self.method.cost(self.weights, self.settings)
+        if not self._new_numbers:
+            return found
+        return replace(found, trained=self.trained_parameters, head=True)
+
+    @property
+    def _new_numbers(self) -> int:
+        own = self.method.own(self.settings, self.weights)
+        return _new_rows.count(self.weights, own, len(self.config.new_tokens))
+
+    def write(self, model: Model, folder: Path) -> None:
+        """What was trained."""
+        self.method.write(model, self.checkpoint, self.settings, folder)
+        if self.config.new_tokens and self.method.adapter:
+            _new_rows.add(model, self.checkpoint, self.config.new_tokens, self.new_ids, folder)
+
+    def rows_used(self, steps: int) -> int:
+        """How many rows the first so many steps see; two may be equal, and count as two."""
+        return len({id(row) for step in self.steps[:steps] for row in step})
+
+    @property
+    def digest(self) -> str:
+        """Ties checkpoints and results to the inputs and, after a colon, to the code that made
+        them."""
+        inputs = {
+            "base": self.checkpoint.fingerprint,
+            "config": self.config.model_dump(exclude={"save_seconds"}),
+            "examples": [
+                [e.ids, e.at, e.labels, e.weight, e.memory, e.lead] for e in self.examples
+            ],
+            "dtype": self.placement.dtype,
+            "device": self.placement.device,
+            "threads": self.threads,
+        }
+        code = {"torch": torch.__version__, "code": code_hash(CODE)}
+        return f"{store.digest(inputs)}:{store.digest(code)}"
+
+
+def prepare(
+    source: str,
+    rows: Sequence[Row],
+    config: TuneConfig,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    exact: bool = False,
+    threads: int | None = None,
+    strict: bool = False,
+) -> Run:
+    """Resolve a request without building the model. Raises RequestError for what cannot be done:
+    an unknown method or role, a rank too large, no usable row, with `strict` a row that is not."""
+    placement = resolve(device, dtype, exact)
+    refuse_fp16(placement.dtype)
+    if program_of(source).adapter is not None:
+        raise RequestError(
+            f"{source} recommends an adapter, which cannot be tuned on",
+            field="MODEL",
+            hint="tune its base, or a run that recommends a whole model",
+        )
+    checkpoint = with_tokens(open_checkpoint(source, seed=config.seed), config.new_tokens)
+    _refuse_encoder(checkpoint)
+    method: Method = METHODS.get(config.method, field="--method")
+    weights = layout(checkpoint.config)
+    sizes = shape(checkpoint.config)
+    given = method.worded(settings_of(method, config.options), checkpoint.tokenizer.encode_plain)
+    settings = method.resolve(given, weights, sizes)
+    first = token_table(weights).shape[0]
+    virtual = tuple(range(first, first + method.virtual(settings)))
+    reading = Reading.of(checkpoint).behind(virtual)
+    examples, set_aside = examples_of(rows, reading, strict=strict)
+    if not examples:
+        raise _none_usable(len(rows), set_aside)
+    steps = schedule(examples, config)
+    resolved = config.model_copy(
+        update={
+            "options": settings.model_dump(),
+            "learning_rate": config.learning_rate or method.learning_rate,
+            "steps": len(steps),
+        }
+    )
+    return Run(
+        checkpoint, method, resolved, settings, placement, use_threads(threads), weights,
+        examples, steps, set_aside,
+    )  # fmt: skip
+
+
+def predict(run: Run) -> Prediction:
+    """What the run will take, before anything is built."""
+    return predict_run(
+        run.weights, run.tuning, run.config, run.steps,
+        run.placement, shape(run.checkpoint.config).heads, run.threads,
+    )  # fmt: skip
+
+
+def working(run: Run) -> tuple[Model, Work]:
+    """The model with the method attached, and all that the loop needs."""
+    form = run.method.form(run.settings)
+    model: Model = build(run.checkpoint, run.placement.dtype, run.placement.device, form)
+    model.train()
+    run.method.attach(model, run.weights, run.settings, run.config.seed)
+    _new_rows.attach(model, run.new_ids)
+    model.checkpointing = run.config.checkpointing
+    parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    rate, total = run.config.learning_rate, len(run.steps)
+    assert rate is not None
+    seed, parts = run.config.seed, run.config.micro_batches
+    plan = Plan(Schedule.tuning(total, rate), micro_batches=parts, seed=seed)
+    paces = run.method.paces(run.settings, run.weights)
+    optimizer = adamw(parameters, rate, {n: (p.scale, p.start) for n, p in paces.items()})
+    return model, Work(model, parameters, optimizer, run.steps, clm.loss, plan)
+
+
+@contextmanager
+def memory_named(run: Run) -> Iterator[None]:
+    """Within the block running out of memory is a MemoryLimitError that names a setting that would
+    fit, or says that none would."""
+    room = fit.room(run.placement.device)
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not fit.is_out_of_memory(error):
+            raise
+        raise fit.too_large(error, run.config, lambda c: _needed(run, c), room) from error
+
+
+def _needed(run: Run, config: TuneConfig) -> int:
+    """Bytes the run would add with other settings, to what the process holds already."""
+    changed = replace(run, config=config, steps=schedule(run.examples, config))
+    return sum(size for name, size in predict(changed).memory.items() if name != "runtime")
+
+
+def _refuse_encoder(checkpoint: Checkpoint) -> None:
+    """An encoder sees the token it would be asked to predict next, and would learn to copy it."""
+    if spec_for(checkpoint.config).family == "encoder":
+        raise RequestError(
+            "an encoder cannot be taught to answer: it reads whole texts and writes none",
+            field="MODEL",
+            got=checkpoint.source,
+            expected="a decoder or an encoder-decoder",
+        )
+
+
+def _none_usable(count: int, set_aside: Sequence[dict[str, str]]) -> DataError:
+    first = set_aside[0] if set_aside else None
+    return DataError(
+        "no row can be trained on",
+        field="data",
+        got=f"{count} rows",
+        expected="at least one usable row",
+        hint=f"the first: {first['where']}: {first['detail']} ({first['reason']})"
+        if first
+        else None,
+    )

@@ -1,0 +1,56 @@
+"""What a model will really be taught, row by row: what it reads, each token it learns, the end.
+
+Made from the ids that training reads, not from the rows they came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tutelage.data.pack import Example
+from tutelage.text.tokenizer import Tokenizer
+
+ROWS = 3
+
+
+@dataclass(frozen=True)
+class Preview:
+    """One row as tokens' texts; `end` is None where the last token learned is no end token."""
+
+    name: str
+    prompt: str
+    prompt_tokens: int
+    learned: tuple[str, ...]
+    end: str | None
+
+
+def previews(examples: Sequence[Example], tokenizer: Tokenizer, virtual: int) -> list[Preview]:
+    """The first row, the shortest and the longest; fewer where there are fewer. `virtual` tokens
+    before every row are no part of what is shown."""
+    by_length = sorted(examples, key=lambda example: example.inputs)
+    chosen = [examples[0], by_length[0], by_length[-1]]
+    different = {id(example): example for example in chosen}
+    for example in examples:
+        if len(different) >= min(ROWS, len(examples)):
+            break
+        different.setdefault(id(example), example)
+    return [_preview(example, tokenizer, virtual) for example in different.values()]
+
+
+def _preview(example: Example, tokenizer: Tokenizer, virtual: int) -> Preview:
+    read = example.memory or example.ids[virtual : example.at[0] + 1]
+    learned, end = list(example.labels), None
+    if learned[-1] in tokenizer.eos_ids:
+        end = _spelled(learned.pop(), tokenizer)
+    prompt = "".join(_spelled(one, tokenizer) for one in read)
+    return Preview(
+        example.name, prompt, len(read), tuple(_spelled(one, tokenizer) for one in learned), end
+    )
+
+
+def _spelled(token: int, tokenizer: Tokenizer) -> str:
+    """A token's own text; of a control token, or of part of a character, how the vocabulary spells
+    it."""
+    text = tokenizer.decode([token])
+    return text if text and "\ufffd" not in text else tokenizer.token(token) or "?"

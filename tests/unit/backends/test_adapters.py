@@ -1,0 +1,117 @@
+"""One base with several adapters: each name answers as if it were alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.unit.train.rows import SOURCE, config, tuned
+from tutelage.backends.adapters import with_adapters
+from tutelage.backends.local import LocalLM
+from tutelage.errors import SourceError
+from tutelage.lm import Completion, Request
+
+WHERE: dict[str, Any] = {"device": "cpu", "dtype": "fp32", "threads": 1}
+METHODS = {
+    "low": ("lora", {"rank": 4}, 0.05),
+    "gains": ("ia3", {}, 0.5),
+    "before": ("prefix-tuning", {"tokens": 5}, 0.3),
+    "beside": ("adapter", {"rank": 8}, 0.05),
+    "own": ("bitfit", {}, 0.3),
+}
+PROMPTS = ["Backwards: red", "a tree is", "Backwards: teal"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("adapters")
+    for name, (method, options, rate) in METHODS.items():
+        tuned(root / name, config(method=method, options=options, learning_rate=rate))
+    return {name: root / name for name in METHODS}
+
+
+@pytest.fixture(scope="module")
+def models(folders: dict[str, Path]) -> dict[str | None, Any]:
+    return with_adapters(SOURCE, folders, **WHERE)
+
+
+@pytest.fixture(scope="module")
+def alone(folders: dict[str, Path]) -> dict[str | None, list[str]]:
+    found: dict[str | None, list[str]] = {None: texts(LocalLM.open(SOURCE, **WHERE))}
+    for name, folder in folders.items():
+        found[name] = texts(LocalLM.open(SOURCE, adapter=folder, **WHERE))
+    return found
+
+
+def asked(lm: Any) -> Iterator[Any]:
+    events: Iterator[Any] = lm.generate([Request(prompt, 10) for prompt in PROMPTS])
+    return events
+
+
+def texts(lm: Any) -> list[str]:
+    done = {e.index: e.text for e in asked(lm) if isinstance(e, Completion)}
+    return [done[place] for place in sorted(done)]
+
+
+def test_each_answers_as_if_it_were_alone(
+    models: dict[str | None, Any], alone: dict[str | None, list[str]]
+) -> None:
+    pair = [("Backwards: red", " tree")]
+    scores = {lm.score(pair)[0].log_probability for lm in models.values()}
+    assert len(scores) == len(models), "they differ"
+    for name in (*METHODS, None, *reversed(METHODS), None):
+        assert texts(models[name]) == alone[name]
+
+
+def test_answers_read_in_turn_do_not_disturb_each_other(
+    models: dict[str | None, Any], alone: dict[str | None, list[str]]
+) -> None:
+    streams = {name: asked(lm) for name, lm in models.items()}
+    done: dict[str | None, dict[int, str]] = {name: {} for name in models}
+    while streams:
+        for name in list(streams):
+            event = next(streams[name], None)
+            if event is None:
+                del streams[name]
+            elif isinstance(event, Completion):
+                done[name][event.index] = event.text
+    assert {name: [d[i] for i in sorted(d)] for name, d in done.items()} == alone
+
+
+def test_scores_are_those_of_the_adapter(
+    models: dict[str | None, Any], folders: dict[str, Path]
+) -> None:
+    pairs = [(prompt, " tree") for prompt in PROMPTS]
+    for name in ("before", None, "low"):
+        folder = None if name is None else folders[name]
+        own = LocalLM.open(SOURCE, adapter=folder, **WHERE).score(pairs)
+        for a, b in zip(models[name].score(pairs), own, strict=True):
+            assert a.log_probability == pytest.approx(b.log_probability, abs=1e-4)
+        assert models[name].count_tokens("abc") == 3
+
+
+def test_the_base_is_in_memory_once_and_stays_as_it_was(
+    models: dict[str | None, Any], folders: dict[str, Path]
+) -> None:
+    shared = {id(lm._lm.model) for lm in models.values()}
+    assert len(shared) == 1
+    models["own"].count_tokens("x")
+    texts(models[None])
+    plain = LocalLM.open(SOURCE, **WHERE).model
+    used = models[None]._lm.model
+    assert {type(m) for m in used.modules()} == {type(m) for m in plain.modules()}
+    own = dict(used.named_parameters())
+    for name, value in plain.named_parameters():
+        assert torch.equal(own.pop(name), value)
+    assert not own
+
+
+def test_an_adapter_of_a_quantized_base_is_refused(tmp_path: Path) -> None:
+    tuned(tmp_path / "q", config(method="qlora"))
+    with pytest.raises(SourceError, match="cannot share it") as caught:
+        with_adapters(SOURCE, {"q": tmp_path / "q"}, **WHERE)
+    assert caught.value.field == "--adapter" and "merge" in str(caught.value.hint)
