@@ -40,9 +40,13 @@ def load_toml(schema: type[Schema], path: Path) -> Schema:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"no such file: {path}", field=str(path)) from None
+        raise ConfigError(
+            f"no such file: {path}", field=str(path), expected="a TOML file"
+        ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}", field=str(path)) from None
+        raise ConfigError(
+            f"cannot read {path}: {error}", field=str(path), expected="a TOML file"
+        ) from None
     return validate(schema, values, where=str(path))
 
 

@@ -22,17 +22,21 @@ from tutelage.checkpoints.source import Source, parse
 from tutelage.data.load import load
 from tutelage.data.retention import retention
 from tutelage.data.rows import Row
+from tutelage.errors import RequestError, SourceError
 from tutelage.lifecycle.project import Project
+from tutelage.lifecycle.rungs import in_order
 from tutelage.lifecycle.tools import Facts, Tools
 from tutelage.lm import LM
 from tutelage.machine import describe, memory
-from tutelage.models.spec import Weight, layout
+from tutelage.models.spec import Weight, layout, spec_for
 from tutelage.plan.answering import Asked
 from tutelage.progress import Progress, silent
 
 if TYPE_CHECKING:
     from tutelage.train.config import TuneConfig
 
+CANDIDATES = "models.candidates"
+"""The key of a project that names its models."""
 LIBRARIES = 110_000_000
 """Bytes that stay once a model has answered and its answers were scored: the libraries' code and
 their buffers. Measured with preset:llama-tiny, torch 2.13 on Linux."""
@@ -55,6 +59,10 @@ def real_tools(
     """
     where: dict[str, Any] = {"device": device, "dtype": dtype, "exact": exact, "threads": threads}
     placed = _placement(project, **where)
+    if any(rung.method is not None for rung in in_order(project.search.rungs)):
+        from tutelage.train.config import refuse_fp16
+
+        refuse_fp16(placed["dtype"])
     machine = _machine(placed)  # now: the code at work is that of now, whatever is committed later
     _check_key(project, api_key_file)
     seed = project.search.seed
@@ -170,7 +178,11 @@ def _placement(
 
 def _base(source: str) -> Source:
     """What a candidate's answers come from in the end: of a run, of what it recommends."""
-    return parse(program_of(source).base)
+    try:
+        return parse(program_of(source).base)
+    except SourceError as error:
+        error.field = CANDIDATES if error.field == "model" else error.field
+        raise
 
 
 def _check_key(project: Project, api_key_file: Path | None) -> None:
@@ -188,6 +200,13 @@ def _describe(source: str, seed: int) -> Facts:
     if not base.has_weights:  # a changed server has the same print: it needs a fresh run
         return Facts(fingerprint_of_text(base), weights=False, on_top=program.on_top)
     checkpoint = open_checkpoint(source, seed=seed)
+    if spec_for(checkpoint.config).family == "encoder":
+        raise RequestError(
+            "an encoder cannot be raised for a task: it reads whole texts and writes none",
+            field=CANDIDATES,
+            got=source,
+            expected="decoders, encoder-decoders, servers, scripts",
+        )
     parameters = sum(math.prod(reader.shape) for reader in checkpoint.weights.values())
     return Facts(
         checkpoint.fingerprint, parameters, checkpoint.licence,

@@ -15,9 +15,10 @@ from tutelage.data.contamination import overlap
 from tutelage.data.rows import Loaded, Row, SetAside, reasons, set_aside_long
 from tutelage.data.split import Sizes, Splits, from_files, split
 from tutelage.data.told import counted, listed
-from tutelage.errors import DataError
+from tutelage.errors import ConfigError, DataError
 from tutelage.lifecycle.project import Task
 
+TEMPLATES = ("prompt", "completion")
 Load = Callable[[str, str | None, str | None], Loaded]
 """Loads rows that have a prompt with an answer."""
 
@@ -95,7 +96,11 @@ def within(material: Material, lengths: Sequence[int], context: int | None) -> M
 def _loaded(task: Task, seed: int, load: Load) -> Material:
     names = ("data", "train", "development", "test")
     sources = {name: getattr(task, name) for name in names if getattr(task, name) is not None}
-    loaded = {name: load(one, task.prompt, task.completion) for name, one in sources.items()}
+    try:
+        loaded = {name: load(one, task.prompt, task.completion) for name, one in sources.items()}
+    except ConfigError as error:  # of a template
+        error.field = f"task.{error.field}" if error.field in TEMPLATES else error.field
+        raise
     parts = _parted(task, loaded, seed)
     notes = [note for one in loaded.values() for note in one.notes]
     return Material(

@@ -131,7 +131,12 @@ def load(path: Path) -> Project:
     Raises ConfigError naming file and key.
     """
     file = path / FILE if path.is_dir() else path
-    return located(load_toml(Project, file), file.parent)
+    try:
+        found = load_toml(Project, file)
+    except UnknownName as error:  # of a rung or a metric
+        error.field = f"{file}: {error.field}"
+        raise
+    return located(found, file.parent)
 
 
 def located(project: Project, folder: Path) -> Project:

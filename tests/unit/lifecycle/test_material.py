@@ -10,7 +10,7 @@ import pytest
 from tests.unit.lifecycle.fakes import write_rows
 from tutelage.data.load import load
 from tutelage.data.told import LISTED
-from tutelage.errors import DataError
+from tutelage.errors import ConfigError, DataError
 from tutelage.lifecycle.material import Material, prepare, within
 from tutelage.lifecycle.project import Rows, Task
 
@@ -39,6 +39,15 @@ def test_rows_that_are_not_needed_are_counted_as_unused(tmp_path: Path) -> None:
     sizes = Rows(train=20, development=5, test=5)
     assert balance(made(data=data, rows=sizes)) == {"unused": 30}
     assert balance(made(data=data)) == {}
+
+
+@pytest.mark.parametrize("template", ["{nothing}", "{prompt"])
+def test_a_template_is_named_by_its_key(tmp_path: Path, template: str) -> None:
+    data = write_rows(tmp_path / "rows.jsonl", ROWS)
+    for key in ("prompt", "completion"):
+        with pytest.raises(ConfigError, match=f"the {key} template") as caught:
+            made(data=data, **{key: template})
+        assert caught.value.field == f"task.{key}"
 
 
 def test_rows_removed_for_overlap_and_length_are_counted_each_once(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ def test_an_unknown_name_is_answered_with_a_suggestion(
     with pytest.raises(UnknownName) as raised:
         project.load(written(tmp_path, GOOD.replace(old, new)))
     assert raised.value.hint == hint
+    assert "project.toml: " in str(raised.value.field)
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,9 @@ def test_long_examples_are_passed_over() -> None:
         choose_examples(pool, 11, 0, 4, words)
     assert caught.value.got == "10 examples of at most 4 tokens"
     assert caught.value.expected == "11"
+    with pytest.raises(DataError, match="more than the rows") as caught:
+        choose_examples(pool, 21, 0, 4, words)
+    assert (caught.value.got, caught.value.expected) == ("20 rows", "21 or more")
 
 
 def test_unknown_lengths_are_estimated_from_characters() -> None:
