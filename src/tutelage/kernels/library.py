@@ -46,21 +46,17 @@ class CacheStruct(ctypes.Structure):
     _fields_ = (
         ("keys", void_p),
         ("values", void_p),
-        ("slots", int64),
-        ("room", int64),
-        ("prefix_keys", ctypes.POINTER(void_p)),
-        ("prefix_values", ctypes.POINTER(void_p)),
-        ("prefix", int64),
+        ("blocks", int64),
+        ("size", int64),
+        ("table", void_p),
+        ("most", int64),
     )
 
 
 class BatchStruct(ctypes.Structure):
     _fields_ = (
         ("rows", int64),
-        *(
-            (name, void_p)
-            for name in ("slot", "length", "cosine", "sine", "x", "logits", "scratch")
-        ),
+        *((name, void_p) for name in ("length", "cosine", "sine", "x", "logits", "scratch")),
         ("threads", int64),
     )
 
@@ -69,9 +65,21 @@ class OwnStruct(ctypes.Structure):
     _fields_ = (
         *(
             (name, int64)
-            for name in ("half", "rows", "heads", "key_heads", "head_width", "room", "threads")
+            for name in (
+                "half",
+                "rows",
+                "heads",
+                "key_heads",
+                "head_width",
+                "size",
+                "most",
+                "threads",
+            )
         ),
-        *((name, void_p) for name in ("q", "keys", "values", "length", "y", "lse", "scratch")),
+        *(
+            (name, void_p)
+            for name in ("q", "keys", "values", "table", "length", "y", "lse", "scratch")
+        ),
     )
 
 
@@ -85,14 +93,17 @@ class PackedStruct(ctypes.Structure):
     )
 
 
+INTERFACE = 2
+"""As decode.cpp's tutelage_interface: a build of other structures would misread memory."""
+
 MOST_GROUP, MOST_WIDTH = 16, 256
 """Query heads a key head, and head width, that tutelage_attend has room for."""
 
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The built library; None where the package was installed without a compiler, or an older
-    build lies there that lacks a function."""
+    """The built library; None where the package was installed without a compiler, or another
+    version's build lies there."""
     found = sorted(Path(__file__).parent.glob("_library*.so"))
     try:
         return _typed(ctypes.CDLL(str(found[0]))) if found else None
@@ -100,7 +111,10 @@ def library() -> ctypes.CDLL | None:
         return None
 
 
-def _typed(loaded: ctypes.CDLL) -> ctypes.CDLL:
+def _typed(loaded: ctypes.CDLL) -> ctypes.CDLL | None:
+    loaded.tutelage_interface.restype = int64
+    if loaded.tutelage_interface() != INTERFACE:
+        return None
     model, cache = ctypes.POINTER(ModelStruct), ctypes.POINTER(CacheStruct)
     loaded.tutelage_scratch.argtypes = [model, cache, int64, int64]
     loaded.tutelage_scratch.restype = int64

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tutelage.data.pack import Example
-from tutelage.generate.engine import Engine, Job
+from tutelage.generate.engine import Engine
+from tutelage.generate.job import Job
 from tutelage.generate.score import score
 from tutelage.machine.memory import Peak, freed_memory_kept
 from tutelage.models.forward import Model

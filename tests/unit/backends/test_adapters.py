@@ -97,12 +97,12 @@ def test_scores_are_those_of_the_adapter(
 def test_the_base_is_in_memory_once_and_stays_as_it_was(
     models: dict[str | None, Any], folders: dict[str, Path]
 ) -> None:
-    shared = {id(lm._lm.model) for lm in models.values()}
+    shared = {id(lm.model) for lm in models.values()}
     assert len(shared) == 1
     models["own"].count_tokens("x")
     texts(models[None])
     plain = LocalLM.open(SOURCE, **WHERE).model
-    used = models[None]._lm.model
+    used = models[None].model
     assert {type(m) for m in used.modules()} == {type(m) for m in plain.modules()}
     own = dict(used.named_parameters())
     for name, value in plain.named_parameters():
