@@ -1,9 +1,9 @@
 """One decoding step by the C++ kernel, where it was built and fits the model.
 
 The same mathematics as `nn/cache.py`'s DecodeStep through the model, with float32 activations. For
-a few rows it is bound by reading the weights once, where PyTorch is bound by its operators; for
-tens of rows it multiplies bfloat16 pairs where the processor can, and only inputs of products are
-rounded to that type.
+a few rows it is bound by reading the weights once, where PyTorch is bound by its operators. Inputs
+of products alone are rounded: to bfloat16 where the weights are and the processor multiplies pairs
+of it; to whole numbers of 8 bits, 32 of them sharing a scale, where the weights are in 8 or 4 bits.
 """
 
 from __future__ import annotations
@@ -54,11 +54,12 @@ class Stepper:
         self._layers = (LayerStruct * len(model.blocks))(*(_layer(b) for b in model.blocks))
         heads = model.heads
         head = model.head_map
-        self._vocabulary, width = head.shape if isinstance(head, Held) else head.weight.shape
+        shape = head.shape if isinstance(head, Held) else head.weight.shape
+        self._vocabulary: int = shape[0]
         self._struct = ModelStruct(
             half=int(model.compute == torch.bfloat16),
             layers=len(model.blocks),
-            width=width,
+            width=shape[1],
             heads=heads.query,
             key_heads=heads.key_value,
             head_width=heads.width,

@@ -4,8 +4,8 @@
 // Decoding a few rows is bound by reading the weights once. PyTorch reads them through some fifty
 // operators a layer; here one parallel region walks the whole model, weights in their stored type,
 // everything else in float32. Threads split the rows of each weight matrix, so no result depends on
-// how many there are. With more rows products decide: where the processor multiplies bfloat16 pairs,
-// their inputs are rounded to that type (product.h).
+// how many there are. Where the processor multiplies bfloat16 pairs, the inputs of products are
+// rounded to that type (product.h); weights in 8 or 4 bits meet inputs in 8 (quantized.h).
 
 #include <cmath>
 #include <cstdint>
@@ -69,6 +69,7 @@ struct Own {
 };
 
 void tutelage_attend(const Own *own);
+int64_t tutelage_layout();
 int64_t tutelage_rows(const Model *m);
 int64_t tutelage_scratch(const Model *m, const Cache *c, int64_t rows, int64_t threads);
 void tutelage_step(const Model *m, const Cache *c, const Batch *b);
@@ -150,7 +151,7 @@ INLINE void rows_of(const Linear &l, const float *x, int64_t rows, float *y, boo
   }
 }
 
-// Whether tens of rows go through the processor's own pairs.
+// Whether products go through the processor's own pairs.
 INLINE bool paired(const Linear &l, const float *) { return false; }
 INLINE bool paired(const Linear &l, const bf16 *) {
   return !(l.in % pairs::PLACES) && !(l.out % 16) && pairs::available();
@@ -511,6 +512,9 @@ int64_t tutelage_rows(const Model *m) {
   const int64_t odd = (l.q.in | l.o.in | l.down.in) % pairs::PLACES;
   return m->half && !odd && pairs::available() ? MANY : FEW;
 }
+
+// What a caller compiled or written for other structures would have otherwise.
+int64_t tutelage_layout() { return sizeof(Model) + 1000 * (sizeof(Layer) + 1000 * sizeof(Batch)); }
 
 void tutelage_step(const Model *m, const Cache *c, const Batch *b) {
   if (m->half)

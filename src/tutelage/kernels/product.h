@@ -1,4 +1,4 @@
-// Products of a bfloat16 matrix with tens of vectors, by the processor's own bfloat16 pairs.
+// Products of a bfloat16 matrix with up to tens of vectors, by the processor's own bfloat16 pairs.
 //
 // PyTorch's matrix products reorder a weight before each use, which tens of rows do not repay. Here
 // weights are read as they lie: each register holds 32 places of a weight row, multiplied with the
