@@ -101,6 +101,8 @@ PAIRS INLINE void column(const Eight &e, const bf16 *x, int64_t count, int64_t i
   if (count == 1) return in_order<1>(e, x, in, y, out, add);
   if (count == 2) return in_order<2>(e, x, in, y, out, add);
   if (count == 3) return in_order<3>(e, x, in, y, out, add);
+  if (count == 4) return in_order<4>(e, x, in, y, out, add);
+  if (count == 5) return in_order<5>(e, x, in, y, out, add);
   const int64_t tiles = (count + TALL - 1) / TALL, each = (WIDE + tiles - 1) / tiles;
   int64_t from = 0;
   for (int64_t r = 0; r < count; r += TALL) {
