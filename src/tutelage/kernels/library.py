@@ -18,7 +18,10 @@ int64, void_p = ctypes.c_int64, ctypes.c_void_p
 
 
 class LinearStruct(ctypes.Structure):
-    _fields_ = (("weight", void_p), ("bias", void_p), ("out", int64), ("in_", int64))
+    _fields_ = (
+        ("weight", void_p), ("bias", void_p), ("out", int64), ("in_", int64),
+        ("scales", void_p), ("minimums", void_p), ("bits", int64),
+    )  # fmt: skip
 
 
 class LayerStruct(ctypes.Structure):
@@ -93,17 +96,14 @@ class PackedStruct(ctypes.Structure):
     )
 
 
-INTERFACE = 2
-"""As decode.cpp's tutelage_interface: a build of other structures would misread memory."""
-
 MOST_GROUP, MOST_WIDTH = 16, 256
 """Query heads a key head, and head width, that tutelage_attend has room for."""
 
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The built library; None where the package was installed without a compiler, or another
-    version's build lies there."""
+    """The built library; None where the package was installed without a compiler, or an older
+    build lies there that lacks a function or knows other structures."""
     found = sorted(Path(__file__).parent.glob("_library*.so"))
     try:
         return _typed(ctypes.CDLL(str(found[0]))) if found else None
@@ -111,11 +111,13 @@ def library() -> ctypes.CDLL | None:
         return None
 
 
-def _typed(loaded: ctypes.CDLL) -> ctypes.CDLL | None:
-    loaded.tutelage_interface.restype = int64
-    if loaded.tutelage_interface() != INTERFACE:
-        return None
+def _typed(loaded: ctypes.CDLL) -> ctypes.CDLL:
     model, cache = ctypes.POINTER(ModelStruct), ctypes.POINTER(CacheStruct)
+    loaded.tutelage_layout.argtypes, loaded.tutelage_layout.restype = [], int64
+    kinds = (ModelStruct, LayerStruct, BatchStruct, CacheStruct, OwnStruct)
+    sizes = (ctypes.sizeof(kind) for kind in kinds)
+    if loaded.tutelage_layout() != sum(size * 1000**place for place, size in enumerate(sizes)):
+        raise AttributeError("structures of another version")
     loaded.tutelage_scratch.argtypes = [model, cache, int64, int64]
     loaded.tutelage_scratch.restype = int64
     loaded.tutelage_rows.argtypes, loaded.tutelage_rows.restype = [model], int64
