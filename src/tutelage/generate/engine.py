@@ -43,13 +43,15 @@ class Engine:
     `slots` rows at most are decoded together, with keys and values of at most `cache_bytes`. With
     `exact` no answer depends on its company. An encoder-decoder's encoder reads the prompt, and the
     answer begins after its start token. With `speculation` the few rows of a small batch take
-    several tokens a step, the same. `use` puts an adapter of the model in place, None the base.
+    several tokens a step, the same. `use` puts an adapter of the model in place, None the base;
+    `mix` puts one in place for each row of a step, and says False where it cannot.
     """
 
     def __init__(
         self, model: Model, *, slots: int = SLOTS, cache_bytes: int = CACHE_BYTES,
         exact: bool = False, speculation: Speculation | None = None,
         use: Callable[[str | None], None] | None = None,
+        mix: Callable[[Sequence[str | None]], bool] | None = None,
     ) -> None:  # fmt: skip
         self.model = model
         self.speculation = speculation
@@ -57,6 +59,7 @@ class Engine:
         self.cache_bytes = cache_bytes
         self.exact = exact
         self._use = use or (lambda _: None)
+        self._mix = mix
         self.loop: Loop | None = None
 
     def start(self, room: int, source: int) -> None:
@@ -72,7 +75,7 @@ class Engine:
         self.loop = Loop(
             lambda: Batch(
                 self.model, self.slots, room, blocks, exact=self.exact,
-                speculation=self.speculation, use=self._use,
+                speculation=self.speculation, use=self._use, mix=self._mix,
             )
         )  # fmt: skip
 
@@ -154,7 +157,7 @@ class Engine:
         blocks = (prefix + STEP - 1) // STEP + full * -(-own // STEP)
         return Batch(
             self.model, slots, room, max(blocks, -(-room // STEP)), exact=self.exact,
-            speculation=self.speculation, use=self._use,
+            speculation=self.speculation, use=self._use, mix=self._mix,
         )  # fmt: skip
 
     def bytes_of(self, tokens: int, source: int = 0) -> int:

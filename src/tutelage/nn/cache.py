@@ -160,7 +160,8 @@ def _one_piece(
 
 def _zeros(shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Zeros which, on a CPU, the system gives only once something is written there."""
-    if like.device.type != "cpu":
+    count = math.prod(shape)
+    if like.device.type != "cpu" or not count:
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
-    plain = np.zeros(math.prod(shape) * like.element_size(), dtype=np.uint8)
+    plain = np.zeros(count * like.element_size(), dtype=np.uint8)
     return torch.from_numpy(plain).view(like.dtype).view(shape)
