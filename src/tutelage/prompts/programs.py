@@ -1,8 +1,8 @@
 """Programs asked for and found in what a model said.
 
 A model without a chat template goes on where the function's head ends; one with a template writes
-the whole function. Program-aided answers (PAL, Gao et al. 2023, arXiv:2211.10435): the model writes a
-program, and what this prints is the answer. Pure text; nothing is run here.
+the whole function. Program-aided answers (PAL, Gao et al. 2023, arXiv:2211.10435): the model writes
+a program, and what this prints is the answer. Pure text; nothing is run here.
 """
 
 from __future__ import annotations

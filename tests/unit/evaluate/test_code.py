@@ -19,7 +19,9 @@ from tutelage.prompts.programs import function_found, program_asked, program_fou
 from tutelage.score._pass_at import pass_at, rows
 
 HEAD = 'import math\n\ndef half(x):\n    return x / 2\n\ndef f(x):\n    """Twice x."""\n'
-DATA = Path("../shared/data")
+BROKEN = {f"MBPP/{n}" for n in (64, 160, 341, 367, 596, 601, 607, 631, 642, 927, 966)}
+"""Fail by themselves: names that nobody defines, a head that is not Python, the order of a set,
+sizes of another Python's objects, an expected text that a search-and-replace had changed."""
 
 
 @pytest.mark.parametrize(("drawn", "passed", "k"), [(5, 2, 1), (5, 2, 3), (6, 0, 2), (6, 6, 6)])
@@ -113,19 +115,18 @@ def test_programs_are_asked_for_behind_examples() -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["humaneval", "mbpp"])
-def test_published_solutions_pass_their_tests(name: str) -> None:
-    """Every canonical solution in the sandbox; about two minutes."""
+def test_published_solutions_pass_their_tests(name: str, shared_data: Path) -> None:
+    """Every canonical solution in the sandbox; some minutes."""
     task = TASKS.get(name)
-    if not (DATA / task.folder).is_dir():
-        pytest.skip("the data are not here")
-    lm = Gold(list(task.questions(DATA / task.folder)))
-    found = measure(lm, task, DATA / task.folder, Settings())
-    wrong = [
-        (item.id, details["outcomes"])
+    folder = shared_data / task.folder
+    lm = Gold(list(task.questions(folder)))
+    found = measure(lm, task, folder, Settings())
+    wrong = {
+        item.id
         for item, details in zip(found.evaluation.items, found.details, strict=True)
         if details["outcomes"][0]["status"] != "finished"
-    ]
-    assert not wrong
+    }
+    assert wrong <= BROKEN
 
 
 class Gold(WordLM):
