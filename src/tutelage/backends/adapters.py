@@ -26,7 +26,7 @@ def with_adapters(
 ) -> dict[str | None, LocalLM]:
     """The base under None and every adapter under its name; `where` as for `LocalLM.open`. Raises
     SourceError for an adapter that does not fit, and for one whose base is of few bits."""
-    lm = LocalLM.open(source, **where)
+    lm = LocalLM.open(source, wide=True, **where)
     switch = Switch(lm.model, lm.checkpoint)
     engine = Engine(
         lm.model, exact=lm.exact, speculation=lm.engine.speculation, use=switch.use, mix=switch.mix

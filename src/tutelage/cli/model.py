@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tutelage.cli.model_adapters import combine, extract, merge, short, stored_as, unmerge
 from tutelage.cli.shared import Shared
-from tutelage.errors import RequestError
+from tutelage.errors import ConfigError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from tutelage.checkpoints.checkpoint import Checkpoint
     from tutelage.checkpoints.program import Program
     from tutelage.models.spec import Shape, Weight
+
+
+FLOATS = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
+"""Types of numbers by torch's names."""
 
 
 @dataclass(frozen=True)
@@ -79,26 +83,98 @@ def pull(source: str, *, out: Path, shared: Shared | None = None) -> dict[str, A
     out
         The folder to write; it must not exist yet, or be an earlier one of ours.
     """
-    from tutelage.checkpoints.open import open_checkpoint
-    from tutelage.checkpoints.program import expect, program_of
     from tutelage.checkpoints.save import save_folder
 
-    shared = shared or Shared()
-    program = program_of(source)
-    checkpoint = open_checkpoint(source, seed=shared.seed or 0)
-    expect(program.base, checkpoint.fingerprint, program.fingerprint)
-    kind, state = stored_as(checkpoint, shared.dtype), None
-    if program.adapter is not None:
-        state = _merged(source, program, shared.seed or 0, kind)
-        made = f"{checkpoint.source} with the adapter that {source} recommends"
-        checkpoint = replace(checkpoint, source=made)
-    saved = save_folder(state, checkpoint, out, dtype=kind)
+    whole = whole_model(source, shared or Shared())
+    saved = save_folder(None, whole.checkpoint, out, dtype=whole.dtype)
     return {
         "out": str(saved.out),
         "bytes": saved.bytes,
         "sha256": saved.sha256,
-        "left_out": _left_out(program),
+        "left_out": whole.left_out,
     }
+
+
+def export(
+    model: str,
+    *,
+    to: Literal["hf", "gguf"],
+    out: Path,
+    type: Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1"] = "f16",
+    shared: Shared | None = None,
+) -> dict[str, Any]:
+    """Write a model for other programs: a Hugging Face folder, or a GGUF file for llama.cpp.
+
+    A GGUF file has the tokenizer, the chat template and the tokens that end an answer in it. Token
+    table and head are written in 8 bits where the blocks are in 4.
+
+    Parameters
+    ----------
+    model
+        A model source: folder, run, FILE.gguf, pypi:, hf:, preset:.
+    to
+        hf: a folder as `model pull` writes it; gguf: one file.
+    out
+        The folder or the file to write.
+    type
+        Of the matrices. q8_0, q4_0 and q4_1, of GGUF files alone, are 8 and 4 bits a weight, and
+        q4_1 has a least number for each group of 32.
+    """
+    from tutelage import store
+    from tutelage.checkpoints.save import save_folder
+
+    if to == "hf" and type not in FLOATS:
+        raise ConfigError(
+            "a model folder holds no llama.cpp blocks", field="--type", got=type,
+            expected="one of " + ", ".join(FLOATS), hint="--to gguf, or `quantize`",
+        )  # fmt: skip
+    if to == "gguf" and out.suffix != ".gguf":
+        raise ConfigError(
+            "a GGUF file is known by its name", field="--out", got=out, expected="FILE.gguf"
+        )
+    whole = whole_model(model, shared or Shared())
+    if to == "hf":
+        saved = save_folder(None, whole.checkpoint, out, dtype=FLOATS[type])
+        return {"out": str(out), "bytes": saved.bytes, "sha256": saved.sha256,
+                "type": type, "left_out": whole.left_out}  # fmt: skip
+    from tutelage.checkpoints.gguf_save import save_gguf
+
+    store.check_writable(out)
+    save_gguf(whole.checkpoint, out, type)
+    return {"out": str(out), "bytes": out.stat().st_size, "sha256": store.sha256(out),
+            "type": type, "left_out": whole.left_out}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A model as one set of weights, what a run recommends merged in."""
+
+    checkpoint: Checkpoint
+    dtype: str
+    """Torch's name of the type to store them in."""
+    left_out: str | None
+    """What is not in the weights, in words."""
+
+
+def whole_model(source: str, shared: Shared) -> Whole:
+    """Open a source for writing it elsewhere. Raises SourceError, GuardError for a base that has
+    changed since the run, RequestError for an adapter that is no change of weights."""
+    from tutelage.checkpoints.checkpoint import InMemory
+    from tutelage.checkpoints.open import open_checkpoint
+    from tutelage.checkpoints.program import expect, program_of
+
+    program = program_of(source)
+    checkpoint = open_checkpoint(source, seed=shared.seed or 0)
+    expect(program.base, checkpoint.fingerprint, program.fingerprint)
+    kind = stored_as(checkpoint, shared.dtype)
+    if program.adapter is not None:
+        state = _merged(source, program, shared.seed or 0, kind)
+        checkpoint = replace(
+            checkpoint,
+            source=f"{checkpoint.source} with the adapter that {source} recommends",
+            weights={name: InMemory(value) for name, value in state.items()},
+        )
+    return Whole(checkpoint, kind, _left_out(program))
 
 
 def _merged(source: str, program: Program, seed: int, kind: str) -> dict[str, torch.Tensor]:
@@ -168,6 +244,10 @@ def show_show(result: dict[str, Any]) -> None:
     Console().print(table)
 
 
+def show_export(result: dict[str, Any]) -> None:
+    show_pull(result)
+
+
 def show_pull(result: dict[str, Any]) -> None:
     print(f"{result['out']}: {result['bytes'] / 1e9:.3f} GB, sha256 {result['sha256']}")
     if result["left_out"]:
@@ -188,11 +268,14 @@ def _dtype(checkpoint: Checkpoint) -> str:
 __all__ = [
     "combine",
     "describe",
+    "export",
     "extract",
     "merge",
     "pull",
     "show",
+    "show_export",
     "show_pull",
     "show_show",
     "unmerge",
+    "whole_model",
 ]

@@ -99,10 +99,11 @@ class Cache:
             kept[:, target] = kept[:, source]
 
     def keep(self, slots: Int[Tensor, "M"]) -> None:
-        """Drop all rows of a plain cache but these, in this order."""
+        """Drop all rows of a plain cache but these, in this order. No memory beyond a layer is taken
+        for it, and none is given back."""
         assert not self.paged
-        self.keys = self.keys.index_select(1, slots)
-        self.values = self.values.index_select(1, slots)
+        self.keys = _kept(self.keys, slots)
+        self.values = _kept(self.values, slots)
         self.lengths = self.lengths.index_select(0, slots)
         self.sources = self.sources.index_select(0, slots)
         self.table = torch.arange(len(slots), device=slots.device)[:, None]
@@ -156,6 +157,21 @@ def _one_piece(
     heads, size, width = kept.shape[1:]
     found = kept.index_select(0, blocks.flatten()).view(rows, count, heads, size, width)
     return found.transpose(1, 2).reshape(rows, heads, count * size, width)[:, :, :span]
+
+
+def _kept(held: Float[Tensor, "L B K S D"], slots: Int[Tensor, "M"]) -> Float[Tensor, "L M K S D"]:
+    """These rows of `held`, in its own memory where they are no more than it has: a copy of all
+    layers would be there beside them, at the moment when answering holds most."""
+    layers, before, *each = held.shape
+    rows = len(slots)
+    if rows > before:
+        return held.index_select(1, slots)
+    size = rows * math.prod(each)
+    flat = held.view(-1)[: layers * size]
+    for layer in range(layers):  # ends where this layer began, or before
+        kept = held[layer].index_select(0, slots)
+        flat[layer * size : (layer + 1) * size] = kept.view(-1)
+    return flat.view(layers, rows, *each)
 
 
 def _zeros(shape: tuple[int, ...], like: Tensor) -> Tensor:

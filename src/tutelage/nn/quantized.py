@@ -92,6 +92,11 @@ class Codes:
         width = self.numbers.shape[-1]
         return Form(4 if few else 8, 2 * width if few else width, self.minimums is not None)
 
+    def to(self, device: str) -> Codes:
+        """The same on a device."""
+        minimums = None if self.minimums is None else self.minimums.to(device)
+        return Codes(self.numbers.to(device), self.scales.to(device), self.columns, minimums)
+
     def weight(self, dtype: torch.dtype) -> Float[Tensor, "O I"]:
         """The matrix that these stand for, rounded to `dtype` once."""
         found = torch.empty(len(self.scales), self.columns, dtype=dtype, device=self.scales.device)
