@@ -99,8 +99,8 @@ class Cache:
             kept[:, target] = kept[:, source]
 
     def keep(self, slots: Int[Tensor, "M"]) -> None:
-        """Drop all rows of a plain cache but these, in this order. No memory beyond a layer is taken
-        for it, and none is given back."""
+        """Drop all rows of a plain cache but these, in this order. No memory beyond a layer's is
+        taken for it, and none is given back."""
         assert not self.paged
         self.keys = _kept(self.keys, slots)
         self.values = _kept(self.values, slots)

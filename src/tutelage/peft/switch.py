@@ -21,7 +21,7 @@ from torch import nn
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.models.forward import Model
 from tutelage.peft._low_rank import LoraLinear
-from tutelage.peft.mixed import Mix, MixedLinear
+from tutelage.peft._mixed import Mix, MixedLinear
 from tutelage.peft.open import read_adapter
 
 MIXED = object()
