@@ -97,8 +97,9 @@ def eval(
     else:
         place = None if data is None else Path(data)
         result, evaluation, bare = run_task(
-            opened, model, task, place, settings, limit, progress(shared)
+            opened, model, task, place, settings, limit, progress(shared), helm=reasoning.helm
         )
+    result = {"helm": None} | result
     result |= {"settings": settings.as_json(), "versions": versions(), "contamination": None}
     if train is not None and evaluation is not None:
         result["contamination"] = leaks_of(evaluation, bare, train, known, shared)
@@ -121,6 +122,8 @@ def _check_rows(data: str | None, reasoning: Reasoning) -> None:
             "--written has no effect on rows, whose answers are always written",
             field="--written", got=True, hint="leave it out",
         )  # fmt: skip
+    if reasoning.helm:
+        raise ConfigError("--helm has no effect without a --task", field="--helm", got=True)
     if reasoning.samples > 1 or reasoning.pal or reasoning.sandbox != "strict":
         raise ConfigError(
             "programs are asked for by a --task alone", field="--samples, --pal, --sandbox"
@@ -192,6 +195,10 @@ def _more(result: dict[str, Any]) -> list[str]:
     lines = []
     if not result["valid"] and "reason" in result:
         lines.append(f"- NOT VALID: {result['reason']}")
+    if result["helm"] is not None:
+        from tutelage.evaluate.helm import lines as told
+
+        lines += [f"  {name:<12} {value:>7}  {rest}" for name, value, rest in told(result["helm"])]
     for one in result.get("calibration") or ():
         bar = "#" * round(40 * one["accuracy"])
         lines.append(

@@ -43,6 +43,9 @@ class Reasoning:
     """Below this share of items with an answer found the evaluation is not valid: exit 1. By
     default 0.5 where answers are looked for in what was said (--task, --cot, --votes)."""
 
+    helm: bool = False
+    """Measure a task by HELM's seven measures: asks it again in other words (--task alone)."""
+
     def __post_init__(self) -> None:
         if self.min_extraction is not None and not 0 <= self.min_extraction <= 1:
             raise ConfigError(
