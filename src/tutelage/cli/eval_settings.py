@@ -77,6 +77,26 @@ class Reasoning:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class Choosing:
+    """Several models on the same rows, and which to take."""
+
+    select: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ()
+    """Models to choose among, in place of MODEL: one table, and a recommendation."""
+    goal: float | None = None
+    """Recommend the cheapest whose interval's lower bound of the first metric reaches this."""
+    price_per_hour: float | None = None
+    """What an hour of the machine costs; an answer's cost in money then stands in the table."""
+
+    def __post_init__(self) -> None:
+        for flag, value in (("--goal", self.goal), ("--price-per-hour", self.price_per_hour)):
+            if value is not None and not self.select:
+                raise ConfigError(f"{flag} has no effect without --select", field=flag, got=value)
+            if value is not None and value < 0:
+                raise ConfigError(f"{flag} is below 0", field=flag, got=value, expected=">= 0")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class Known:
     """What is known of the model's training, an encoder, and a scorer of toxicity."""
 
