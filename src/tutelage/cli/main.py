@@ -59,6 +59,8 @@ GROUPS = {
         {
             "show": "Say what a model is: architecture, sizes, licence.",
             "pull": "Fetch a model and write it as a Hugging Face folder.",
+            "export": "Write a model for other programs: a Hugging Face folder, a GGUF file.",
+            "verify": "Say whether a model is whole, or whether two are the same.",
             "merge": "Fold adapters into a model's weights.",
             "unmerge": "Take a merged folder back to its base, bit for bit.",
             "combine": "Add, subtract and weigh LoRA adapters.",
