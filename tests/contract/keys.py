@@ -78,7 +78,7 @@ ADDED: dict[str, set[str]] = {
     "eval": {
         *("model", "shots", "refused", "cut_off", "rows", "set_aside", "set_aside_rows", "notes"),
         *("how", "calibration", "published", "settings", "versions", "contamination"),
-        "toxicity",
+        *("toxicity", "helm"),
     },
     "model pull": {"left_out"},
     "compare": {"a", "b", "clusters", "noise", "slices"},
