@@ -83,7 +83,7 @@ ADDED: dict[str, set[str]] = {
     "eval": {
         *("model", "shots", "refused", "cut_off", "rows", "set_aside", "set_aside_rows", "notes"),
         *("how", "calibration", "published", "settings", "versions", "contamination"),
-        "toxicity",
+        *("toxicity", "helm"),
     },
     "model pull": {"left_out"},
     "model export": {"type", "left_out"},
