@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tutelage.cli.model_adapters import combine, extract, merge, short, stored_as, unmerge
+from tutelage.cli.model_verify import verify
 from tutelage.cli.shared import Shared
 from tutelage.errors import ConfigError, RequestError
 
@@ -277,5 +278,6 @@ __all__ = [
     "show_pull",
     "show_show",
     "unmerge",
+    "verify",
     "whole_model",
 ]
