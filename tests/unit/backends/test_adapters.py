@@ -119,7 +119,10 @@ def test_rows_of_several_adapters_take_steps_together(
     """Callers in threads of their own: each is answered as if alone, and no step is taken once for
     each adapter."""
     low = {"low": folders["low"]}
-    for name, options in (("wide", {"rank": 8}), ("keys", {"rank": 2, "roles": ("attn.k",)})):
+    for name, options in (
+        ("wide", {"rank": 8}),
+        ("narrow", {"rank": 2, "roles": ("attn.v", "mlp.down")}),
+    ):
         tuned(tmp_path / name, config(method="lora", options=options, learning_rate=0.1))
         low[name] = tmp_path / name
     models = with_adapters(SOURCE, low, **WHERE)
