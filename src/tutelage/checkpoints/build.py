@@ -11,6 +11,7 @@ from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.matched import matched
 from tutelage.checkpoints.weights_hash import sample, weights_hash
 from tutelage.machine.device import DTYPES
+from tutelage.models.headed import TASK
 from tutelage.models.spec import Weight, is_linear, spec_for
 from tutelage.nn.linear import Linear
 from tutelage.nn.quantized import Form, QuantizedLinear
@@ -35,7 +36,8 @@ def build(
     state, samples = {}, {}
     for weight in weights:
         stored = readers[weight.path].load()  # held no longer than this, as it may be large
-        samples[weight.hf_name] = sample(stored)
+        if weight.role != TASK:  # a task's head is part of what is trained, not of what it is on
+            samples[weight.hf_name] = sample(stored)
         value = stored.to(device=device, dtype=kind)
         value = value.t().contiguous() if weight.transposed else value
         value = value.reshape(weight.shape)

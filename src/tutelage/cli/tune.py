@@ -85,6 +85,7 @@ def tune(
     batch_tokens: int | None = None,
     micro_batches: int | None = None,
     checkpointing: bool = False,
+    head: str | None = None,
     new_token: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
     prompt: str | None = None,
     completion: str | None = None,
@@ -118,6 +119,10 @@ def tune(
         Cut each update into this many parts: less memory, the same mathematics.
     checkpointing
         Keep less and compute it twice: less memory, more time.
+    head
+        Put a task's head on the model and train it with the method: classification, regression,
+        token-classification, multiple-choice or question-answering. A model that has one already
+        is trained with it.
     new_token
         A word that becomes a token of its own, with a row that is learned; several times for more.
         The adapter records them, and brings them along wherever it is opened.
@@ -147,6 +152,7 @@ def tune(
         micro_batches=micro_batches,
         checkpointing=checkpointing,
         new_tokens=new_token,
+        head=head,
         seed=shared.seed,
     )
     if out is None and not dry_run:
@@ -155,7 +161,7 @@ def tune(
     if out is None or dry_run:
         return _plan(model, loaded, config, out, shared, strict)
     result = _tuned(model, loaded, config, out, shared, strict)
-    if not skip_forgetting:
+    if not skip_forgetting and result["settings"]["head"] is None:
         result["forgetting"] = _forgetting(model, out, method, shared)
     return result
 

@@ -33,6 +33,9 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "empty-completion": "nothing but white space as the answer",
         "empty-text": "nothing but white space as the text",
         "duplicate-id": "an id that an earlier row has",
+        "unknown-label": "a label that no training row has, or that is no label",
+        "no-choices": "a question without choices to choose from",
+        "outside-text": "an answer that does not stand where it is said to",
         "no-answer": "no prompt with an answer, where one is needed",
         "contaminated": "a test row that the training rows give away",
         "duplicate-of-training": "a development row that the training rows give away",
@@ -43,6 +46,10 @@ REASONS: Mapping[str, str] = MappingProxyType(
 """Every reason for which a row is set aside, with its meaning."""
 
 
+TASKS = frozenset({"tags", "choices", "context"})
+"""Keys of `Row.extra` that say all of a row whose prompt and answer were written from it."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One example. Which fields are set tells its shape:
@@ -50,7 +57,9 @@ class Row:
     prompt and completion, or messages   `messages` and `completion`
     text with a label                    the same, and `label` equal to the completion
     plain text                           `text` alone
-    tagged tokens, preferences           `extra` (and `messages` where there is a prompt)
+    tagged tokens, choices, a question   `extra`, and `messages` and `completion` written from it
+    about a passage                      (`text/task_text.py`)
+    preferences                          `extra` and `messages`
     """
 
     id: str
@@ -64,7 +73,8 @@ class Row:
     """The document or module it came from: the unit of the split."""
     weight: float = 1.0
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Validated: tokens and tags; chosen and rejected; completions and ranking."""
+    """Validated: tokens and tags; chosen and rejected; completions and ranking; choices; a
+    question's context."""
 
     @property
     def answered(self) -> bool:
@@ -84,10 +94,10 @@ class Row:
             found["text"] = self.text
         elif self.label is not None:
             found |= {"text": self.messages[-1].content, "label": self.label}
-        elif self.completion is not None:
+        elif self.completion is not None and not TASKS.intersection(self.extra):
             turns = (*self.messages, Message("assistant", self.completion))
             found["messages"] = [{"role": t.role, "content": t.content} for t in turns]
-        elif self.messages:
+        elif self.messages and not TASKS.intersection(self.extra):
             found["prompt"] = self.messages[-1].content
         found |= dict(self.extra)
         if self.source is not None:
