@@ -12,7 +12,9 @@ setup(
             sources=[
                 f"src/tutelage/kernels/{name}.cpp" for name in ("decode", "packed", "tokenwise")
             ],
-            depends=[f"src/tutelage/kernels/{name}.h" for name in ("element", "product")],
+            depends=[
+                f"src/tutelage/kernels/{name}.h" for name in ("element", "product", "quantized")
+            ],
             extra_compile_args=[
                 "-O3",
                 "-std=c++17",

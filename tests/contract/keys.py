@@ -73,6 +73,7 @@ ADDED: dict[str, set[str]] = {
     "comparison": {"rows"},
     "tune": {
         *("set_aside", "settings", "predicted_seconds", "predicted_memory", "rehearsal", "preview"),
+        "correction",
     },
     "eval": {
         *("model", "shots", "refused", "cut_off", "rows", "set_aside", "set_aside_rows", "notes"),
@@ -83,6 +84,7 @@ ADDED: dict[str, set[str]] = {
     "compare": {"a", "b", "clusters", "noise", "slices"},
     "claim": {"claimed", "note"},
     "plan compute": {"flops_per_token", "convention", "counts_embeddings", "sources"},
+    "plan memory": {"corrected_bytes", "correction"},
     "plan scaling": {"flops", "formula", "source", "laws"},
     "plan parallel": {"fitting", "job", "device", "formula", "sources"},
     "layout": {"chunks", "parts", "flops_per_second", "mfu"},

@@ -62,7 +62,7 @@ class Switched:
 def with_adapters(source: str, adapters: Mapping[str, Path], **where: Any) -> dict[str | None, Any]:
     """The base under None and every adapter under its name; `where` as for `LocalLM.open`. Raises
     SourceError for an adapter that does not fit, and for one whose base is of few bits."""
-    lm = LocalLM.open(source, **where)
+    lm = LocalLM.open(source, wide=True, **where)
     switch = Switch(lm.model, lm.checkpoint)
     for name, folder in adapters.items():
         if form_of(folder) is not None or new_tokens(folder) or task_in(folder):

@@ -20,6 +20,7 @@ from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.headed import with_head
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.program import expect
+from tutelage.checkpoints.quantized_file import is_quantized
 from tutelage.checkpoints.reading import Reading
 from tutelage.checkpoints.sentence import Pooling, pooling_of
 from tutelage.checkpoints.source import parse
@@ -88,9 +89,11 @@ class LocalLM:
         threads: int | None = None,
         seed: int = 0,
         speculative: Speculative | None = None,
+        wide: bool = False,
     ) -> LocalLM:
         """Open a source that holds weights itself, with an adapter if given. `fingerprint` is what
-        the checkpoint's must be, where it was recorded.
+        the checkpoint's must be, where it was recorded. Weights that a folder has in few bits stay
+        so, unless an adapter is merged into them, or they are asked for `wide`.
 
         Raises SourceError, GuardError for another checkpoint than was recorded, ConfigError for a
         draft model that cannot guess for this one."""
@@ -102,7 +105,8 @@ class LocalLM:
         task = None if adapter is None else task_in(adapter)
         checkpoint = checkpoint if task is None else with_head(checkpoint, task, seed)
         form = None if adapter is None else form_of(adapter)
-        model = build(checkpoint, placement.dtype, placement.device, form)
+        stored = adapter is None and not wide and is_quantized(checkpoint.config)
+        model = build(checkpoint, placement.dtype, placement.device, form, stored)
         if adapter is not None:
             open_adapter(model, checkpoint, adapter)
         speculation = None

@@ -7,21 +7,30 @@ from typing import Any
 import torch
 from torch import nn
 
-from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.checkpoints.checkpoint import Checkpoint, WeightReader
 from tutelage.checkpoints.matched import matched
-from tutelage.checkpoints.weights_hash import sample, weights_hash
+from tutelage.checkpoints.weights_hash import sample, sample_codes, weights_hash
 from tutelage.machine.device import DTYPES
 from tutelage.models.headed import TASK
 from tutelage.models.spec import Weight, is_linear, spec_for
+from tutelage.nn.embedding import Embedding
 from tutelage.nn.linear import Linear
-from tutelage.nn.quantized import Form, QuantizedLinear
+from tutelage.nn.quantized import Codes, Form, QuantizedEmbedding, QuantizedLinear, quantize
 
 
 def build(
-    checkpoint: Checkpoint, dtype: str = "fp32", device: str = "cpu", form: Form | None = None
+    checkpoint: Checkpoint,
+    dtype: str = "fp32",
+    device: str = "cpu",
+    form: Form | None = None,
+    stored: bool = False,
 ) -> Any:
     """The checkpoint's model with weights and activations in `dtype` on `device`; with `form` the
-    matrices of its blocks are held in few bits, each from the moment it was read.
+    matrices of its blocks are held in few bits, each from the moment it was read; those that are
+    stored in as few stay as they are.
+
+    `stored`: matrices and token tables that the checkpoint has in few bits are used as they lie in
+    the file, and nothing is made wide. An adapter's model is built without.
 
     Raises SourceError naming the first weight that is missing, has another shape, or has no place
     in the architecture.
@@ -35,13 +44,18 @@ def build(
     kind = DTYPES[dtype]
     state, samples = {}, {}
     for weight in weights:
-        stored = readers[weight.path].load()  # held no longer than this, as it may be large
+        codes = _codes(readers[weight.path], weight, form, stored)
+        if codes is not None and _held(model, weight, codes.to(device), kind, stored):
+            samples[weight.hf_name] = sample_codes(codes, weight.transposed)
+            continue
+        wide = readers[weight.path].load()  # held no longer than this, as it may be large
         if weight.role != TASK:  # a task's head is part of what is trained, not of what it is on
-            samples[weight.hf_name] = sample(stored)
-        value = stored.to(device=device, dtype=kind)
+            samples[weight.hf_name] = sample(wide)
+        value = wide.to(device=device, dtype=kind)
         value = value.t().contiguous() if weight.transposed else value
         value = value.reshape(weight.shape)
-        if form is None or not _narrowed(model, weight, value, form):
+        narrow = None if form is None or not is_linear(weight) else quantize(value, form)
+        if narrow is None or not _held(model, weight, narrow, kind, False):
             state[weight.path] = value
     _set(model, state)
     model.compute, model.form = kind, form
@@ -49,16 +63,38 @@ def build(
     return model.requires_grad_(False).eval()
 
 
-def _narrowed(model: nn.Module, weight: Weight, value: torch.Tensor, form: Form) -> bool:
-    """Put a linear map of the blocks in its place in few bits; False if it is none."""
-    if not is_linear(weight):
+def _codes(reader: WeightReader, weight: Weight, form: Form | None, stored: bool) -> Codes | None:
+    """What the checkpoint has in few bits, where it is to be used so."""
+    few = getattr(reader, "codes", None)
+    if few is None or not (stored or (form is not None and is_linear(weight))):
+        return None
+    found: Codes | None = few()
+    if found is None or stored or form is None:
+        return found
+    return found if found.form.bits <= form.bits else None
+
+
+def _held(model: nn.Module, weight: Weight, codes: Codes, kind: torch.dtype, tables: bool) -> bool:
+    """Put a matrix in few bits in its place; False for one whose place takes none: in a linear map,
+    and a token table where `tables` may be narrow."""
+    path = weight.path.removesuffix(".weight")
+    parent, _, name = path.rpartition(".")
+    module = getattr(model.get_submodule(parent), name, None)
+    if type(module) is Linear and (is_linear(weight) or tables):
+        setattr(model.get_submodule(parent), name, QuantizedLinear(codes, module.role, module.bias))
+        return True
+    if type(module) is not Embedding or module.role != "embed" or not tables:
         return False
-    parent, _, name = weight.path.removesuffix(".weight").rpartition(".")
-    linear = getattr(model.get_submodule(parent), name, None)
-    if not isinstance(linear, Linear):
-        return False
-    setattr(model.get_submodule(parent), name, QuantizedLinear.of(linear, value, form))
+    table = QuantizedEmbedding(codes, module.role, kind)
+    for place in [at for at, one in _everywhere(model) if one is module]:
+        above, _, last = place.rpartition(".")
+        setattr(model.get_submodule(above), last, table)
     return True
+
+
+def _everywhere(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Every module by every path to it: a table may stand in two stacks."""
+    return list(model.named_modules(remove_duplicate=False))
 
 
 def hf_state(model: nn.Module, checkpoint: Checkpoint) -> dict[str, torch.Tensor]:

@@ -37,6 +37,24 @@ class WeightReader(Protocol):
 
 
 @dataclass(frozen=True)
+class InMemory:
+    """A weight that is there already, as files would have it."""
+
+    value: torch.Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.value.shape)
+
+    @property
+    def dtype(self) -> str:
+        return str(self.value.dtype).removeprefix("torch.")
+
+    def load(self) -> torch.Tensor:
+        return self.value.detach().to("cpu").clone()
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A model before it is built: configuration, weights by Hugging Face name, tokenizer."""
 

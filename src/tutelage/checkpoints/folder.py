@@ -15,7 +15,8 @@ from typing import Any
 
 from tutelage import store
 from tutelage.checkpoints.checkpoint import Checkpoint, WeightReader
-from tutelage.checkpoints.safetensors_file import safetensors_weights
+from tutelage.checkpoints.quantized_file import KEY, is_quantized, quantized_weights
+from tutelage.checkpoints.safetensors_file import SafetensorsWeight, safetensors_weights
 from tutelage.checkpoints.sentence import MODULES, PART, is_sentence_file
 from tutelage.errors import SourceError
 from tutelage.text.tokenizer import SpecialTokens, Tokenizer
@@ -37,17 +38,20 @@ def folder_checkpoint(path: Path, source: str | None = None) -> Checkpoint:
     config = folder.json("config.json")
     if not config:
         raise folder.fault("config.json", "nothing", _hint(path))
-    if "quantization_config" in config:
-        method = config["quantization_config"]
+    if KEY in config and not is_quantized(config):
+        method = config[KEY]
         got = method.get("quant_method") if isinstance(method, dict) else method
         raise folder.fault(
             "config.json", f"quantized weights ({got})", "name the model unquantized"
         )
     generation = folder.json("generation_config.json")
     files = folder.weight_files()
-    weights: dict[str, WeightReader] = {}
+    found: dict[str, SafetensorsWeight] = {}
     for file in files:
-        weights.update(safetensors_weights(file))
+        found.update(safetensors_weights(file))
+    weights: Mapping[str, WeightReader] = found
+    if is_quantized(config):
+        weights = quantized_weights(config, found, str(path))
     return Checkpoint(
         source=source or str(path),
         config=config,

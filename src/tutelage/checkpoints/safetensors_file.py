@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     import torch
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-BUFFERS = {"I64": "int64", "I32": "int32", "U8": "uint8", "BOOL": "bool"}
-"""Types of positions and masks that older files hold beside the weights; never read."""
+BUFFERS = {"I64": "int64", "I32": "int32", "I8": "int8", "U8": "uint8", "BOOL": "bool"}
+"""Types of positions and masks that older files hold beside the weights, never read as weights; and
+of the numbers of weights in few bits, which are mapped."""
 
 
 def write_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
@@ -39,8 +40,8 @@ def write_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
 
 @dataclass(frozen=True)
 class SafetensorsFile:
-    """A file whose values are read, never mapped: a mapped file would stay in the memory of the
-    process, beside its values, for as long as anything knows it."""
+    """A file whose values are read: a mapped file would stay in the memory of the process, beside
+    its values, for as long as anything knows it. What is used as it lies there is mapped."""
 
     path: Path
 
@@ -62,6 +63,14 @@ class SafetensorsFile:
             found = file.readinto(values.data)
         if found != count:
             raise OSError(f"{name} ends after {found} of {count} bytes")
+
+    def mapped(self, name: str) -> np.ndarray:
+        """The weight's bytes where they lie; writing to them changes a copy. Raises OSError,
+        ValueError for a file cut short since it was opened."""
+        import numpy as np
+
+        begin, count = self.places[name]
+        return np.memmap(self.path, np.uint8, mode="c", offset=begin, shape=(count,))
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,20 @@ class SafetensorsWeight:
         except (OSError, ValueError, KeyError) as error:
             raise _fault(self.file.path, error) from None
         return tensor
+
+    def mapped(self) -> torch.Tensor:
+        """The values where they lie in the file, read from it when used. Raises SourceError."""
+        import torch
+
+        kind = getattr(torch, self.dtype)
+        if 0 in self.shape:
+            return torch.empty(self.shape, dtype=kind)
+        try:
+            raw = torch.from_numpy(self.file.mapped(self.name))
+        except (OSError, ValueError, KeyError) as error:
+            raise _fault(self.file.path, error) from None
+        begins_odd = raw.data_ptr() % kind.itemsize
+        return (raw.clone() if begins_odd else raw).view(kind).view(self.shape)
 
 
 def safetensors_weights(path: Path) -> dict[str, SafetensorsWeight]:

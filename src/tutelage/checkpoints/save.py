@@ -77,13 +77,18 @@ def write_model(
     named = checkpoint.config.get("torch_dtype") or checkpoint.config.get("dtype")
     dtype = dtype or str(named or "float32")
     stored = _stored(state, checkpoint)
-    store.write_json(folder / "config.json", config_to_save(checkpoint.config, dtype))
+    write_beside(checkpoint, folder, config_to_save(checkpoint.config, dtype))
+    _write_weights(stored, dtype, folder, shard_bytes)
+
+
+def write_beside(checkpoint: Checkpoint, folder: Path, config: Mapping[str, Any]) -> None:
+    """All files but the weights', with this configuration."""
+    store.write_json(folder / "config.json", config)
     store.write_json(folder / "generation_config.json", _generation(checkpoint))
     checkpoint.tokenizer.to_files(folder)
     for name, content in checkpoint.sentence.items():
         store.write_json(folder / name, content)
     store.write_text(folder / "README.md", _card(checkpoint))
-    _write_weights(stored, dtype, folder, shard_bytes)
 
 
 def config_to_save(config: Mapping[str, Any], dtype: str) -> dict[str, Any]:

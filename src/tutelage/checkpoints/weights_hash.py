@@ -14,6 +14,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from tutelage.nn.quantized import Codes
+
 SAMPLED = 64
 """Values of each weight, evenly spaced from its first to its last."""
 
@@ -21,10 +23,26 @@ SAMPLED = 64
 def sample(weight: Tensor) -> bytes:
     """The sampled values as bfloat16, little-endian: the coarsest type models are exchanged in."""
     flat = weight.reshape(-1)
-    count = min(SAMPLED, len(flat))
-    places = torch.arange(count) * (len(flat) - 1) // max(count - 1, 1)
-    values = flat[places].to("cpu", torch.bfloat16).view(torch.int16)
-    return values.numpy().astype("<i2").tobytes()
+    return _bytes(flat[_places(len(flat))])
+
+
+def sample_codes(codes: Codes, transposed: bool) -> bytes:
+    """The same of a matrix in few bits, without making it wide; `transposed` as files have it."""
+    rows, columns = len(codes.numbers), codes.columns
+    places = _places(rows * columns)
+    first, second = (places % rows, places // rows) if transposed else (
+        places // columns, places % columns,
+    )  # fmt: skip
+    return _bytes(codes.rows(first)[torch.arange(len(places)), second])
+
+
+def _places(size: int) -> Tensor:
+    count = min(SAMPLED, size)
+    return torch.arange(count) * (size - 1) // max(count - 1, 1)
+
+
+def _bytes(values: Tensor) -> bytes:
+    return values.to("cpu", torch.bfloat16).view(torch.int16).numpy().astype("<i2").tobytes()
 
 
 def weights_hash(samples: Mapping[str, bytes]) -> str:

@@ -121,6 +121,10 @@ def _check_rows(data: str | None, reasoning: Reasoning) -> None:
             "--written has no effect on rows, whose answers are always written",
             field="--written", got=True, hint="leave it out",
         )  # fmt: skip
+    if reasoning.samples > 1 or reasoning.pal or reasoning.sandbox != "strict":
+        raise ConfigError(
+            "programs are asked for by a --task alone", field="--samples, --pal, --sandbox"
+        )
 
 
 def _check_task_options(asked: Asked, metric: Sequence[str]) -> None:
@@ -239,10 +243,11 @@ def _check(
             )
     names = list(dict.fromkeys(metrics))
     for name in names:
-        if METRICS.get(name, field="--metric").needs == "probabilities":
+        needs = METRICS.get(name, field="--metric").needs
+        if needs not in (None, "encoder"):
             raise ConfigError(
-                f"{name} comes from probabilities, not from answers", field="--metric", got=name,
-                hint="a --task of choices measures it, or --task text",
+                f"{name} comes from {needs}, not from answers", field="--metric", got=name,
+                hint="a --task of choices, of code or --task text measures it",
             )  # fmt: skip
     if out is not None:
         _check_out(out)

@@ -31,6 +31,12 @@ class Reasoning:
     """A majority smaller than this share gives way to the greedy answer."""
     temperature: float | None = None
     """Of the draws; 0.7 by default."""
+    samples: int = 1
+    """Draw so many programs for each problem, for pass@k (humaneval, mbpp)."""
+    pal: bool = False
+    """Have a Python program compute the answer, and run it (program-aided)."""
+    sandbox: str = "strict"
+    """weak runs programs even where this machine lacks a protection (docs/sandbox.md)."""
     written: bool = False
     """Ask for the answer in words even where choices could be scored."""
     min_extraction: float | None = None
@@ -43,9 +49,9 @@ class Reasoning:
                 "--min-extraction is a share", field="--min-extraction",
                 got=self.min_extraction, expected="0 to 1",
             )  # fmt: skip
-        if self.temperature is not None and self.votes == 1:
+        if self.temperature is not None and self.votes == self.samples == 1:
             raise ConfigError(
-                "--temperature has no effect without --votes", field="--temperature",
+                "--temperature has no effect without --votes or --samples", field="--temperature",
                 got=self.temperature, hint="add --votes",
             )  # fmt: skip
 
@@ -62,7 +68,7 @@ class Reasoning:
         return Settings(
             shots, self.cot, self.votes, self.vote_threshold,
             0.7 if self.temperature is None else self.temperature,
-            self.written, max_new_tokens, seed,
+            self.written, max_new_tokens, seed, self.samples, self.pal, self.sandbox,
         )  # fmt: skip
 
 

@@ -33,6 +33,27 @@ def check_task(name: str, settings: Settings) -> None:
         raise UnknownName("task", name, known_tasks(), field="--task")
     if name == TEXT and (settings.shots or settings.cot or settings.drawn or settings.written):
         raise ConfigError("text is read, nothing is asked", field="--task", got=name)
+    _check_programs(name, settings)
+
+
+def _check_programs(name: str, settings: Settings) -> None:
+    """Options that only programs have."""
+    from tutelage.evaluate.benchmarks import TASKS
+    from tutelage.prompts.programs import AIDED_EXAMPLES
+
+    kind = "text" if name == TEXT else TASKS.get(name).kind
+    for flag, given, right in (
+        ("--samples", settings.samples > 1, kind == "code"),
+        ("--pal", settings.pal, kind == "answer"),
+        ("--sandbox", settings.sandbox != "strict", kind == "code" or settings.pal),
+    ):
+        if given and not right:
+            raise ConfigError(f"{flag} has no effect with this task", field=flag, got=name)
+    if settings.pal and settings.shots > len(AIDED_EXAMPLES):
+        raise ConfigError(
+            "not so many examples of programs", field="--shots", got=settings.shots,
+            expected=f"at most {len(AIDED_EXAMPLES)}",
+        )  # fmt: skip
 
 
 def run_task(
@@ -58,6 +79,7 @@ def run_task(
         "how": found.how,
         "calibration": found.calibration,
         "published": published(name),
+        **found.more,
         **_counted(len(found.evaluation.items)),
     }
     return result, found.evaluation, list(found.bare)

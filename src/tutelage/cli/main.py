@@ -42,6 +42,7 @@ VERBS = {
     "serve": "Answer over HTTP as OpenAI's API does.",
     "tune": "Tune a model on data.",
     "search": "Find the settings that tune a model best.",
+    "quantize": "Hold a model's weights in 8 or 4 bits, and measure what that costs.",
     "pretrain": "Train a model from nothing on text.",
     "eval": "Measure a model on a task.",
     "compare": "Say whether one model is better than another, with the uncertainty.",

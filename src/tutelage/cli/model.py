@@ -79,26 +79,48 @@ def pull(source: str, *, out: Path, shared: Shared | None = None) -> dict[str, A
     out
         The folder to write; it must not exist yet, or be an earlier one of ours.
     """
-    from tutelage.checkpoints.open import open_checkpoint
-    from tutelage.checkpoints.program import expect, program_of
     from tutelage.checkpoints.save import save_folder
 
-    shared = shared or Shared()
-    program = program_of(source)
-    checkpoint = open_checkpoint(source, seed=shared.seed or 0)
-    expect(program.base, checkpoint.fingerprint, program.fingerprint)
-    kind, state = stored_as(checkpoint, shared.dtype), None
-    if program.adapter is not None:
-        state = _merged(source, program, shared.seed or 0, kind)
-        made = f"{checkpoint.source} with the adapter that {source} recommends"
-        checkpoint = replace(checkpoint, source=made)
-    saved = save_folder(state, checkpoint, out, dtype=kind)
+    whole = whole_model(source, shared or Shared())
+    saved = save_folder(None, whole.checkpoint, out, dtype=whole.dtype)
     return {
         "out": str(saved.out),
         "bytes": saved.bytes,
         "sha256": saved.sha256,
-        "left_out": _left_out(program),
+        "left_out": whole.left_out,
     }
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A model as one set of weights, what a run recommends merged in."""
+
+    checkpoint: Checkpoint
+    dtype: str
+    """Torch's name of the type to store them in."""
+    left_out: str | None
+    """What is not in the weights, in words."""
+
+
+def whole_model(source: str, shared: Shared) -> Whole:
+    """Open a source for writing it elsewhere. Raises SourceError, GuardError for a base that has
+    changed since the run, RequestError for an adapter that is no change of weights."""
+    from tutelage.checkpoints.checkpoint import InMemory
+    from tutelage.checkpoints.open import open_checkpoint
+    from tutelage.checkpoints.program import expect, program_of
+
+    program = program_of(source)
+    checkpoint = open_checkpoint(source, seed=shared.seed or 0)
+    expect(program.base, checkpoint.fingerprint, program.fingerprint)
+    kind = stored_as(checkpoint, shared.dtype)
+    if program.adapter is not None:
+        state = _merged(source, program, shared.seed or 0, kind)
+        checkpoint = replace(
+            checkpoint,
+            source=f"{checkpoint.source} with the adapter that {source} recommends",
+            weights={name: InMemory(value) for name, value in state.items()},
+        )
+    return Whole(checkpoint, kind, _left_out(program))
 
 
 def _merged(source: str, program: Program, seed: int, kind: str) -> dict[str, torch.Tensor]:
@@ -195,4 +217,5 @@ __all__ = [
     "show_pull",
     "show_show",
     "unmerge",
+    "whole_model",
 ]

@@ -55,7 +55,7 @@ def merge(model: str, *, adapter: Adapters = (), out: Path, shared: Shared | Non
     checkpoint = _with_tokens(base, terms)
     method, kind = mergeable(terms[0].folder), stored_as(checkpoint, shared.dtype)
     beside, merged = attached(checkpoint, terms), attached(checkpoint, terms, short(kind))
-    form = None if merged.form is None else asdict(merged.form)
+    form = None if merged.form is None else merged.form.as_json()
     fold(merged, method)
     found = _agreement(beside, _computing_exactly(merged), checkpoint)
     if found["kl"] > FARTHEST:

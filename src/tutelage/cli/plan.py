@@ -112,6 +112,14 @@ def show_memory(result: dict[str, Any]) -> None:
         table.add_row("each device", f"{result['per_device_bytes'] / 1e9:.3f}", style="bold")
     console = Console()
     console.print(table)
+    if (found := result["correction"]) is not None:
+        console.print(
+            f"corrected by {found['runs']} runs on this machine: "
+            f"{result['corrected_bytes'] / 1e9:.3f} GB (runs left out were off by "
+            f"{found['median_error']:.1%}, at worst {found['worst_error']:.1%})"
+        )
+    else:
+        console.print("not corrected: too few training runs on this machine, or not of training")
     console.print(result["formula"], style="dim", markup=False)
 
 

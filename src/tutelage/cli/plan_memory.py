@@ -92,6 +92,20 @@ def planned(asked: Asked) -> dict[str, Any]:
         "per_device_bytes": _each(components, asked.sharing),
         "rule": name,
         "formula": " + ".join(f"{part.name}: {part.formula}" for part in parts),
+        **_corrected(asked, name, components),
+    }
+
+
+def _corrected(asked: Asked, name: str, components: Mapping[str, int]) -> dict[str, Any]:
+    """What training runs on this machine make of it, null where there are too few of them."""
+    from tutelage.train.history import correction
+
+    found = correction() if asked.train and name == "components" else None
+    if found is None:
+        return {"corrected_bytes": None, "correction": None}
+    return {
+        "corrected_bytes": sum(found.bytes(components).values()),
+        "correction": found.as_json(),
     }
 
 

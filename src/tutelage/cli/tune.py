@@ -259,6 +259,7 @@ def _answer(
         "predicted_memory": found["predicted_memory"],
         "forgetting": None,
         "settings": found["settings"],
+        "correction": found.get("correction"),
         "rehearsal": found.get("rehearsal"),
         "preview": found.get("preview"),
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from tutelage.train.predict import Prediction
     from tutelage.train.prepare import Run
 
 Json = dict[str, Any]
@@ -38,10 +39,28 @@ def planned(run: Run, out: Path | None) -> Json:
         "predicted_seconds": prediction.seconds,
         "predicted_peak_bytes": prediction.peak_bytes,
         "predicted_memory": prediction.memory,
+        "correction": _corrected(prediction),
         "peak_bytes": tried.peak_bytes,
         "settings": run.config.model_dump(mode="json"),
         "rehearsal": {name: value for name, value in asdict(tried).items() if name != "peak_bytes"},
         "preview": [asdict(one) for one in shown],
+    }
+
+
+def _corrected(prediction: Prediction) -> Json:
+    """What earlier runs on this machine make of the prediction; of too few, `runs` is 0."""
+    from tutelage.plan.learned import RUNTIME
+    from tutelage.train.history import correction
+
+    found = correction()
+    if found is None:
+        return {"runs": 0, "peak_bytes": None, "seconds": None}
+    memory = dict(prediction.memory)
+    before = memory.pop(RUNTIME, 0)
+    return {
+        **found.as_json(),
+        "peak_bytes": before + sum(found.bytes(memory).values()),
+        "seconds": None if found.time is None else found.time * prediction.seconds,
     }
 
 
@@ -64,6 +83,12 @@ def show_planned(result: Json) -> None:
         f"memory: {result['predicted_peak_bytes'] / 1e9:.2f} GB predicted, "
         f"{result['peak_bytes'] / 1e9:.2f} GB measured"
     )
+    if (found := result["correction"])["runs"]:
+        seconds = "" if found["seconds"] is None else f", {found['seconds']:.0f} s"
+        print(
+            f"corrected by {found['runs']} runs on this machine: "
+            f"{found['peak_bytes'] / 1e9:.2f} GB{seconds}"
+        )
     console = Console(highlight=False)
     for row in result["preview"]:
         console.print(coloured(row))

@@ -9,44 +9,31 @@ Choices are scored where the model gives probabilities and nothing asks for word
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tutelage import store
 from tutelage.errors import ConfigError, DataError
 from tutelage.evaluate.ask import ask
 from tutelage.evaluate.benchmarks._task import LETTERS, Question, Task, by_letter
 from tutelage.evaluate.choose import Choice, choose
-from tutelage.evaluate.run import Answer, Evaluation, Item, score
+from tutelage.evaluate.code import by_tests, printed, protection
+from tutelage.evaluate.result import Result, bare, evaluation_of
+from tutelage.evaluate.run import Answer, Item, score
 from tutelage.evaluate.settings import Settings
-from tutelage.evaluate.statistics import measured
 from tutelage.evaluate.tasks import stop_texts
 from tutelage.lm import LM, Message, Prompt
 from tutelage.progress import Progress, silent
 from tutelage.prompts.chain_of_thought import final_answer, step_by_step
 from tutelage.prompts.few_shot import Example, with_examples
-from tutelage.score import METRICS
+from tutelage.prompts.programs import program_asked
 from tutelage.score._calibration import reliability
 from tutelage.score._normalise import label
 
 FEWEST = 2
-
-
-@dataclass(frozen=True)
-class Result:
-    """An evaluation, what was said besides the answers, and how it was asked."""
-
-    evaluation: Evaluation
-    details: tuple[dict[str, Any], ...]
-    calibration: list[dict[str, Any]] | None
-    how: str
-    bare: tuple[Item, ...]
-    """The questions alone, without examples and instructions."""
 
 
 def measure(
@@ -68,14 +55,16 @@ def measure(
         raise DataError(
             f"too few questions of {task.name}", field="--data", got=len(questions), expected=">= 2"
         )
-    shown = _shown(task, place, settings, questions)
+    shown = {} if settings.pal else _shown(task, place, settings, questions)
     scores = lm.capabilities().score
     if task.kind == "pair" and not scores:
         raise ConfigError(
             f"{task.name} compares probabilities, which this model does not give",
             field="MODEL", expected="a local model",
         )  # fmt: skip
-    written = settings.written or settings.cot or settings.drawn
+    written = settings.written or settings.cot or settings.drawn or settings.pal
+    if task.kind == "code":
+        return by_tests(lm, questions, settings, progress)
     if task.kind != "answer" and scores and not written:
         return _by_likelihood(lm, task, questions, shown, settings, progress)
     if task.kind == "pair":
@@ -101,30 +90,13 @@ def _by_likelihood(
     if task.kind == "pair":
         names = ("accuracy",)
     statistics = {name: found.statistics[name] for name in names}
-    evaluation = _evaluation(items, answers, statistics, found.seconds, settings.seed)
+    evaluation = evaluation_of(items, answers, statistics, found.seconds, settings.seed)
     details = tuple(
         {"choices": list(q.choices), "probabilities": p.tolist()}
         for q, p in zip(questions, found.probabilities, strict=True)
     )
     bins = None if task.kind == "pair" else reliability(found.statistics["ece"].sum(axis=0))
-    return Result(evaluation, details, bins, "likelihood", _bare(questions))
-
-
-def _evaluation(
-    items: Sequence[Item],
-    answers: Sequence[Answer],
-    statistics: Mapping[str, np.ndarray],
-    seconds: float,
-    seed: int,
-) -> Evaluation:
-    values = {}
-    for name, rows in statistics.items():
-        metric = METRICS.get(name)
-        values[name] = measured(rows, metric.aggregate, seed, limits=metric.limits)
-    prompts = [[item.id, item.prompt] for item in items]
-    return Evaluation(
-        tuple(items), tuple(answers), dict(statistics), values, seconds, store.digest(prompts)
-    )
+    return Result(evaluation, details, bins, "likelihood", bare(questions))
 
 
 def _choice(task: Task, question: Question, shown: Sequence[Question]) -> Choice:
@@ -159,11 +131,16 @@ def _in_words(
         examples = [_example(one, chosen) for one in _of(task, shown, question)]
         turns: tuple[Message, ...] = (Message("user", _worded(question, chosen)),)
         turns = step_by_step(turns) if settings.cot else turns
+        turns = program_asked(turns, settings.shots) if settings.pal else turns
         prompt: Prompt = with_examples(turns, examples)
         reference = LETTERS[question.right] if chosen else question.answer
         items.append(Item(question.id, prompt, reference, question.source))
     form = label if chosen else task.form
     extract = _letter if chosen else task.extract
+    more: dict[str, Any] = {}
+    if settings.pal:
+        # Before the model writes anything: whether its programs may be run here at all.
+        more, extract = protection(settings), partial(_computed, extract, settings)
     stop = stop_texts(chat=lm.capabilities().chat)
     asked = ask(lm, items, extract, form, settings, stop=stop, progress=progress)
     formed = [replace(item, reference=form(item.reference)) for item in items]
@@ -175,11 +152,14 @@ def _in_words(
         {"said": list(said), "agreement": share}
         for said, share in zip(asked.said, asked.agreement, strict=True)
     )
-    return Result(evaluation, details, None, "words", _bare(questions))
+    how = "program" if settings.pal else "words"
+    return Result(evaluation, details, None, how, bare(questions), more)
 
 
-def _bare(questions: Sequence[Question]) -> tuple[Item, ...]:
-    return tuple(Item(q.id, q.text or q.answer, q.answer, q.source) for q in questions)
+def _computed(extract: Callable[[str], str | None], settings: Settings, said: str) -> str | None:
+    """The answer in what the program prints that was written."""
+    text = printed(said, settings)
+    return None if text is None else extract(text)
 
 
 def _worded(question: Question, chosen: bool) -> str:

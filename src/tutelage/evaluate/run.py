@@ -186,7 +186,7 @@ def score(
             m.name: measured(statistics[m.name], m.aggregate, seed, limits=m.limits) for m in found
         },
         seconds=seconds,
-        prompt_sha256=store.digest([[item.id, _plain(item.prompt)] for item in items]),
+        prompt_sha256=store.digest([[item.id, plain(item.prompt)] for item in items]),
     )
 
 
@@ -262,7 +262,7 @@ def _from_completion(id: str, completion: Completion) -> Answer:
     )
 
 
-def _plain(prompt: Prompt) -> Any:
+def plain(prompt: Prompt) -> Any:
     return prompt if isinstance(prompt, str) else [asdict(message) for message in prompt]
 
 

@@ -14,7 +14,9 @@ class Settings:
 
     `votes` draws at `temperature` and takes the answer most agree on; a majority smaller than
     `vote_threshold` gives way to the greedy answer. `written` asks for the answer in words even
-    where choices could be scored. Raises ConfigError naming the option.
+    where choices could be scored. `samples` programs are drawn where programs are asked for; `pal`
+    has a program compute the answer; `sandbox` "weak" runs programs without every protection.
+    Raises ConfigError naming the option.
     """
 
     shots: int = 0
@@ -25,6 +27,9 @@ class Settings:
     written: bool = False
     max_new_tokens: int = 128
     seed: int = 0
+    samples: int = 1
+    pal: bool = False
+    sandbox: str = "strict"
 
     def __post_init__(self) -> None:
         checks = (
@@ -32,6 +37,8 @@ class Settings:
             ("--votes", self.votes, self.votes >= 1, "1 or more"),
             ("--vote-threshold", self.vote_threshold, 0 <= self.vote_threshold <= 1, "0 to 1"),
             ("--temperature", self.temperature, 0 < self.temperature <= 2, "above 0, at most 2"),
+            ("--samples", self.samples, self.samples >= 1, "1 or more"),
+            ("--sandbox", self.sandbox, self.sandbox in ("strict", "weak"), "strict or weak"),
             ("--max-new-tokens", self.max_new_tokens, self.max_new_tokens >= 1, "1 or more"),
         )
         for flag, got, right, expected in checks:
@@ -42,6 +49,9 @@ class Settings:
                 "--vote-threshold has no effect without --votes", field="--vote-threshold",
                 got=self.vote_threshold, hint="add --votes",
             )  # fmt: skip
+
+        if self.pal and self.cot:
+            raise ConfigError("a program takes the place of steps", field="--pal", got="--cot")
 
     @property
     def drawn(self) -> bool:

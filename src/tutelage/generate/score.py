@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from tutelage.data.pack import Example, batch, memory_of, pack
 from tutelage.generate.chooser import Logprobs, logprobs
+from tutelage.machine.memory import trim
 from tutelage.models.forward import Model, forward
 
 PACK_TOKENS = 2048
@@ -39,6 +42,7 @@ def score(model: Model, examples: Sequence[Example], exact: bool = False) -> lis
         for rows in steps:
             for row, scores in zip(rows, _score([examples[i] for i in rows], model), strict=True):
                 results[row] = scores
+            trim()  # the next pack's arrays are of other sizes and would not fit into these
     return [scores for scores in results if scores is not None]
 
 
@@ -83,10 +87,9 @@ def _score(examples: list[Example], model: Model) -> list[TokenScores]:
     values: list[float] = []
     likeliest: list[bool] = []
     for part, wanted in zip(hidden.split(CHUNK), labels.split(CHUNK), strict=True):
-        logits = model.logits(part)
-        chosen = logits.gather(1, wanted[:, None])[:, 0]
-        values += (chosen - torch.logsumexp(logits, dim=-1)).tolist()
-        likeliest += (logits.argmax(-1) == wanted).tolist()
+        log_probabilities, greedy = _judged(model.logits(part), wanted)
+        values += log_probabilities
+        likeliest += greedy
     scores: list[TokenScores] = []
     start = 0
     for example in examples:
@@ -94,3 +97,13 @@ def _score(examples: list[Example], model: Model) -> list[TokenScores]:
         scores.append(TokenScores(tuple(values[start:end]), tuple(likeliest[start:end])))
         start = end
     return scores
+
+
+def _judged(
+    logits: Float[Tensor, "N V"], wanted: Int[Tensor, "N"]
+) -> tuple[list[float], list[bool]]:
+    """Log-probability of each wanted token, and whether it is the likeliest. In a function of its
+    own, so that these logits are gone before the next are made."""
+    chosen = logits.gather(1, wanted[:, None])[:, 0]
+    log_probabilities = (chosen - torch.logsumexp(logits, dim=-1)).tolist()
+    return log_probabilities, (logits.argmax(-1) == wanted).tolist()

@@ -1,9 +1,9 @@
 """One decoding step by the C++ kernel, where it was built and fits the model.
 
 The same mathematics as `nn/cache.py`'s DecodeStep through the model, with float32 activations. For
-a few rows it is bound by reading the weights once, where PyTorch is bound by its operators; for
-tens of rows it multiplies bfloat16 pairs where the processor can, and only inputs of products are
-rounded to that type.
+a few rows it is bound by reading the weights once, where PyTorch is bound by its operators. Inputs
+of products alone are rounded: to bfloat16 where the weights are and the processor multiplies pairs
+of it; to whole numbers of 8 bits, 32 of them sharing a scale, where the weights are in 8 or 4 bits.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ from tutelage.nn.head import Head
 from tutelage.nn.linear import Linear
 from tutelage.nn.mlp import GatedMLP
 from tutelage.nn.norm import RMSNorm
+from tutelage.nn.quantized import GROUP, AnyLinear, Held, QuantizedEmbedding, QuantizedLinear
 from tutelage.nn.rope import Rope
 
 FEW_ROWS = 6
 """As decode.cpp's FEW: with so many, each token has the bits of a step of its own."""
 PARTS = (
     Transformer, nn.ModuleList, Embed, Embedding, PreNorm, Attention, GatedMLP, RMSNorm, Linear,
-    Head,
+    Head, QuantizedLinear, QuantizedEmbedding,
 )  # fmt: skip
 """What the kernel knows how to compute."""
 
@@ -52,18 +53,20 @@ class Stepper:
         self.model = model
         self._layers = (LayerStruct * len(model.blocks))(*(_layer(b) for b in model.blocks))
         heads = model.heads
-        self._head = model.head_weight
+        head = model.head_map
+        shape = head.shape if isinstance(head, Held) else head.weight.shape
+        self._vocabulary: int = shape[0]
         self._struct = ModelStruct(
             half=int(model.compute == torch.bfloat16),
             layers=len(model.blocks),
-            width=self._head.shape[1],
+            width=shape[1],
             heads=heads.query,
             key_heads=heads.key_value,
             head_width=heads.width,
             eps=model.norm.eps,
             layer=self._layers,
             norm=pointer(model.norm.weight),
-            head=LinearStruct(pointer(self._head), None, *self._head.shape),
+            head=_map(head, None),
         )
         loaded = library()
         assert loaded is not None
@@ -97,7 +100,7 @@ class Stepper:
         x = self.model.embed.tokens(ids).float().contiguous()
         cosine, sine = self.model.rope.angles(lengths + cache.prefix_length)
         cosine, sine = cosine[:, 0].contiguous(), sine[:, 0].contiguous()
-        logits = torch.empty(len(ids), self._head.shape[0])
+        logits = torch.empty(len(ids), self._vocabulary)
         held = _cache(cache)
         threads = torch.get_num_threads()
         size = loaded.tutelage_scratch(
@@ -155,19 +158,31 @@ def _is_uniform(model: Any) -> bool:
 
 def _is_readable(model: Any) -> bool:
     """Whether the weights are of the type computed in, which the kernel has, and in its memory; it
-    reads bfloat16 weights two by two, so what the products sum over must be even."""
+    reads bfloat16 weights two by two, so what the products sum over must be even. Weights in few
+    bits meet activations in few bits, which only models computed in bfloat16 put up with."""
     types = {parameter.dtype for parameter in model.parameters()}
-    devices = {parameter.device.type for parameter in model.parameters()}
+    held = [module for module in model.modules() if isinstance(module, Held)]
+    devices = {tensor.device.type for tensor in (*model.parameters(), *model.buffers())}
     attn, mlp = model.blocks[0].attn, model.blocks[0].mlp
     even = all(linear.shape[1] % 2 == 0 for linear in (attn.q, attn.o, mlp.down))
     kind = model.compute
+    if held and (kind != torch.bfloat16 or any(one.form.group != GROUP for one in held)):
+        return False
     return (
         types == {kind} and kind in (torch.bfloat16, torch.float32) and devices == {"cpu"} and even
     )
 
 
-def _linear(module: Linear) -> LinearStruct:
-    return LinearStruct(pointer(module.weight), pointer(module.bias), *module.shape)
+def _linear(module: AnyLinear) -> LinearStruct:
+    return _map(module, module.bias)
+
+
+def _map(module: AnyLinear | Embedding | QuantizedEmbedding, bias: Tensor | None) -> LinearStruct:
+    if isinstance(module, Held):
+        codes, bits = (module.numbers, module.scales, module.minimums), module.form.bits
+        weight, scales, minimums = map(pointer, codes)
+        return LinearStruct(weight, pointer(bias), *module.shape, scales, minimums, bits)
+    return LinearStruct(pointer(module.weight), pointer(bias), *module.weight.shape, None, None, 0)
 
 
 def _layer(block: Any) -> LayerStruct:

@@ -4,8 +4,8 @@
 // Decoding a few rows is bound by reading the weights once. PyTorch reads them through some fifty
 // operators a layer; here one parallel region walks the whole model, weights in their stored type,
 // everything else in float32. Threads split the rows of each weight matrix, so no result depends on
-// how many there are. With more rows products decide: where the processor multiplies bfloat16 pairs,
-// their inputs are rounded to that type (product.h).
+// how many there are. Where the processor multiplies bfloat16 pairs, the inputs of products are
+// rounded to that type (product.h); weights in 8 or 4 bits meet inputs in 8 (quantized.h).
 
 #include <cmath>
 #include <cstdint>
@@ -13,13 +13,16 @@
 
 #include "element.h"
 #include "product.h"
+#include "quantized.h"
 
 extern "C" {
 
 struct Linear {
-  const void *weight; // [out, in]
+  const void *weight; // [out, in]; or codes, as nn/quantized.py lays them out
   const void *bias;   // [out] or null
   int64_t out, in;
+  const void *scales, *minimums; // of the codes, or null
+  int64_t bits;                  // of a code; 0 where the weight has the model's own type
 };
 
 struct Layer {
@@ -66,6 +69,7 @@ struct Own {
 };
 
 void tutelage_attend(const Own *own);
+int64_t tutelage_layout();
 int64_t tutelage_rows(const Model *m);
 int64_t tutelage_scratch(const Model *m, const Cache *c, int64_t rows, int64_t threads);
 void tutelage_step(const Model *m, const Cache *c, const Batch *b);
@@ -147,10 +151,10 @@ INLINE void rows_of(const Linear &l, const float *x, int64_t rows, float *y, boo
   }
 }
 
-// Whether tens of rows go through the processor's own pairs.
-INLINE bool paired(const Linear &l, int64_t rows, const float *) { return false; }
-INLINE bool paired(const Linear &l, int64_t rows, const bf16 *) {
-  return rows > FEW && !(l.in % pairs::PLACES) && !(l.out % 16) && pairs::available();
+// Whether products go through the processor's own pairs.
+INLINE bool paired(const Linear &l, const float *) { return false; }
+INLINE bool paired(const Linear &l, const bf16 *) {
+  return !(l.in % pairs::PLACES) && !(l.out % 16) && pairs::available();
 }
 
 INLINE void rows_paired(const Linear &, const float *, int64_t, float *, bool, int64_t, int64_t,
@@ -160,6 +164,20 @@ INLINE void rows_paired(const Linear &l, const float *x, int64_t rows, float *y,
   bf16 *rounded = reinterpret_cast<bf16 *>(room);
   for (int64_t i = 0; i < rows * l.in; i++) store(x[i], rounded + i);
   pairs::rows(weight, static_cast<const bf16 *>(l.bias), rounded, rows, l.in, l.out, y, add, first, last);
+}
+
+// Codes instead of numbers: only beside activations and biases of bfloat16 models.
+INLINE void rows_of_codes(const Linear &l, const float *x, int64_t rows, float *y, bool add, int64_t first,
+                          int64_t last, float *room) {
+  const quantized::Matrix m = {static_cast<const uint8_t *>(l.weight),
+                               static_cast<const uint16_t *>(l.scales),
+                               static_cast<const uint16_t *>(l.minimums), l.bits, l.out, l.in};
+  const bf16 *bias = static_cast<const bf16 *>(l.bias);
+  if (rows > FEW && paired(l, bias))
+    quantized::rows_widened(m, bias, x, rows, reinterpret_cast<bf16 *>(room), y, add, first, last);
+  else
+    quantized::rows_narrowed(m, bias, x, rows, reinterpret_cast<quantized::Narrow *>(room), y, add, first,
+                             last);
 }
 
 template <class T>
@@ -288,7 +306,7 @@ template <class T> struct Worker {
   const Cache &c;
   const Batch &b;
   int64_t thread, threads;
-  float *room; // this thread's own, rows x the widest input
+  float *room; // this thread's own, of `roomy` floats
 
   inline __attribute__((always_inline)) void split(int64_t count, int64_t unit, int64_t &first, int64_t &last) const {
     const int64_t units = (count + unit - 1) / unit;
@@ -301,7 +319,9 @@ template <class T> struct Worker {
     int64_t first, last;
     split(l.out, 16, first, last);
     const T *weight = static_cast<const T *>(l.weight);
-    if (paired(l, b.rows, weight))
+    if (l.bits)
+      rows_of_codes(l, x, b.rows, y, add, first, last, room);
+    else if (paired(l, weight))
       rows_paired(l, x, b.rows, y, add, first, last, room, weight);
     else
       rows_of<T>(l, x, b.rows, y, add, first, last, room);
@@ -375,6 +395,9 @@ int64_t widest(const Model &m) {
   return hidden > most ? hidden : most;
 }
 
+// Floats of a thread's own: the vectors of a batch in whatever form, and eight rows of a weight.
+int64_t roomy(const Model &m, int64_t rows) { return (rows + pairs::WIDE) * quantized::room(widest(m)); }
+
 Scratch carve(const Model &m, int64_t rows, int64_t threads, float *at) {
   const int64_t queries = m.heads * m.head_width, keys = m.key_heads * m.head_width;
   const int64_t hidden = m.layer[0].gate.out;
@@ -386,7 +409,7 @@ Scratch carve(const Model &m, int64_t rows, int64_t threads, float *at) {
   s.mixed = at, at += rows * queries;
   s.gate = at, at += rows * hidden;
   s.up = at, at += rows * hidden;
-  s.rooms = at, at += threads * rows * widest(m);
+  s.rooms = at, at += threads * roomy(m, rows);
   s.scores = at;
   return s;
 }
@@ -435,7 +458,7 @@ template <class T> void step(const Model &m, const Cache &c, const Batch &b) {
 #pragma omp parallel num_threads(int(b.threads))
   {
     const int64_t thread = omp_get_thread_num();
-    float *room = s.rooms + thread * b.rows * widest(m);
+    float *room = s.rooms + thread * roomy(m, b.rows);
     const Worker<T> w{m, c, b, thread, omp_get_num_threads(), room};
     for (int64_t layer = 0; layer < m.layers; layer++)
       for (int which = 0; which < 8; which++) {
@@ -480,7 +503,7 @@ void tutelage_attend(const Own *own) {
 int64_t tutelage_scratch(const Model *m, const Cache *c, int64_t rows, int64_t threads) {
   const int64_t queries = m->heads * m->head_width, keys = m->key_heads * m->head_width;
   const int64_t each = m->width + 2 * queries + 2 * keys + 2 * m->layer[0].gate.out;
-  return rows * each + threads * (rows * widest(*m) + m->heads / m->key_heads * (c->prefix + c->room + 1));
+  return rows * each + threads * (roomy(*m, rows) + m->heads / m->key_heads * (c->prefix + c->room + 1));
 }
 
 // With how many rows a step is faster here than through PyTorch's matrix products.
@@ -489,6 +512,9 @@ int64_t tutelage_rows(const Model *m) {
   const int64_t odd = (l.q.in | l.o.in | l.down.in) % pairs::PLACES;
   return m->half && !odd && pairs::available() ? MANY : FEW;
 }
+
+// What a caller compiled or written for other structures would have otherwise.
+int64_t tutelage_layout() { return sizeof(Model) + 1000 * (sizeof(Layer) + 1000 * sizeof(Batch)); }
 
 void tutelage_step(const Model *m, const Cache *c, const Batch *b) {
   if (m->half)

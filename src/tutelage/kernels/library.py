@@ -18,7 +18,10 @@ int64, void_p = ctypes.c_int64, ctypes.c_void_p
 
 
 class LinearStruct(ctypes.Structure):
-    _fields_ = (("weight", void_p), ("bias", void_p), ("out", int64), ("in_", int64))
+    _fields_ = (
+        ("weight", void_p), ("bias", void_p), ("out", int64), ("in_", int64),
+        ("scales", void_p), ("minimums", void_p), ("bits", int64),
+    )  # fmt: skip
 
 
 class LayerStruct(ctypes.Structure):
@@ -92,7 +95,7 @@ MOST_GROUP, MOST_WIDTH = 16, 256
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """The built library; None where the package was installed without a compiler, or an older
-    build lies there that lacks a function."""
+    build lies there that lacks a function or knows other structures."""
     found = sorted(Path(__file__).parent.glob("_library*.so"))
     try:
         return _typed(ctypes.CDLL(str(found[0]))) if found else None
@@ -102,6 +105,10 @@ def library() -> ctypes.CDLL | None:
 
 def _typed(loaded: ctypes.CDLL) -> ctypes.CDLL:
     model, cache = ctypes.POINTER(ModelStruct), ctypes.POINTER(CacheStruct)
+    loaded.tutelage_layout.argtypes, loaded.tutelage_layout.restype = [], int64
+    sizes = (ctypes.sizeof(kind) for kind in (ModelStruct, LayerStruct, BatchStruct))
+    if loaded.tutelage_layout() != sum(size * 1000**place for place, size in enumerate(sizes)):
+        raise AttributeError("structures of another version")
     loaded.tutelage_scratch.argtypes = [model, cache, int64, int64]
     loaded.tutelage_scratch.restype = int64
     loaded.tutelage_rows.argtypes, loaded.tutelage_rows.restype = [model], int64

@@ -1,4 +1,4 @@
-// Products of a bfloat16 matrix with tens of vectors, by the processor's own bfloat16 pairs.
+// Products of a bfloat16 matrix with up to tens of vectors, by the processor's own bfloat16 pairs.
 //
 // PyTorch's matrix products reorder a weight before each use, which tens of rows do not repay. Here
 // weights are read as they lie: each register holds 32 places of a weight row, multiplied with the
@@ -44,7 +44,19 @@ struct Eight {
   int64_t next;
 };
 
-// y[m, n] (+)= w[n] . x[m] + bias[n]; meanwhile the weight rows [from, to) of the next eight are
+// y[m, n] = sums[m][n] of the eight weight rows + bias[n], added to what is there or in its place.
+template <int M>
+PAIRS INLINE void finish(const Eight &e, __m512 sums[M][WIDE], float *y, int64_t out, bool add) {
+  for (int m = 0; m < M; m++)
+    for (int n = 0; n < WIDE; n += 4) {
+      float *place = y + m * out + n;
+      __m128 found = totals(sums[m][n], sums[m][n + 1], sums[m][n + 2], sums[m][n + 3]);
+      if (add) found = _mm_add_ps(found, _mm_loadu_ps(place));
+      _mm_storeu_ps(place, _mm_add_ps(found, e.bias[n / 4]));
+    }
+}
+
+// M of tens of vectors by eight weight rows; meanwhile the weight rows [from, to) of the next eight are
 // called for.
 template <int M>
 PAIRS INLINE void tile(const Eight &e, const bf16 *x, int64_t in, int64_t from, int64_t to, float *y,
@@ -63,18 +75,34 @@ PAIRS INLINE void tile(const Eight &e, const bf16 *x, int64_t in, int64_t from, 
       for (int m = 0; m < M; m++) sums[m][n] = _mm512_dpbf16_ps(sums[m][n], vectors[m], weights);
     }
   }
-  for (int m = 0; m < M; m++)
-    for (int n = 0; n < WIDE; n += 4) {
-      float *place = y + m * out + n;
-      __m128 found = totals(sums[m][n], sums[m][n + 1], sums[m][n + 2], sums[m][n + 3]);
-      if (add) found = _mm_add_ps(found, _mm_loadu_ps(place));
-      _mm_storeu_ps(place, _mm_add_ps(found, e.bias[n / 4]));
+  finish<M>(e, sums, y, out, add);
+}
+
+// M of a few vectors by eight weight rows, one after the other: memory, which then decides, gives most
+// when it is read in its own order. To the bit what `tile` gives.
+template <int M>
+PAIRS INLINE void in_order(const Eight &e, const bf16 *x, int64_t in, float *y, int64_t out, bool add) {
+  __m512 sums[M][WIDE];
+#pragma GCC unroll 8
+  for (int n = 0; n < WIDE; n++) {
+    for (int m = 0; m < M; m++) sums[m][n] = _mm512_setzero_ps();
+    for (int64_t k = 0; k < in; k += PLACES) {
+      const __m512bh weights = (__m512bh)_mm512_loadu_si512(e.w[n] + k);
+      for (int m = 0; m < M; m++)
+        sums[m][n] = _mm512_dpbf16_ps(sums[m][n], (__m512bh)_mm512_loadu_si512(x + m * in + k), weights);
     }
+  }
+  finish<M>(e, sums, y, out, add);
 }
 
 // All vectors by eight weight rows. Memory gives the next eight evenly over the tiles.
 PAIRS INLINE void column(const Eight &e, const bf16 *x, int64_t count, int64_t in, float *y,
                          int64_t out, bool add) {
+  if (count == 1) return in_order<1>(e, x, in, y, out, add);
+  if (count == 2) return in_order<2>(e, x, in, y, out, add);
+  if (count == 3) return in_order<3>(e, x, in, y, out, add);
+  if (count == 4) return in_order<4>(e, x, in, y, out, add);
+  if (count == 5) return in_order<5>(e, x, in, y, out, add);
   const int64_t tiles = (count + TALL - 1) / TALL, each = (WIDE + tiles - 1) / tiles;
   int64_t from = 0;
   for (int64_t r = 0; r < count; r += TALL) {

@@ -87,8 +87,11 @@ class Bench:
         return self._held[1]
 
     def make_room(self, subject: Subject) -> None:
-        """Let go of any other model, so that what is measured next is the subject's alone."""
-        if self._held is not None and self._held[0] != subject:
+        """Let go of any other model and of what was freed, so that what is measured next is the
+        subject's alone."""
+        if self._held is not None and self._held[0] == subject:
+            release()
+        else:
             self.let_go()
 
     def resident(self, subject: Subject) -> int:

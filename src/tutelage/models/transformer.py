@@ -16,10 +16,11 @@ from torch.utils.checkpoint import checkpoint
 
 from tutelage.nn.attend import Attend, Bias
 from tutelage.nn.attention import Heads, Pass
-from tutelage.nn.embedding import Embed, Tokens
+from tutelage.nn.embedding import Embed, Embedding, Tokens
 from tutelage.nn.head import Head
+from tutelage.nn.linear import Linear
 from tutelage.nn.pooler import Pooler
-from tutelage.nn.quantized import Form
+from tutelage.nn.quantized import Form, Held
 from tutelage.nn.rope import Rope
 from tutelage.nn.task_head import TaskHead
 
@@ -67,7 +68,8 @@ class Transformer(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.embed.tokens.weight.device
+        tokens = self.embed.tokens
+        return tokens.scales.device if isinstance(tokens, Held) else tokens.weight.device
 
     @property
     def layers(self) -> int:
@@ -120,10 +122,15 @@ class Transformer(nn.Module):
 
     @property
     def head_weight(self) -> Float[Tensor, "V C"]:
-        """The matrix that turns vectors into scores."""
+        """The matrix that turns vectors into scores; one in few bits is made wide."""
+        held = self.head_map
+        return held.matrix(self.compute) if isinstance(held, Held) else held.weight
+
+    @property
+    def head_map(self) -> Linear | Embedding | Held:
+        """The module that holds it: the head's own linear map, or the token table."""
         assert self.head is not None
-        linear = self.head.linear
-        return self.embed.tokens.weight if linear is None else linear.weight
+        return self.embed.tokens if self.head.linear is None else self.head.linear
 
     @property
     def head_bias(self) -> Float[Tensor, "V"] | None:
@@ -135,4 +142,8 @@ class Transformer(nn.Module):
         one in this place where it does not."""
         x = self.prepare(hidden)
         bias = None if self.head_bias is None else self.head_bias.to(x.dtype)
+        held = self.head_map
+        if isinstance(held, Held):
+            y = held.product(x)
+            return (y if bias is None else y + bias).float()
         return nn.functional.linear(x, self.head_weight.to(x.dtype), bias).float()

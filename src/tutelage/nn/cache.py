@@ -66,9 +66,10 @@ class Cache:
         return 2 * layers * key_shape[0] * key_shape[1] * tokens * item
 
     def keep(self, slots: Int[Tensor, "M"]) -> None:
-        """Drop all rows but these, in this order."""
-        self.keys = self.keys.index_select(1, slots)
-        self.values = self.values.index_select(1, slots)
+        """Drop all rows but these, in this order. No memory beyond a layer's is taken for it, and
+        none is given back."""
+        self.keys = _kept(self.keys, slots)
+        self.values = _kept(self.values, slots)
         self.lengths = self.lengths.index_select(0, slots)
         self.sources = self.sources.index_select(0, slots)
         self.memory = {
@@ -108,6 +109,21 @@ class Cache:
         place = torch.arange(len(k), device=k.device) - torch.repeat_interleave(starts, sources)
         held[0][slot, place], held[1][slot, place] = k, v
         self.sources[slots] = sources
+
+
+def _kept(held: Float[Tensor, "L B K S D"], slots: Int[Tensor, "M"]) -> Float[Tensor, "L M K S D"]:
+    """These rows of `held`, in its own memory where they are no more than it has: a copy of all
+    layers would be there beside them, at the moment when answering holds most."""
+    layers, before, *each = held.shape
+    rows = len(slots)
+    if rows > before:
+        return held.index_select(1, slots)
+    size = rows * math.prod(each)
+    flat = held.view(-1)[: layers * size]
+    for layer in range(layers):  # ends where this layer began, or before
+        kept = held[layer].index_select(0, slots)
+        flat[layer * size : (layer + 1) * size] = kept.view(-1)
+    return flat.view(layers, rows, *each)
 
 
 class FillPrefix:

@@ -11,7 +11,7 @@ has not writes the same files with a `peft_type` of its own, which PEFT refuses.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +74,14 @@ class Base:
 
     def as_json(self) -> dict[str, Any]:
         found = {"source": self.source, "weights": self.weights, "template": self.template}
-        return found if self.form is None else {**found, "form": asdict(self.form)}
+        return found if self.form is None else {**found, "form": self.form.as_json()}
 
     @property
     def held(self) -> str:
         """In which bits."""
         if self.form is None:
             return "not quantized"
-        return f"quantized to {self.form.bits} bits in groups of {self.form.group}"
+        return f"quantized to {self.form}"
 
     def __str__(self) -> str:
         return f"{self.source} (weights {self.weights[:12]})"

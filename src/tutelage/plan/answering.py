@@ -65,10 +65,12 @@ def scoring_components(
     entries: Sequence[Entry], precision: str, tokens: int, labels: int
 ) -> list[Component]:
     """The parts of scoring: so many tokens are read at once and the scores of `labels` of them made
-    at a time, in float32, beside what they were computed from and while they are normalized."""
+    at a time: in float32, and as much again while they are normalized. In half precision they are
+    made as such first, and the C library keeps that array."""
     sizes, low = dimensions(entries), _compute_bytes(precision)
-    size = (low + 8) * labels * sizes.vocabulary
-    text = f"({low} + 8) x {labels} labels x {sizes.vocabulary} tokens known"
+    each = 8 if low == 4 else 8 + low
+    size = each * labels * sizes.vocabulary
+    text = f"{each} x {labels} labels x {sizes.vocabulary} tokens known"
     return [*reading_components(entries, precision, tokens), Component("logits", size, text)]
 
 

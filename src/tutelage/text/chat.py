@@ -56,8 +56,9 @@ class Limits:
 
     cpu_seconds: float = 0.5
     wall_seconds: float = 5.0
-    """Only a backstop: on a busy machine honest renderings wait for a processor, and a template
-    has no way to pass time but by using one."""
+    """Only a backstop, for a child that does nothing: a template has no way to pass time but by
+    using a processor, and time in which the child waits for one does not count (on Linux, which
+    says so)."""
     memory: int = 96_000_000
     """Bytes above those of the idle child."""
     output: int = 1_000_000
@@ -207,9 +208,9 @@ class ChatTemplate:
 
     def _receive(self, seconds: float) -> dict[str, Any]:
         assert self._child is not None and self._child.stdout is not None
-        handle, waits = self._child.stdout.fileno(), iter(range(round(seconds / WAIT_SECONDS)))
-        header = _read(handle, 4, waits)
-        body = header and _read(handle, struct.unpack("<I", header)[0], waits)
+        waits = iter(range(round(seconds / WAIT_SECONDS)))
+        header = _read(self._child, 4, waits)
+        body = header and _read(self._child, struct.unpack("<I", header)[0], waits)
         if not body:
             return _ended(self._child)
         return dict(json.loads(body))
@@ -223,12 +224,13 @@ class ChatTemplate:
         )
 
 
-def _read(handle: int, count: int, waits: Iterator[int]) -> bytes:
+def _read(child: subprocess.Popen[bytes], count: int, waits: Iterator[int]) -> bytes:
     """`count` bytes, or b"" if the other end closed or all waits are over."""
-    data = bytearray()
+    assert child.stdout is not None
+    handle, data = child.stdout.fileno(), bytearray()
     while len(data) < count:
         if not select.select([handle], [], [], WAIT_SECONDS)[0]:
-            if next(waits, None) is None:
+            if not wants_to_run(child.pid) and next(waits, None) is None:
                 return b""
             continue
         piece = os.read(handle, min(count - len(data), 1 << 20))
@@ -236,6 +238,16 @@ def _read(handle: int, count: int, waits: Iterator[int]) -> bytes:
             return b""
         data += piece
     return bytes(data)
+
+
+def wants_to_run(pid: int) -> bool:
+    """Whether the process computes or waits for a processor; False where the system says neither.
+    Such a one needs no other limit than that of its processor time."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[:1] == ["R"]  # proc(5): the name, then the state
 
 
 def _ended(child: subprocess.Popen[bytes]) -> dict[str, Any]:

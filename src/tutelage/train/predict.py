@@ -47,6 +47,8 @@ class Prediction:
     seconds: float
     memory: dict[str, int]
     """Bytes by component; on the processor what the process holds before the run among them."""
+    flops: float
+    """Floating-point operations of all steps."""
 
     @property
     def peak_bytes(self) -> int:
@@ -81,8 +83,9 @@ def predict_run(
         again=placement.device == "cpu" and len(steps) > 1,
     )
     parts = training_components(weights, tuning, batch, runtime_bytes=_runtime(placement))
-    seconds = _seconds(weights, tuning, tokens, labels, placement, config)
-    return Prediction(seconds, by_name(parts))
+    work = _work(weights, tuning, tokens, labels, config)
+    seconds = work / (EFFICIENCY * speed(placement.dtype, placement.device))
+    return Prediction(seconds, by_name(parts), work)
 
 
 def _tokens(step: Sequence[Example]) -> int:
@@ -90,12 +93,11 @@ def _tokens(step: Sequence[Example]) -> int:
     return shared + sum(row.inputs - shared for row in step)
 
 
-def _seconds(
+def _work(
     weights: Sequence[Weight],
     tuning: Tuning,
     tokens: Sequence[int],
     labels: Sequence[int],
-    placement: Placement,
     config: TuneConfig,
 ) -> float:
     body = sum(w.count for w in weights if len(w.shape) == 2 and w.role not in ("embed", "head"))
@@ -106,7 +108,7 @@ def _seconds(
     work = 2 * (each * sum(tokens) + (2 + tuning.head) * head * sum(labels))
     if config.checkpointing:
         work += 2 * body * sum(tokens)
-    return work / (EFFICIENCY * speed(placement.dtype, placement.device))
+    return work
 
 
 @functools.cache

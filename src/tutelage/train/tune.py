@@ -19,7 +19,7 @@ from tutelage.data.rows import Row
 from tutelage.errors import RequestError
 from tutelage.machine.memory import Peak, freed_memory_kept
 from tutelage.progress import Progress, silent
-from tutelage.train import state
+from tutelage.train import history, state
 from tutelage.train.config import TuneConfig
 from tutelage.train.predict import Prediction
 from tutelage.train.prepare import Run, memory_named, predict, prepare, working
@@ -89,6 +89,7 @@ def _made(
         run.write(model, inside)
         store.write_json(inside / RESULT, {"request": run.digest, **result})
     store.move(folder / "result", out)
+    history.keep(result, run.placement.device, run.placement.dtype, prediction.flops)
     return result
 
 

@@ -73,7 +73,7 @@ def test_a_plan_and_its_run_answer_with_the_same_keys(
     unknown = {name for name, value in planned.items() if value is None}
     assert unknown == {"out", "loss", "seconds", "forgetting"}
     assert {name for name, value in done.items() if value is None} == {
-        "forgetting", "rehearsal", "preview"
+        "forgetting", "rehearsal", "preview", "correction"
     }  # fmt: skip
 
 

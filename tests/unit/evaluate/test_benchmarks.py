@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -35,7 +36,19 @@ COMMON = [
     }
     for n in range(6)
 ]
+FUNCTIONS = [
+    {
+        "task_id": f"T/{n}",
+        "prompt": f'def add_{n}(x):\n    """x + {n}."""\n',
+        "canonical_solution": f"    return x + {n}\n",
+        "entry_point": f"add_{n}",
+        "test": f"def check(f):\n    assert f(1) == {n + 1}\n",
+    }
+    for n in range(6)
+]
 FILES: dict[str, tuple[str, Any]] = {
+    "humaneval": ("HumanEval.jsonl.gz", FUNCTIONS),
+    "mbpp": ("mbpp_release_v1.jsonl", FUNCTIONS),
     "arc_challenge": ("arc_challenge_test.json", COMMON),
     "arc_easy": ("arc_easy_test.json", COMMON),
     "openbookqa": ("openbookqa_test.json", COMMON),
@@ -101,6 +114,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             path.write_text(rows)
         elif path.suffix == ".jsonl":
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        elif path.suffix == ".gz":
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+            path.write_bytes(gzip.compress(text.encode()))
         else:
             path.write_text(json.dumps(rows))
     return made
@@ -115,7 +131,9 @@ class Oracle(WordLM):
         super().__init__(self.say)
 
     def capabilities(self) -> Capabilities:
-        return Capabilities("oracle", score=self.scores, chat=True)
+        # Programs go on where the head ends; the other kind is tried by itself.
+        chat = self.task.kind != "code"
+        return Capabilities("oracle", score=self.scores, chat=chat)
 
     def _asked(self, prompt: str) -> Question:
         return max(
@@ -125,6 +143,8 @@ class Oracle(WordLM):
 
     def say(self, prompt: str) -> str:
         question = self._asked(prompt)
+        if question.test:
+            return question.answer if self.right else "    return None\n"
         if not self.right:
             if not question.choices:
                 return "The answer is 999 qqq."
@@ -172,7 +192,7 @@ def test_gold_answers_reach_the_top_and_wrong_ones_the_bottom(
         for metric, value in found.measured.items():
             if metric in ("ece", "brier"):
                 continue
-            exact = metric in ("accuracy", "accuracy_per_byte", "exact_match")
+            exact = metric in ("accuracy", "accuracy_per_byte", "exact_match", "pass_at_1")
             assert value["value"] is not None
             if right:
                 assert value["value"] == pytest.approx(1)

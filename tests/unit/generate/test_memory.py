@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tutelage.generate.engine import CACHE_BYTES, READ_TOKENS, SLOTS
-from tutelage.generate.memory import predict
+from tutelage.generate.memory import predict, predict_scoring
 from tutelage.models.spec import layout
 from tutelage.plan.answering import Asked
 
@@ -50,6 +50,9 @@ def jobs(rows, tokens, shared):
     return [Job((7,) * shared + ids, 3, frozenset()) for ids in own]
 
 torch.set_num_threads(1)
+"""
+
+ANSWERING = """
 small = model(num_hidden_layers=1, hidden_size=64, vocab_size=100)
 for rows in (3, 70):  # what the first answers load and set up is no part of these
     list(Engine(small).run(jobs(rows, 40, 5)))
@@ -57,6 +60,20 @@ release()
 with Peak() as peak:
     large = model()
     list(Engine(large).run(jobs({rows}, {tokens} - 3, {shared})))
+print(peak.above)
+"""
+
+SCORING = """
+from tutelage.data.pack import Example
+from tutelage.generate.score import score
+
+def rows(count):
+    return [Example.answer((1, 2, n), tuple(range(4, 130))) for n in range(count)]
+
+score(model(num_hidden_layers=1, hidden_size=64, intermediate_size=96), rows(20))
+release()
+with Peak() as peak:
+    score(model(), rows(20))
 print(peak.above)
 """
 
@@ -72,13 +89,24 @@ print(peak.above)
 )
 def test_the_peak_is_what_was_predicted(root: Path, dtype: str, asked: Asked) -> None:
     kind = {"fp32": "float32", "bf16": "bfloat16"}[dtype]
-    done = subprocess.run(
-        [sys.executable, "-c", WORK.format(dtype=kind, **vars(asked))],
-        cwd=root, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    peak = measured(root, WORK + ANSWERING, dtype=kind, **vars(asked))
     found = sum(predict(layout(CONFIG), dtype, asked).values())
     # Numbers on the way from one tensor to the next are not counted one by one.
-    assert 0.75 < found / int(done.stdout) < 1.1
+    assert 0.75 < found / peak < 1.1
+
+
+def test_the_peak_of_scoring_is_what_was_predicted(root: Path) -> None:
+    peak = measured(root, WORK + SCORING, dtype="float32")
+    found = sum(predict_scoring(layout(CONFIG), "fp32").values())
+    assert 0.9 < found / peak < 1.1
+
+
+def measured(root: Path, code: str, **settings: Any) -> int:
+    done = subprocess.run(
+        [sys.executable, "-c", code.format(**settings)],
+        cwd=root, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return int(done.stdout)
 
 
 def test_rows_are_answered_together_as_far_as_their_cache_goes() -> None:

@@ -12,12 +12,14 @@ import torch
 
 from tests.parity.witness import checkpoint_of, pair, their_llama
 from tutelage.checkpoints.build import build
+from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.generate.step import Stepper
 from tutelage.kernels.library import library
 from tutelage.models.transformer import Transformer
 from tutelage.nn.cache import Cache, DecodeStep
 from tutelage.nn.embedding import Tokens
 from tutelage.nn.norm import RMSNorm
+from tutelage.nn.quantized import Form, Held, QuantizedEmbedding, QuantizedLinear, quantize
 from tutelage.nn.rope import Rope
 
 pytestmark = pytest.mark.skipif(library() is None, reason="the library was not built")
@@ -94,9 +96,11 @@ SHAPES = {
 """What the processor's bfloat16 pairs can multiply; what they cannot; with biases."""
 
 
-def stepped(model: Transformer, rows: int, prefix: int, kernel: bool) -> torch.Tensor:
-    """Logits after a token in every second slot of a cache full of random numbers that either type
-    holds."""
+def crowded(
+    model: Transformer, rows: int, prefix: int = 0
+) -> tuple[Cache, torch.Tensor, torch.Tensor]:
+    """A cache full of random numbers that either type holds, every second of its slots, and a token
+    for each slot."""
     drawn = torch.Generator().manual_seed(rows)
     heads = (model.heads.key_value, model.heads.width)
     cache = Cache(model.layers, 2 * rows, 30, heads, torch.empty(0, dtype=model.compute))
@@ -107,14 +111,25 @@ def stepped(model: Transformer, rows: int, prefix: int, kernel: bool) -> torch.T
     for _ in range(model.layers if prefix else 0):
         both = [torch.randn(prefix, *heads, generator=drawn).bfloat16() for _ in range(2)]
         cache.prefix.append((both[0].to(model.compute), both[1].to(model.compute)))
-    ids, slots = torch.randint(0, 90, (2 * rows,), generator=drawn), torch.arange(0, 2 * rows, 2)
+    ids = torch.randint(0, 90, (2 * rows,), generator=drawn)
+    slots = torch.arange(0, 2 * rows, 2)
+    return cache, slots, ids
+
+
+def step(model: Transformer, cache: Cache, slots: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    stepper = Stepper.of(model)
+    assert stepper is not None
     with torch.inference_mode():
-        if kernel:
-            stepper = Stepper.of(model)
-            assert stepper is not None
-            return stepper.step(cache, slots, ids[slots])
-        positions = cache.lengths + prefix
-        hidden = model.hidden(Tokens(ids, positions), DecodeStep(cache))
+        return stepper.step(cache, slots, ids[: len(slots)])
+
+
+def stepped(model: Transformer, rows: int, prefix: int, kernel: bool) -> torch.Tensor:
+    """Logits after a token in every second slot."""
+    cache, slots, ids = crowded(model, rows, prefix)
+    if kernel:
+        return step(model, cache, slots, ids[slots])
+    with torch.inference_mode():
+        hidden = model.hidden(Tokens(ids, cache.lengths + prefix), DecodeStep(cache))
         return model.logits(hidden)[slots]
 
 
@@ -152,3 +167,90 @@ def test_tens_of_rows_are_taken_where_the_processor_multiplies_pairs() -> None:
     assert most("even", "fp32") == most("odd", "bf16") == most("even", "fp32") == FEW
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
     assert most("even", "bf16") == (MANY if "avx512_bf16" in flags else FEW)
+
+
+FORMS = {"8": Form(8), "4": Form(4), "minimums": Form(4, minimum=True)}
+
+
+def in_few_bits(checkpoint: Checkpoint, form: Form, dtype: str) -> Transformer:
+    """With its table too, which its head is made of. The codes of either type are the same where
+    the weights they are made of are numbers of both."""
+    model = build(checkpoint, dtype, form=form)
+    assert isinstance(model, Transformer)
+    codes = quantize(model.embed.tokens.weight.data, form)
+    model.embed.tokens = QuantizedEmbedding(codes, "embed", model.compute)  # type: ignore[assignment]
+    return model
+
+
+def narrowed(x: torch.Tensor) -> torch.Tensor:
+    """Each 32 numbers of a vector as whole numbers of -127 .. 127 times what they share."""
+    count = x.shape[-1]
+    groups = torch.nn.functional.pad(x, (0, -count % 32)).unflatten(-1, (-1, 32))
+    scale = groups.abs().amax(-1, keepdim=True) / 127
+    numbers = (groups / torch.where(scale == 0, 1.0, scale)).round()
+    return (numbers * scale).flatten(-2)[..., :count]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("width", [32, 40, 64, 160, 288])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 6])
+def test_a_few_rows_are_multiplied_in_whole_numbers(rows: int, width: int, form: str) -> None:
+    """Blocks that add nothing leave the head: codes times the narrowed norm of a token's vector."""
+    theirs = their_llama(3, hidden_size=width, tie_word_embeddings=False, vocab_size=99)
+    model = build(checkpoint_of(theirs), "bf16", form=FORMS[form])
+    model.norm.weight.data.uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(rows))
+    head = QuantizedLinear.of(model.head.linear, model.head.linear.weight, FORMS[form])
+    model.head.linear = head
+    for block in model.blocks:
+        for linear in (block.attn.o, block.mlp.down):
+            linear.scales.zero_()
+            if linear.minimums is not None:
+                linear.minimums.zero_()
+    cache, slots, ids = crowded(model, rows)
+    vectors = model.embed.tokens(ids[:rows]).float()
+    vectors *= (vectors.square().mean(-1, keepdim=True) + model.norm.eps).rsqrt()
+    expected = narrowed(vectors * model.norm.weight) @ head.matrix(torch.float32).T
+    assert torch.allclose(step(model, cache, slots, ids), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_model_in_few_bits_is_off_by_what_its_vectors_lose(
+    shape: str, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against float32 of the same codes: not more than narrowing vectors and bfloat16 each do."""
+    checkpoint = checkpoint_of(their_llama(3, **SHAPES[shape]).bfloat16().float())
+    half, full = (in_few_bits(checkpoint, FORMS[form], dtype) for dtype in ("bf16", "fp32"))
+    ours = rounded = narrow = 0.0
+    for rows in (3, 4, 5, 6, 64):
+        exact = stepped(full, rows, 5, kernel=False)
+        ours += off(stepped(half, rows, 5, kernel=True), exact)
+        rounded += off(stepped(half, rows, 5, kernel=False), exact)
+        with monkeypatch.context() as patch:
+            patch.setattr(Held, "product", lambda held, x: narrowed(x) @ held.matrix(x.dtype).T)
+            narrow += off(stepped(full, rows, 5, kernel=False), exact)
+    assert ours < 1.2 * (rounded + narrow)
+
+
+def off(found: torch.Tensor, exact: torch.Tensor) -> float:
+    return float((found.float() - exact).square().mean())
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_row_has_the_same_bits_whatever_shares_the_step(shape: str, form: str) -> None:
+    checkpoint = checkpoint_of(their_llama(3, **SHAPES[shape]))
+    for model in (in_few_bits(checkpoint, FORMS[form], "bf16"), build(checkpoint, "bf16")):
+        cache, slots, ids = crowded(model, 6)
+        together = step(model, copy.deepcopy(cache), slots, ids)
+        for row in range(6):
+            alone = step(model, copy.deepcopy(cache), slots[row : row + 1], ids[row : row + 1])
+            assert torch.equal(alone[0], together[row])
+
+
+def test_few_bits_computed_in_float32_are_left_to_pytorch() -> None:
+    assert Stepper.of(in_few_bits(checkpoint_of(their_llama(3)), Form(4), "fp32")) is None
+
+
+def test_groups_of_another_length_are_left_to_pytorch() -> None:
+    assert Stepper.of(in_few_bits(checkpoint_of(their_llama(3)), Form(4, group=16), "bf16")) is None

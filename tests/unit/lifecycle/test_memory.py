@@ -182,3 +182,21 @@ def test_the_same_command_says_the_same_again(tmp_path: Path, peaks: list[int]) 
     peaks[:] = [GB]
     other = World({planted.MODEL: FakeModel(context=400)}, resident=300_000_000)
     assert ran(tmp_path, 0.5, other) == first
+
+
+def test_no_peak_counts_what_work_before_it_freed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    class Told(FakePeak):
+        def __enter__(self) -> FakePeak:
+            told.append("peak")
+            return super().__enter__()
+
+    monkeypatch.setattr("tutelage.lifecycle.bench.release", lambda: told.append("freed"))
+    monkeypatch.setattr("tutelage.lifecycle.answering.Peak", Told)
+    monkeypatch.setattr("tutelage.lifecycle.forgetting.Peak", Told)
+    ran(tmp_path, None)
+    before = [told[place - 1] for place, one in enumerate(told) if one == "peak"]
+    assert len(before) > 3 and set(before) == {"freed"}

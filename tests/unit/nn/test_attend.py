@@ -102,6 +102,19 @@ def test_a_cache_says_its_size_and_keeps_rows_in_order() -> None:
     assert cache.keys[0, :, 0, 0, 0].tolist() == [3.0, 1.0]
 
 
+@pytest.mark.parametrize("rows", [[3, 1], [0, 2, 3, 4], [4, 3, 2, 1, 0], [1, 1, 0], [2] * 7])
+def test_rows_kept_are_those_asked_for_in_every_layer(rows: list[int]) -> None:
+    cache = Cache(3, 5, 33, (2, 8), torch.empty(0))
+    cache.keys[:], cache.values[:] = torch.rand(2, *cache.keys.shape)
+    keys, values, room = cache.keys.clone(), cache.values.clone(), cache.keys.data_ptr()
+    cache.keep(torch.tensor(rows))
+    assert torch.equal(cache.keys, keys[:, rows])
+    assert torch.equal(cache.values, values[:, rows])
+    assert cache.keys.is_contiguous()
+    # Fewer rows stay where they are: a copy of all would lie beside them.
+    assert (cache.keys.data_ptr() == room) == (len(rows) <= 5)
+
+
 def test_frequencies_do_not_depend_on_who_shares_the_batch() -> None:
     """Rotations follow from positions alone, except where scaling is dynamic by definition."""
     _, model = pair()

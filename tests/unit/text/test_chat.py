@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import itertools
 import signal
+import subprocess
+import sys
+import threading
 
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from tutelage.lm import Message
 from tutelage.text.byte_level import CHATML
-from tutelage.text.chat import ChatTemplate, Conversation, Limits, TemplateError
+from tutelage.text.chat import (
+    ChatTemplate,
+    Conversation,
+    Limits,
+    TemplateError,
+    wants_to_run,
+)
 
 QUICK = Limits(cpu_seconds=0.2)
 ASKED = Conversation((Message("user", "hello {{ 7*7 }}"),), prompted=True)
@@ -220,3 +229,37 @@ def test_a_child_that_does_nothing_is_given_up() -> None:
     with pytest.raises(TemplateError, match="stopped"):
         template.render(ASKED)
     assert template.render(ASKED) == "done"
+
+
+def test_a_child_that_waits_for_a_processor_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A starved one looks like this: nothing comes from it, and it is ready to run."""
+    template = ChatTemplate("done", {}, Limits(wall_seconds=0.3))
+    assert template.render(ASKED) == "done"
+    assert template._child is not None
+    monkeypatch.setattr("tutelage.text.chat.wants_to_run", lambda pid: True)
+    template._child.send_signal(signal.SIGSTOP)
+    later = threading.Timer(1.5, template._child.send_signal, [signal.SIGCONT])
+    later.start()
+    try:
+        assert template.render(ASKED) == "done"
+    finally:
+        later.join()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the state of a process is read from /proc")
+def test_who_computes_wants_to_run_and_who_waits_does_not() -> None:
+    code = "input(); print(flush=True)\nwhile True: pass"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdin is not None and child.stdout is not None
+        try:
+            while wants_to_run(child.pid):
+                pass  # it starts
+            child.stdin.write(b"\n")
+            child.stdin.flush()
+            child.stdout.readline()
+            assert wants_to_run(child.pid)
+        finally:
+            child.kill()
+    assert not wants_to_run(child.pid)

@@ -3,6 +3,7 @@
     choice   one of several texts is right; the likeliest is taken, or a letter is asked for
     answer   the model writes, the answer is found in what it wrote
     pair     two sentences, the first of which should be the likelier
+    code     the model writes a function, which is run with its tests
 
 A task's file holds its questions' place and form and nothing of models. Data are read from a folder
 laid out as their authors publish them.
@@ -21,7 +22,7 @@ from typing import Any, Literal
 from tutelage.errors import DataError
 from tutelage.score._normalise import label, short_answer
 
-Kind = Literal["choice", "answer", "pair"]
+Kind = Literal["choice", "answer", "pair", "code"]
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 FOLDER = Path("../shared/data")
 """Where data are looked for, from the folder the command is given in."""
@@ -31,7 +32,8 @@ FOLDER = Path("../shared/data")
 class Question:
     """`answer` is the right one: of choices its text, of a pair the good sentence.
 
-    `source` is the subject or file, which slices and clusters go by.
+    `source` is the subject or file, which slices and clusters go by. `test` is a program that comes
+    to its end behind a right function called `name`.
     """
 
     id: str
@@ -39,6 +41,8 @@ class Question:
     answer: str
     choices: tuple[str, ...] = ()
     source: str | None = None
+    test: str = ""
+    name: str = ""
 
     @property
     def right(self) -> int:

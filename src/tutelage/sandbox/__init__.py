@@ -1,0 +1,1 @@
+"""Python programs of strangers, run where they can do no harm (docs/sandbox.md)."""
