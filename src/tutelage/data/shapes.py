@@ -135,13 +135,24 @@ def _messages(fields: Mapping[str, Any]) -> dict[str, Any]:
     if not turns or turns[-1].role != "assistant":
         last = repr(turns[-1].role) if turns else "missing"
         raise Fault("empty-completion", f"the last turn is {last}, not 'assistant'")
+    weights = _weights(fields["messages"])
     *before, answer = turns
     if not any(turn.role == "user" and turn.content.strip() for turn in before):
         raise Fault("empty-prompt", "no user turn with text before the answer")
     return {
         "messages": tuple(before),
         "completion": _filled_text(answer.content, "completion"),
+        **({"extra": {"turn_weights": weights}} if weights else {}),
     }
+
+
+def _weights(turns: list[dict[str, Any]]) -> list[float]:
+    """Of every turn where one says whether it is learned, 0 or 1; [] where none does."""
+    found = [turn.get("weight", 1) for turn in turns]
+    for place, weight in enumerate(found):
+        if isinstance(weight, bool) or weight not in (0, 1):
+            raise Fault("wrong-type", f"messages[{place}].weight is {weight!r}, not 0 or 1")
+    return found if 0 in found else []
 
 
 def _turn(item: Any, number: int) -> Message:
