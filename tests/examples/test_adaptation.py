@@ -32,7 +32,7 @@ def test_questions_of_every_kind_have_one_right_choice() -> None:
             assert len(ask.choices) >= 2 and 0 <= ask.right < len(ask.choices)
             assert len(set(ask.choices)) == len(ask.choices) and all(ask.choices)
             prompt = prompt_of(ask, kind, "instructions")
-            assert ask.text in prompt and "{" not in prompt
+            assert ask.text in prompt and "{options}" not in prompt
             assert prompt == prompt_of(ask, kind, "instructions")
         used = {prompt_of(ask, kind, "bare") for ask in found}
         assert len(used) > len(found) // 2

@@ -144,6 +144,7 @@ def tune(
     shared = shared or Shared()
     from tutelage.cli.tune_data import loaded_for
 
+    mixture = mixture or Mixture()
     _check_length(steps, epochs)
     config = _config(
         method=method,
@@ -161,13 +162,13 @@ def tune(
     if out is None and not dry_run:
         raise ConfigError("--out is missing", field="--out", expected="a folder to write")
     loaded, taken = loaded_for(
-        data, mixture or Mixture(), config.seed, prompt=prompt, completion=completion, strict=strict
+        data, mixture, config.seed, prompt=prompt, completion=completion, strict=strict
     )
     if out is None or dry_run:
         return {**_plan(model, loaded, config, out, shared, strict), "mixture": taken}
     result = _tuned(model, loaded, config, out, shared, strict) | {"mixture": taken}
     if not skip_forgetting and result["settings"]["head"] is None:
-        result["forgetting"] = _forgetting(model, out, method, shared)
+        result["forgetting"] = _forgetting(model, out, method, mixture.retention, shared)
     return result
 
 
@@ -290,7 +291,9 @@ def _note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _forgetting(model: str, out: Path, method: str, shared: Shared) -> Json | None:
+def _forgetting(
+    model: str, out: Path, method: str, source: str | None, shared: Shared
+) -> Json | None:
     """Rise of loss on other text; None where there is none, or none the model has room for."""
     from tutelage.backends.open import open_lm
     from tutelage.data.retention import retention
@@ -299,8 +302,10 @@ def _forgetting(model: str, out: Path, method: str, shared: Shared) -> Json | No
 
     where = {**shared.where(), "seed": shared.seed or 0}
     try:
-        pairs = pairs_of(retention().texts)
+        pairs = pairs_of(retention(source).texts)
     except DataError:
+        if source is not None:
+            raise  # what was named must be there
         return None
     adapter = METHODS.get(method).adapter
     base = open_lm(model, **where)

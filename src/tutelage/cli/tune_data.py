@@ -32,6 +32,8 @@ class Mixture:
     """General data to learn beside the task against forgetting: rows, or plain text."""
     replay_share: float | None = None
     """Which share of all rows they are; a tenth if not given."""
+    retention: str | None = None
+    """Text on which forgetting is measured, as a file; prose of Python's reference if not given."""
 
 
 def loaded_for(
@@ -67,7 +69,7 @@ def joined(found: dict[str, Loaded], mixture: Mixture, seed: int) -> tuple[Loade
     )
     told = [asdict(one) for one in taken]
     if mixture.replay is not None:
-        general, before = replay(mixture.replay), len(rows)
+        general, before = replay(mixture.replay, mixture.retention), len(rows)
         share = 0.1 if mixture.replay_share is None else mixture.replay_share
         rows = replayed(rows, general, share, seed)
         told.append(
@@ -96,6 +98,10 @@ def _check(data: Sequence[str], mixture: Mixture) -> None:
                 f"{flag} has no effect on one task", field=flag, got=value,
                 expected="several --data",
             )  # fmt: skip
+    if mixture.retention is not None:
+        from tutelage.data.retention import retention
+
+        retention(mixture.retention)  # fails now, not after hours
     if mixture.replay_share is not None and mixture.replay is None:
         raise ConfigError(
             "--replay-share without --replay", field="--replay-share", got=mixture.replay_share,

@@ -12,13 +12,14 @@ from tutelage.data.rows import WHOLE, Row
 from tutelage.errors import DataError
 
 
-def replay(source: str) -> tuple[Row, ...]:
-    """Rows of `source`. Raises DataError where there are none."""
+def replay(source: str, measured_on: str | None = None) -> tuple[Row, ...]:
+    """Rows of `source`; forgetting is measured on the retention text `measured_on`, None being the
+    built-in one. Raises DataError where there are none."""
     loaded = load(source)
     asked = tuple(row for row in loaded.rows if row.answered)
     if asked:
         return asked
-    held = set(_measured())
+    held = set(_measured(measured_on))
     texts = [text for row in loaded.rows for text in passages(row) if text not in held]
     if not texts:
         raise DataError(
@@ -31,8 +32,10 @@ def replay(source: str) -> tuple[Row, ...]:
     )
 
 
-def _measured() -> tuple[str, ...]:
+def _measured(source: str | None) -> tuple[str, ...]:
     try:
-        return retention().texts
+        return retention(source).texts
     except DataError:
+        if source is not None:
+            raise  # what was named must be there
         return ()

@@ -250,3 +250,20 @@ def test_several_templates_are_drawn_from(
         capsys, "--data", data, "--prompt", "one {x}", "--prompt", "two {z}", "--dry-run"
     )
     assert code == 2 and "z" in found["error"]["message"]
+
+
+def test_forgetting_is_measured_on_text_of_ones_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sentences = [
+        f"The river {n} runs past the old town of stone {n} and on to the sea." for n in range(900)
+    ]
+    text = "\n\n".join(" ".join(sentences[n : n + 6]) for n in range(0, 900, 6))
+    (tmp_path / "own.txt").write_text(text)
+    data = rows(tmp_path, *GOOD)
+    asked = ["--data", data, "--steps", "1", "--retention"]
+    code, found, _ = called(capsys, *asked, str(tmp_path / "own.txt"), "--out", str(tmp_path / "a"))
+    assert code == 0 and found["forgetting"]["n"] > 0
+    (tmp_path / "few.txt").write_text("Too little.")
+    code, found, _ = called(capsys, *asked, str(tmp_path / "few.txt"), "--out", str(tmp_path / "b"))
+    assert code == 2 and not (tmp_path / "b").exists()
