@@ -126,9 +126,34 @@ def _single(
                 answer.append(token.token)
             units, since = (len(prompt), 0) if length == 1 else (length - 1, 1)
             speeds.append(units / (stamps[-1] - stamps[since]))
-    stored = sum(p.numel() * p.element_size() for p in lm.model.parameters())
+    held = (*lm.model.parameters(), *lm.model.buffers())
+    stored = sum(one.numel() * one.element_size() for one in held)
     detail = {"speeds": speeds[1:], "answer": answer, "weight_bytes": stored}
     return Measurement(statistics.median(speeds[1:]), peak.bytes - before, resolve().dtype, detail)
+
+
+def streams(
+    source: str, prompts: Sequence[tuple[int, ...]], tokens: int, threads: int
+) -> Measurement:
+    """Tokens a second of all streams together, from when each has its first token to the end."""
+    from tutelage.backends.local import LocalLM
+    from tutelage.generate.engine import Job
+    from tutelage.machine.device import resolve
+    from tutelage.machine.memory import Peak
+
+    before = resident_after_imports()
+    jobs = [Job(prompt, tokens + 1, frozenset()) for prompt in prompts]
+    with Peak() as peak:
+        engine = LocalLM.open(source, threads=threads).engine
+        for _ in range(2):
+            begun, count = 0.0, 0
+            waiting = set(range(len(jobs)))
+            for token in engine.run(jobs):
+                waiting.discard(token.index)
+                begun = begun or (0.0 if waiting else time.perf_counter())
+                count += bool(begun)
+            seconds = time.perf_counter() - begun
+    return Measurement((count - 1) / seconds, peak.bytes - before, resolve().dtype)
 
 
 def pretrain(shape: Any, batch: int, steps: int, threads: int) -> Measurement:

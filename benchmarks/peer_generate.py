@@ -104,6 +104,26 @@ def decode(
     return _repeated(folder, setting, once, repeats, threads)
 
 
+def streams(
+    folder: Path, prompts: Sequence[tuple[int, ...]], tokens: int, setting: Setting, threads: int
+) -> Measurement:
+    """Tokens a second of prompts of one length together: a forward pass and an argmax a token."""
+    import torch
+
+    before, peak = start(threads)
+    with peak, torch.inference_mode():
+        model = open_model(folder, setting).eval()
+        for count in (2, tokens):
+            ids, cache, begun = torch.tensor(prompts), None, 0.0
+            for step in range(count + 1):
+                out = model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+                cache, ids = out.past_key_values, out.logits[:, -1].argmax(-1, keepdim=True)
+                begun = begun or (0.0 if step else time.perf_counter())
+            seconds = time.perf_counter() - begun
+    speed = len(prompts) * tokens / seconds
+    return Measurement(speed, peak.bytes - before, setting.dtype, {"setting": str(setting)})
+
+
 def _bare(model: Any, prompt: tuple[int, ...], count: int) -> list[tuple[float, int]]:
     """Greedy tokens, each with the time at which it was known."""
     import torch

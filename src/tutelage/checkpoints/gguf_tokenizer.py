@@ -128,6 +128,8 @@ class _Vocabulary:
         }
 
     def merges(self) -> list[list[str]]:
+        if "tokenizer.ggml.merges" not in self.metadata:
+            return []  # a token a byte: a list of nothing cannot be written
         pairs = [merge.split(" ") for merge in self._list("merges", str)]
         for pair in pairs:
             if len(pair) != 2 or not (pair[0] in self.ids and pair[1] in self.ids):
@@ -174,8 +176,19 @@ def _byte_level(vocabulary: _Vocabulary) -> dict[str, Any]:
     }
 
 
-def _words(pre: Any, vocabulary: _Vocabulary) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """How text is cut into words, and the normalizer that goes with it."""
+Cut = tuple[dict[str, Any], dict[str, Any] | None]
+"""A pre-tokenizer and the normalizer that goes with it, as tokenizer.json has them."""
+
+
+def _words(pre: Any, vocabulary: _Vocabulary) -> Cut:
+    found = words_of(pre)
+    if found is None:
+        raise vocabulary.fault("pre", pre, "one of " + ", ".join(KNOWN_PRE))
+    return found
+
+
+def words_of(pre: Any) -> Cut | None:
+    """How text is cut into words under this name; None for a name that is not known."""
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
     if pre in GPT2_PRE:
         return {**level, "use_regex": True}, None
@@ -190,7 +203,7 @@ def _words(pre: Any, vocabulary: _Vocabulary) -> tuple[dict[str, Any], dict[str,
     elif pre in TEKKEN_PRE:
         split["pattern"] = {"Regex": TEKKEN_WORDS}
     else:
-        raise vocabulary.fault("pre", pre, "one of " + ", ".join(KNOWN_PRE))
+        return None
     normalizer = {"type": "NFC"} if pre in QWEN2_PRE else None
     return _sequence(split, {**level, "use_regex": False}), normalizer
 

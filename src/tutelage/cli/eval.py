@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from tutelage.cli.eval_rows import Asked, leaks_of, run_rows
-from tutelage.cli.eval_settings import LONGEST, Known, Reasoning, judged, versions
+from tutelage.cli.eval_select import check_alone, select, show_selected
+from tutelage.cli.eval_settings import LONGEST, Choosing, Known, Reasoning, judged, versions
 from tutelage.cli.eval_task import check_task, run_task, usual_length
 from tutelage.cli.generate import open_model
 from tutelage.cli.score import metrics_of
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def eval(
-    model: str,
+    model: str | None = None,
     *,
     data: str | None = None,
     task: str | None = None,
@@ -35,6 +36,7 @@ def eval(
     max_new_tokens: int | None = None,
     reasoning: Reasoning | None = None,
     known: Known | None = None,
+    choosing: Choosing | None = None,
     strict: bool = False,
     adapter: Path | None = None,
     out: Path | None = None,
@@ -81,10 +83,23 @@ def eval(
     asked = Asked(data, tuple(names), examples, limit, strict)
     if task is None:
         _check_rows(data, reasoning)
+        if choosing is not None and choosing.select:
+            check_alone(model, adapter, known, reasoning)
+            metrics = metrics_of(asked.metrics, known.encoder, shared)
+            found = select(
+                asked, metrics, settings, choosing, api_key_file, shared, progress(shared)
+            )
+            if out is not None:
+                store.write_json(out, found)
+            return found
+    elif choosing is not None and choosing.select:
+        raise ConfigError("models are chosen by rows of --data", field="--select", got="--task")
     else:
         check_task(task, settings)
         _check_task_options(asked, metric)
         settings = settings if max_new_tokens else usual_length(task, settings)
+    if model is None:
+        raise ConfigError("say which model", field="MODEL, --select", expected="a model source")
     train = None if known.trained_on is None else _train(known.trained_on)
     toxic = None if known.toxicity is None else _scorer(known.toxicity)
     opened = partial(open_model, model, adapter, api_key_file, shared)
@@ -97,8 +112,9 @@ def eval(
     else:
         place = None if data is None else Path(data)
         result, evaluation, bare = run_task(
-            opened, model, task, place, settings, limit, progress(shared)
+            opened, model, task, place, settings, limit, progress(shared), helm=reasoning.helm
         )
+    result = {"helm": None} | result
     result |= {"settings": settings.as_json(), "versions": versions(), "contamination": None}
     if train is not None and evaluation is not None:
         result["contamination"] = leaks_of(evaluation, bare, train, known, shared)
@@ -121,6 +137,8 @@ def _check_rows(data: str | None, reasoning: Reasoning) -> None:
             "--written has no effect on rows, whose answers are always written",
             field="--written", got=True, hint="leave it out",
         )  # fmt: skip
+    if reasoning.helm:
+        raise ConfigError("--helm has no effect without a --task", field="--helm", got=True)
     if reasoning.samples > 1 or reasoning.pal or reasoning.sandbox != "strict":
         raise ConfigError(
             "programs are asked for by a --task alone", field="--samples, --pal, --sandbox"
@@ -166,6 +184,8 @@ def show(result: dict[str, Any]) -> None:
 
     from tutelage.data.told import shown
 
+    if "recommended" in result:
+        return show_selected(result)
     console = Console()
     console.print(_table(result["metrics"]))
     lines = [f"{result['n']} rows of {result['task']} in {result['seconds']:.1f} s"]
@@ -192,6 +212,10 @@ def _more(result: dict[str, Any]) -> list[str]:
     lines = []
     if not result["valid"] and "reason" in result:
         lines.append(f"- NOT VALID: {result['reason']}")
+    if result["helm"] is not None:
+        from tutelage.evaluate.helm import lines as told
+
+        lines += [f"  {name:<12} {value:>7}  {rest}" for name, value, rest in told(result["helm"])]
     for one in result.get("calibration") or ():
         bar = "#" * round(40 * one["accuracy"])
         lines.append(

@@ -43,6 +43,9 @@ class Reasoning:
     """Below this share of items with an answer found the evaluation is not valid: exit 1. By
     default 0.5 where answers are looked for in what was said (--task, --cot, --votes)."""
 
+    helm: bool = False
+    """Measure a task by HELM's seven measures: asks it again in other words (--task alone)."""
+
     def __post_init__(self) -> None:
         if self.min_extraction is not None and not 0 <= self.min_extraction <= 1:
             raise ConfigError(
@@ -70,6 +73,26 @@ class Reasoning:
             0.7 if self.temperature is None else self.temperature,
             self.written, max_new_tokens, seed, self.samples, self.pal, self.sandbox,
         )  # fmt: skip
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Choosing:
+    """Several models on the same rows, and which to take."""
+
+    select: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ()
+    """Models to choose among, in place of MODEL: one table, and a recommendation."""
+    goal: float | None = None
+    """Recommend the cheapest whose interval's lower bound of the first metric reaches this."""
+    price_per_hour: float | None = None
+    """What an hour of the machine costs; an answer's cost in money then stands in the table."""
+
+    def __post_init__(self) -> None:
+        for flag, value in (("--goal", self.goal), ("--price-per-hour", self.price_per_hour)):
+            if value is not None and not self.select:
+                raise ConfigError(f"{flag} has no effect without --select", field=flag, got=value)
+            if value is not None and value < 0:
+                raise ConfigError(f"{flag} is below 0", field=flag, got=value, expected=">= 0")
 
 
 @Parameter(name="*")

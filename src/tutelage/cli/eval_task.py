@@ -58,7 +58,7 @@ def _check_programs(name: str, settings: Settings) -> None:
 
 def run_task(
     opened: Callable[[], LM], model: str, name: str, data: Path | None, settings: Settings,
-    limit: int | None, progress: Progress,
+    limit: int | None, progress: Progress, *, helm: bool = False,
 ) -> tuple[dict[str, Any], Evaluation | None, list[Item]]:  # fmt: skip
     """The evaluation as a file, with how it was asked and published scores beside it; as it is; and
     its bare questions."""
@@ -66,12 +66,18 @@ def run_task(
     from tutelage.evaluate.benchmarks import TASKS
     from tutelage.evaluate.benchmarks._published import published
     from tutelage.evaluate.file import as_file
+    from tutelage.evaluate.helm import check, seven
 
     if name == TEXT:
+        if helm:
+            raise ConfigError("text is read, nothing is asked", field="--helm", got=name)
         return _read(opened, model, data, limit), None, []
     task = TASKS.get(name)
+    if helm:
+        check(task)
     data = task.data(data)
-    found: Result = measure(opened(), task, data, settings, limit=limit, progress=progress)
+    lm = opened()
+    found: Result = measure(lm, task, data, settings, limit=limit, progress=progress)
     result = as_file(found.evaluation, model, name, settings.shots)
     for item, more in zip(result["items"], found.details, strict=True):
         item |= more
@@ -79,6 +85,7 @@ def run_task(
         "how": found.how,
         "calibration": found.calibration,
         "published": published(name),
+        "helm": seven(lm, task, data, settings, limit, found, progress) if helm else None,
         **found.more,
         **_counted(len(found.evaluation.items)),
     }

@@ -48,6 +48,7 @@ VERBS = {
     "compare": "Say whether one model is better than another, with the uncertainty.",
     "inspect": "Look inside a model: attention maps, logit lens, induction heads.",
     "toxicity": "Say how far a scorer of toxicity is to be trusted.",
+    "judge": "Say how far a model's judgement of answers is that of people.",
     "score": "Score one answer, or show which traps a metric falls into.",
     "claims": "Show the field's numbers and claims, each with a verdict.",
     "doctor": "Say what this machine can do and what stands in the way.",
@@ -58,6 +59,8 @@ GROUPS = {
         {
             "show": "Say what a model is: architecture, sizes, licence.",
             "pull": "Fetch a model and write it as a Hugging Face folder.",
+            "export": "Write a model for other programs: a Hugging Face folder, a GGUF file.",
+            "verify": "Say whether a model is whole, or whether two are the same.",
             "merge": "Fold adapters into a model's weights.",
             "unmerge": "Take a merged folder back to its base, bit for bit.",
             "combine": "Add, subtract and weigh LoRA adapters.",

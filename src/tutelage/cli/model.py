@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tutelage.cli.model_adapters import combine, extract, merge, short, stored_as, unmerge
+from tutelage.cli.model_verify import verify
 from tutelage.cli.shared import Shared
-from tutelage.errors import RequestError
+from tutelage.errors import ConfigError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from tutelage.checkpoints.checkpoint import Checkpoint
     from tutelage.checkpoints.program import Program
     from tutelage.models.spec import Shape, Weight
+
+
+FLOATS = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
+"""Types of numbers by torch's names."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,56 @@ def pull(source: str, *, out: Path, shared: Shared | None = None) -> dict[str, A
         "sha256": saved.sha256,
         "left_out": whole.left_out,
     }
+
+
+def export(
+    model: str,
+    *,
+    to: Literal["hf", "gguf"],
+    out: Path,
+    type: Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1"] = "f16",
+    shared: Shared | None = None,
+) -> dict[str, Any]:
+    """Write a model for other programs: a Hugging Face folder, or a GGUF file for llama.cpp.
+
+    A GGUF file has the tokenizer, the chat template and the tokens that end an answer in it. Token
+    table and head are written in 8 bits where the blocks are in 4.
+
+    Parameters
+    ----------
+    model
+        A model source: folder, run, FILE.gguf, pypi:, hf:, preset:.
+    to
+        hf: a folder as `model pull` writes it; gguf: one file.
+    out
+        The folder or the file to write.
+    type
+        Of the matrices. q8_0, q4_0 and q4_1, of GGUF files alone, are 8 and 4 bits a weight, and
+        q4_1 has a least number for each group of 32.
+    """
+    from tutelage import store
+    from tutelage.checkpoints.save import save_folder
+
+    if to == "hf" and type not in FLOATS:
+        raise ConfigError(
+            "a model folder holds no llama.cpp blocks", field="--type", got=type,
+            expected="one of " + ", ".join(FLOATS), hint="--to gguf, or `quantize`",
+        )  # fmt: skip
+    if to == "gguf" and out.suffix != ".gguf":
+        raise ConfigError(
+            "a GGUF file is known by its name", field="--out", got=out, expected="FILE.gguf"
+        )
+    whole = whole_model(model, shared or Shared())
+    if to == "hf":
+        saved = save_folder(None, whole.checkpoint, out, dtype=FLOATS[type])
+        return {"out": str(out), "bytes": saved.bytes, "sha256": saved.sha256,
+                "type": type, "left_out": whole.left_out}  # fmt: skip
+    from tutelage.checkpoints.gguf_save import save_gguf
+
+    store.check_writable(out)
+    save_gguf(whole.checkpoint, out, type)
+    return {"out": str(out), "bytes": out.stat().st_size, "sha256": store.sha256(out),
+            "type": type, "left_out": whole.left_out}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -190,6 +245,10 @@ def show_show(result: dict[str, Any]) -> None:
     Console().print(table)
 
 
+def show_export(result: dict[str, Any]) -> None:
+    show_pull(result)
+
+
 def show_pull(result: dict[str, Any]) -> None:
     print(f"{result['out']}: {result['bytes'] / 1e9:.3f} GB, sha256 {result['sha256']}")
     if result["left_out"]:
@@ -210,12 +269,15 @@ def _dtype(checkpoint: Checkpoint) -> str:
 __all__ = [
     "combine",
     "describe",
+    "export",
     "extract",
     "merge",
     "pull",
     "show",
+    "show_export",
     "show_pull",
     "show_show",
     "unmerge",
+    "verify",
     "whole_model",
 ]

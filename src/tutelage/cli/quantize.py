@@ -102,7 +102,8 @@ def show(result: Json) -> None:
     print(f"  divergence   {_told(kl)} nats a token")
     print(f"  loss         {_told(rise)} nats a token more")
     print(f"  perplexity   {ppl['before']:.3f} before, {ppl['after']:.3f} after")
-    print(f"  likeliest    the same token in {result['top1_agreement']:.1%} of {kl['n']} texts")
+    same = f"the same token in {result['top1_agreement']:.1%} of {result['tokens']:,}"
+    print(f"  likeliest    {same}")
     if result["left_out"]:
         print(f"left out: {result['left_out']}")
 

@@ -92,7 +92,7 @@ INLINE void place_group(const Matrix &m, const int8_t *numbers, float scale, int
 }
 
 // A vector as the matrix meets it.
-INLINE void narrow(const Matrix &m, const float *x, Narrow *to) {
+INLINE void narrow_plainly(const Matrix &m, const float *x, Narrow *to) {
   for (int64_t b = 0; b < registers(m); b++)
     for (int64_t g = 0; g < together(m); g++) {
       const int64_t at = (b * together(m) + g) * GROUP, left = m.in - at;
@@ -133,6 +133,38 @@ INLINE float plain(const Matrix &m, int64_t row, const Narrow *x) {
 inline bool available() {
   static const bool found = __builtin_cpu_supports("avx512vnni") && pairs::available();
   return found;
+}
+
+// The same as narrow_plainly, sixteen numbers at a time.
+BYTES INLINE void narrow_register(const Matrix &m, const float *x, int64_t left, Narrow &to) {
+  const int64_t width = REGISTER / together(m), sums = SUMS / together(m);
+  for (int64_t g = 0; g < together(m); g++, x += GROUP, left -= GROUP) {
+    const uint32_t seen = left >= GROUP ? ~0u : left <= 0 ? 0u : (1u << left) - 1;
+    const __m512 first = _mm512_maskz_loadu_ps(__mmask16(seen), x);
+    const __m512 second = _mm512_maskz_loadu_ps(__mmask16(seen >> 16), x + 16);
+    const float top = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(first), _mm512_abs_ps(second)));
+    const __m512 inverse = _mm512_set1_ps(top > 0 ? 127.0f / top : 0.0f);
+    const __m128i a = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(first, inverse)));
+    const __m128i b = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(second, inverse)));
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(to.low + g * width), a);
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(m.bits == 4 ? to.high + g * width : to.low + g * width + 16), b);
+    _mm512_mask_storeu_ps(to.scale, __mmask16(((1u << sums) - 1) << (g * sums)), _mm512_set1_ps(top / 127.0f));
+  }
+  const __m512i ones = _mm512_set1_epi8(1), none = _mm512_setzero_si512();
+  __m512i sum = _mm512_dpbusd_epi32(none, ones, _mm512_loadu_si512(to.low));
+  if (m.bits == 4)
+    sum = _mm512_dpbusd_epi32(sum, ones, _mm512_loadu_si512(to.high));
+  else
+    _mm512_storeu_si512(to.high, none);
+  if (m.minimums)
+    _mm512_storeu_ps(to.mass, _mm512_mul_ps(_mm512_loadu_ps(to.scale), _mm512_cvtepi32_ps(sum)));
+  else
+    _mm512_storeu_si512(to.begin, _mm512_sub_epi32(none, _mm512_slli_epi32(sum, m.bits == 4 ? 3 : 7)));
+}
+
+BYTES inline void narrow(const Matrix &m, const float *x, Narrow *to) {
+  const int64_t each = together(m) * GROUP;
+  for (int64_t b = 0; b < registers(m); b++) narrow_register(m, x + b * each, m.in - b * each, to[b]);
 }
 
 // Numbers of float16 for the groups of a register, each beside itself for all sums of its group.
@@ -248,6 +280,7 @@ BYTES inline void widen(const Matrix &m, int64_t row, bf16 *to) {
 #else
 inline bool available() { return false; }
 inline void widen(const Matrix &, int64_t, bf16 *) {}
+INLINE void narrow(const Matrix &m, const float *x, Narrow *to) { narrow_plainly(m, x, to); }
 inline void rows(const Matrix &, const bf16 *, const Narrow *, int64_t, int64_t, float *, bool, int64_t,
                  int64_t) {}
 #endif
@@ -269,7 +302,8 @@ INLINE void rows_narrowed(const Matrix &m, const bf16 *bias, const float *x, int
                           float *y, bool add, int64_t first, int64_t last) {
   const int64_t apart = registers(m);
   const int64_t fours = available() ? first + (last - first) / 4 * 4 : first;
-  for (int64_t r = 0; r < count; r++) narrow(m, x + r * m.in, space + r * apart);
+  for (int64_t r = 0; r < count; r++)
+    available() ? narrow(m, x + r * m.in, space + r * apart) : narrow_plainly(m, x + r * m.in, space + r * apart);
   rows(m, bias, space, count, apart, y, add, first, fours);
   for (int64_t n = fours; n < last; n++)
     for (int64_t r = 0; r < count; r++) {

@@ -15,8 +15,6 @@ pytestmark = pytest.mark.skipif(kernels.library() is None, reason="the library w
 def test_other_structures_than_the_librarys_are_refused(
     struct: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    longer = type(
-        "Longer", (getattr(kernels, struct),), {"_fields_": (("more", ctypes.c_int64),)}
-    )
+    longer = type("Longer", (getattr(kernels, struct),), {"_fields_": (("more", ctypes.c_int64),)})
     monkeypatch.setattr(kernels, struct, longer)
     assert kernels.library.__wrapped__() is None

@@ -1,0 +1,150 @@
+"""One stream at 4 bits, 32 streams at once and a prompt, against llama.cpp and transformers.
+
+    python benchmarks/engine.py --llama BUILD/bin       # --smoke to see that it runs
+
+Each is compared with the fastest of all that is tried: llama.cpp in every type that has as many
+bits, transformers in float32 and bfloat16. `peer_llama.py` says how llama.cpp is built. Our side at
+4 bits is what `quantize --bits 4` writes; where more are allowed it is the model as it is opened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import ours
+import peer_generate
+import peer_llama
+from material import DATA, Material, prepare
+from measure import Json, Measurement, Side, Work, best, in_turn, sweep
+from options import finish, parsed, parser, result
+from peer import DTYPES, Setting
+
+PARTS = ("stream", "streams", "prompt")
+GOALS = {"stream": {"speed": 1.5}, "streams": {"speed": 2.5}, "prompt": {"speed": 1.2}}
+FOUR_BITS = ("q4_0", "q4_1")
+
+
+def main() -> None:
+    options = _options()
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
+        material = prepare(options.model, DATA, 64, options.seed, Path(scratch))
+        made = {"stream": _stream, "streams": _streams, "prompt": _prompt}
+        found = {}
+        for part in options.parts:
+            what, measured = made[part](options, material, Path(scratch))
+            found[what] = measured
+    finish(options, "engine", found)
+
+
+def _options() -> argparse.Namespace:
+    made = parser(__doc__)
+    made.add_argument("--llama", type=Path, help="llama.cpp's programs; without, it is left out")
+    made.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    made.add_argument("--prompt", type=int, default=1024, help="tokens of the prompt to read")
+    made.add_argument("--context", type=int, default=128, help="tokens before those decoded")
+    made.add_argument("--tokens", type=int, default=128, help="tokens to decode")
+    made.add_argument("--batch", type=int, default=32, help="streams at once")
+    made.add_argument("--repeats", type=int, default=5, help="in each process, after one more")
+    smoke = {"prompt": 64, "context": 16, "tokens": 4, "batch": 2, "repeats": 1, "tried": 1}
+    return parsed(made, smoke)
+
+
+def _stream(options: argparse.Namespace, material: Material, scratch: Path) -> tuple[str, Json]:
+    """Only peers with 4 bits a weight, and ours with as many."""
+    if options.llama is None:
+        raise SystemExit("--parts stream: --llama DIR is needed, the peer with 4 bits a weight")
+    few = scratch / "four-bits"
+    command = [sys.executable, "-m", "tutelage", "quantize", options.model, "--bits", "4"]
+    subprocess.run([*command, "--texts", "2", "--out", str(few)], check=True, stdout=2)
+    sides: dict[str, Side] = {
+        f"llama.cpp, {kind}": partial(
+            peer_llama.decode, options.llama, _file(options, scratch, kind), options.context,
+            options.tokens, options.repeats, options.threads,
+        )
+        for kind in FOUR_BITS[: options.tried]
+    }  # fmt: skip
+    mine = partial(
+        ours.decode, str(few), _ids(material, options.context), options.tokens, options.repeats,
+        options.threads,
+    )  # fmt: skip
+    what = f"one stream at 4 bits, {options.tokens} tokens"
+    return what, _compared(options, mine, sides, "stream", Work("reading", _weights))
+
+
+def _streams(options: argparse.Namespace, material: Material, scratch: Path) -> tuple[str, Json]:
+    prompts = [_ids(material, options.context, at) for at in range(options.batch)]
+    sides: dict[str, Side] = {
+        f"transformers, {dtype}": partial(
+            peer_generate.streams, material.folder, prompts, options.tokens, Setting(dtype),
+            options.threads,
+        )
+        for dtype in DTYPES[: options.tried]
+    }  # fmt: skip
+    for kind in peer_llama.TYPES[: options.tried] if options.llama else ():
+        sides[f"llama.cpp, {kind}"] = partial(
+            peer_llama.streams, options.llama, _file(options, scratch, kind), options.context,
+            options.tokens, options.batch, options.threads,
+        )  # fmt: skip
+    body = material.size.body + material.size.head
+    mine = partial(ours.streams, options.model, prompts, options.tokens, options.threads)
+    what = f"{options.batch} streams, {options.tokens} tokens each"
+    work = Work("multiplying", lambda _: 2 * body)
+    return what, _compared(options, mine, sides, "streams", work)
+
+
+def _prompt(options: argparse.Namespace, material: Material, scratch: Path) -> tuple[str, Json]:
+    ids = _ids(material, options.prompt)
+    sides: dict[str, Side] = {
+        f"transformers, {dtype}": partial(
+            peer_generate.prefill, material.folder, ids, Setting(dtype), options.repeats,
+            options.threads,
+        )
+        for dtype in DTYPES[: options.tried]
+    }  # fmt: skip
+    for kind in peer_llama.TYPES[: options.tried] if options.llama else ():
+        sides[f"llama.cpp, {kind}"] = partial(
+            peer_llama.prefill, options.llama, _file(options, scratch, kind), options.prompt,
+            options.repeats, options.threads,
+        )  # fmt: skip
+    body = material.size.body
+    mine = partial(ours.prefill, options.model, ids, options.repeats, options.threads)
+    work = Work("multiplying", lambda _: 2 * body)
+    return f"prompt of {options.prompt} tokens", _compared(options, mine, sides, "prompt", work)
+
+
+def _compared(
+    options: argparse.Namespace, mine: Side, sides: dict[str, Side], part: str, work: Work
+) -> Json:
+    tried = sweep(sides)
+    chosen = best(tried)
+    found = in_turn(
+        mine, chosen.side, pairs=options.pairs, threads=options.threads, work=work,
+        goals=GOALS[part],
+    )  # fmt: skip
+    return result("tokens/s", tried, chosen, found)
+
+
+def _file(options: argparse.Namespace, scratch: Path, kind: str) -> Path:
+    return peer_llama.export(options.model, kind, scratch / f"model-{kind}.gguf")
+
+
+def _ids(material: Material, length: int, at: int = 0) -> tuple[int, ...]:
+    """Real rows one after the other, from the `at`-th on, cut at `length` tokens."""
+    rows = [*material.examples[at:], *material.examples[:at]]
+    ids = [token for one in rows for token in one.ids]
+    if len(ids) < length:
+        raise SystemExit(f"--prompt: {length} tokens asked, the rows have {len(ids)}")
+    return tuple(ids[:length])
+
+
+def _weights(found: Measurement) -> float:
+    return float(found.detail["weight_bytes"])
+
+
+if __name__ == "__main__":
+    main()
