@@ -32,6 +32,11 @@ PROMISED: dict[str, set[str]] = {
         *("kv_heads", "vocabulary", "context", "dtype", "bytes", "licence"),
     },
     "model pull": {"out", "bytes", "sha256"},
+    "model export": {"out", "bytes", "sha256"},
+    "model verify": {
+        *("equal", "max_logit_difference", "kl", "top1_agreement", "text_agreement", "n"),
+    },
+    "quantize": {"out", "bytes", "bits_per_weight", "perplexity", "top1_agreement", "seconds"},
     "tune": {
         *("out", "method", "trained_parameters", "trained_tokens", "rows", "loss", "seconds"),
         *("peak_bytes", "predicted_peak_bytes", "forgetting"),
@@ -81,6 +86,11 @@ ADDED: dict[str, set[str]] = {
         *("toxicity", "helm"),
     },
     "model pull": {"left_out"},
+    "model export": {"type", "left_out"},
+    "model verify": {"bound", "tokens"},
+    "quantize": {
+        *("sha256", "source", "form", "kl", "loss_rise", "tokens", "measured_on", "left_out"),
+    },
     "compare": {"a", "b", "clusters", "noise", "slices"},
     "claim": {"claimed", "note"},
     "plan compute": {"flops_per_token", "convention", "counts_embeddings", "sources"},

@@ -29,6 +29,27 @@ def test_model_pull(tmp_path: Path) -> None:
     assert found["bytes"] > 4 * 109_120
 
 
+def test_model_export_and_verify(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.gguf"
+    given = ("--to", "gguf", "--type", "q8_0", "--out", str(file))
+    code, found, _ = called("model", "export", TINY, *given)
+    assert code == 0
+    check("model export", found)
+    assert found["bytes"] == file.stat().st_size and len(found["sha256"]) == 64
+    code, found, _ = called("model", "verify", TINY, str(file), "--threads", "1")
+    assert code == 0 and found["equal"]
+    check("model verify", found)
+
+
+def test_quantize(tmp_path: Path) -> None:
+    given = ("--bits", "4", "--texts", "2", "--threads", "1")
+    code, found, _ = called("quantize", TINY, *given, "--out", str(tmp_path / "few"))
+    assert code == 0 and set(found["perplexity"]) == {"before", "after"}
+    check("quantize", found)
+    check_measured(found["kl"])
+    check_measured(found["loss_rise"])
+
+
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_tune(method: str, rows: str, tmp_path: Path) -> None:
     given = ("tune", TINY, "--data", rows, "--method", method, "--steps", "2", *HERE)

