@@ -31,6 +31,7 @@ from tutelage.generate.engine import Engine, Job
 from tutelage.generate.guide import Guides
 from tutelage.generate.score import score, tell
 from tutelage.generate.speculate import Speculation, held_alike
+from tutelage.generate.step import Stepper
 from tutelage.lm import (
     LM,
     Capabilities,
@@ -93,7 +94,8 @@ class LocalLM:
     ) -> LocalLM:
         """Open a source that holds weights itself, with an adapter if given. `fingerprint` is what
         the checkpoint's must be, where it was recorded. Weights that a folder has in few bits stay
-        so, unless an adapter is merged into them, or they are asked for `wide`.
+        so where the C++ step reads them, unless an adapter is merged into them, or they are asked
+        for `wide`.
 
         Raises SourceError, GuardError for another checkpoint than was recorded, ConfigError for a
         draft model that cannot guess for this one."""
@@ -105,8 +107,11 @@ class LocalLM:
         task = None if adapter is None else task_in(adapter)
         checkpoint = checkpoint if task is None else with_head(checkpoint, task, seed)
         form = None if adapter is None else form_of(adapter)
+        where = (checkpoint, placement.dtype, placement.device)
         stored = adapter is None and not wide and is_quantized(checkpoint.config)
-        model = build(checkpoint, placement.dtype, placement.device, form, stored)
+        model = build(*where, form, stored)
+        if stored and Stepper.of(model) is None:
+            model = build(*where)  # PyTorch alone would make every weight wide for every token
         if adapter is not None:
             open_adapter(model, checkpoint, adapter)
         speculation = None

@@ -1,6 +1,7 @@
 """Norm, rotation and gate by the C++ library, against their formulas in float64."""
 
 from __future__ import annotations
+
 from collections.abc import Callable
 
 import pytest
