@@ -16,6 +16,7 @@ from typing import Any
 from tutelage.backends.local import LocalLM
 from tutelage.errors import SourceError
 from tutelage.generate.engine import Engine
+from tutelage.peft._head import task_in
 from tutelage.peft.layout import new_tokens
 from tutelage.peft.open import form_of
 from tutelage.peft.switch import Switch
@@ -32,9 +33,10 @@ def with_adapters(
         lm.model, exact=lm.exact, speculation=lm.engine.speculation, use=switch.use, mix=switch.mix
     )  # fmt: skip
     for name, folder in adapters.items():
-        if form_of(folder) is not None or new_tokens(folder):
+        if form_of(folder) is not None or new_tokens(folder) or task_in(folder):
             raise SourceError(
-                "the adapter changes its base, quantized or with new tokens, and cannot share it",
+                "the adapter changes its base, quantized, with new tokens or with a task's head, "
+                "and cannot share it",
                 field="--adapter",
                 got=f"{name}={folder}",
                 hint="merge it (model merge) and serve the folder",

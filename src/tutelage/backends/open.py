@@ -41,10 +41,11 @@ def open_lm(
     if base.kind != "http":
         refuse_key(source, api_key_file)
     if base.has_weights:
-        from tutelage.backends.local import LocalLM
+        from tutelage.backends.local import open_local
 
-        local = LocalLM.open(
+        lm: LM = open_local(
             program.base,
+            cache_bytes,
             adapter=adapter or program.adapter,
             fingerprint=program.fingerprint,
             device=device,
@@ -54,9 +55,6 @@ def open_lm(
             seed=seed if program.seed is None else program.seed,
             speculative=speculative,
         )
-        if cache_bytes is not None:
-            local.share(cache_bytes)
-        lm: LM = local
     else:
         _refuse_guesses(source, speculative)
         refuse_placement(source, device, dtype, exact)

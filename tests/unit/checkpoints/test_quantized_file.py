@@ -20,6 +20,7 @@ from tutelage.checkpoints.build import build
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.quantized_save import write_quantized
 from tutelage.errors import DamagedError, SourceError
+from tutelage.generate.step import Stepper
 from tutelage.lm import Request
 from tutelage.models.spec import layout
 from tutelage.nn.quantized import Form, Held, quantize
@@ -74,13 +75,25 @@ def test_a_model_computes_with_the_numbers_where_they_lie(source: str, tmp_path:
 
 
 def test_answers_are_those_of_the_wide_model(folder: Path) -> None:
-    texts = []
-    for wide in (False, True):
-        lm = LocalLM.open(str(folder), dtype="fp32", exact=True, threads=1, wide=wide)
-        assert any(isinstance(module, Held) for module in lm.model.modules()) is not wide
+    checkpoint, texts = open_checkpoint(str(folder)), []
+    for stored in (True, False):
+        lm = LocalLM(checkpoint, build(checkpoint, stored=stored), exact=True)
+        assert any(isinstance(module, Held) for module in lm.model.modules()) is stored
         events = list(lm.generate([Request("The tree", 12)]))
         texts.append("".join(getattr(event, "text", "") for event in events))
     assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize(("dtype", "group"), [("bf16", 32), ("bf16", 16), ("fp32", 32)])
+def test_few_bits_stay_where_the_kernel_reads_them(dtype: str, group: int, tmp_path: Path) -> None:
+    """PyTorch alone would widen every matrix for every token."""
+    few = written(tmp_path / "q", form=Form(4, group, True))
+    narrow = Stepper.of(build(open_checkpoint(str(few)), dtype, stored=True)) is not None
+    assert not narrow or (dtype, group) == ("bf16", 32)
+    lm = LocalLM.open(str(few), dtype=dtype, threads=1)
+    assert any(isinstance(module, Held) for module in lm.model.modules()) is narrow
+    wide = LocalLM.open(str(few), dtype=dtype, threads=1, wide=True)
+    assert not any(isinstance(module, Held) for module in wide.model.modules())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mappings are read from /proc")

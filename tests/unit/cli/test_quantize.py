@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.unit.train.rows import config, rows_of
 from tutelage.backends.local import LocalLM
@@ -48,6 +49,18 @@ def test_the_object_and_the_folder(
     assert code == 0 and shown["dtype"] in ("4 bits", "8 bits")
     code, said = called(capsys, "generate", out, "a tree", "--max-new-tokens", 3)
     assert code == 0 and said["completion_tokens"] > 0
+
+
+def test_it_is_pulled_as_an_ordinary_wide_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few, out = tmp_path / "few", tmp_path / "wide"
+    called(capsys, "quantize", TINY, "--bits", 4, "--out", few, "--texts", 1)
+    code, _ = called(capsys, "model", "pull", few, "--dtype", "fp32", "--out", out)
+    narrow, wide = open_checkpoint(str(few)), open_checkpoint(str(out))
+    assert code == 0 and "quantization_config" not in wide.config
+    for name, reader in wide.weights.items():
+        assert torch.equal(reader.load(), narrow.weights[name].load().float()), name
 
 
 def test_what_is_measured_is_what_two_models_say(
