@@ -48,6 +48,7 @@ VERBS = {
     "compare": "Say whether one model is better than another, with the uncertainty.",
     "inspect": "Look inside a model: attention maps, logit lens, induction heads.",
     "toxicity": "Say how far a scorer of toxicity is to be trusted.",
+    "icl": "Measure what examples in the prompt teach a model: order, labels, inputs, template.",
     "judge": "Say how far a model's judgement of answers is that of people.",
     "score": "Score one answer, or show which traps a metric falls into.",
     "claims": "Show the field's numbers and claims, each with a verdict.",

@@ -47,6 +47,75 @@ FUNCTIONS = [
     for n in range(6)
 ]
 FILES: dict[str, tuple[str, Any]] = {
+    "hellaswag": (
+        "hellaswag_val.jsonl",
+        [
+            {
+                "activity_label": "Sailing",
+                "ctx": f"Boat {n} leaves. [header] Then",
+                "endings": [f"it sinks {n}", f"it [title] sails {n}", "it eats", "it eats"],
+                "label": n % 3,
+            }
+            for n in range(6)
+        ],
+    ),
+    "mrpc": (
+        "validation.jsonl",
+        [{"sentence1": f"a {n}", "sentence2": f"b {n}", "label": n % 2} for n in range(6)],
+    ),
+    "rte": (
+        "val.jsonl",
+        [
+            {
+                "premise": f"a {n}.",
+                "hypothesis": f"b {n}.",
+                "label": ("entailment", "not_entailment")[n % 2],
+            }
+            for n in range(6)
+        ],
+    ),
+    "copa": (
+        "val.jsonl",
+        [
+            {
+                "premise": f"It rained {n}.",
+                "choice1": f"wet {n}",
+                "choice2": f"dry {n}",
+                "question": ("cause", "effect")[n % 2],
+                "label": n % 2,
+            }
+            for n in range(6)
+        ],
+    ),
+    "piqa": (
+        "valid.jsonl",
+        [{"goal": f"Open jar {n}", "sol1": f"turn {n}", "sol2": f"shout {n}"} for n in range(6)],
+    ),
+    "drop": (
+        "drop_dataset_dev.json",
+        {
+            "p1": {
+                "passage": "Six goals fell.",
+                "qa_pairs": [
+                    {
+                        "question": f"How many in game {n}?",
+                        "query_id": f"d{n}",
+                        "answer": {"number": number, "spans": spans, "date": date},
+                    }
+                    for n, (number, spans, date) in enumerate(
+                        [
+                            ("3", [], {}),
+                            ("", ["Smith", "Jones"], {}),
+                            ("17", [], {}),
+                            ("", [], {"day": "4", "month": "May", "year": "1990"}),
+                            ("0", [], {}),
+                            ("", ["Miller"], {}),
+                        ]
+                    )
+                ],
+            }
+        },
+    ),
     "humaneval": ("HumanEval.jsonl.gz", FUNCTIONS),
     "mbpp": ("mbpp_release_v1.jsonl", FUNCTIONS),
     "arc_challenge": ("arc_challenge_test.json", COMMON),
@@ -90,6 +159,9 @@ FILES: dict[str, tuple[str, Any]] = {
     ),
 }
 CSVS = {
+    "sst2": ("dev.tsv", "sentence\tlabel\n"
+             + "".join(f'a "film {n}\t{n % 2}\n' for n in range(6))),
+    "wmt": ("source.en", "".join(f"the big house of number {n}\n" for n in range(6))),
     "mmlu": ("test/law_test.csv", "question,choice0,choice1,choice2,choice3,answer\n"
              + "".join(f"q{n},a{n},b{n},c{n},c{n},{n % 4}\n" for n in range(6))),
     "truthfulqa": ("TruthfulQA.csv", "Category,Question,Best Answer,Incorrect Answers\n"
@@ -101,12 +173,21 @@ CSVS = {
 }  # fmt: skip
 
 
+BESIDE = {
+    "piqa": {"valid-labels.lst": "0\n1\n0\n1\n1\n0\n"},
+    "wmt": {"reference.de": "".join(f"das grosse Haus mit der Nummer {n}\n" for n in range(6))},
+}
+"""Files of a task besides its first."""
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A small copy of every task's data, in its authors' form."""
     made = {}
     for name in TASKS.names():
         folder = made[name] = tmp_path_factory.mktemp(name)
+        for more, text in BESIDE.get(name, {}).items():
+            (folder / more).write_text(text)
         file, rows = FILES.get(name) or CSVS[name]
         path = folder / file
         path.parent.mkdir(exist_ok=True)
@@ -153,7 +234,7 @@ class Oracle(WordLM):
             return f"The answer is {LETTERS[question.right]}."
         return (
             f"The answer is {question.answer}."
-            if self.task.name != "mts_dialog"
+            if self.task.name not in ("mts_dialog", "wmt")
             else question.answer
         )
 
@@ -343,3 +424,27 @@ def test_published_scores_have_settings_and_tasks() -> None:
     assert {row[0] for row in SCORES} <= set(TASKS.names())
     assert all(0 < row[2] < 1 and row[3] and row[4] for row in SCORES)
     assert published("mmlu")[0]["setting"] == "CoT@32" and published("blimp") == []
+
+
+def test_published_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    for name, file, text, where in (
+        ("hellaswag", "hellaswag_val.jsonl", '{"ctx": "a"}\n', "hellaswag_val.jsonl:0"),
+        ("copa", "val.jsonl", '{"premise": "a", "question": "why"}\n', "val.jsonl:0"),
+        ("drop", "drop_dataset_dev.json", '{"p": {}}', "drop_dataset_dev.json"),
+        ("wmt", "source.xx", "a\n", "source"),
+        ("piqa", "valid.jsonl", '{"goal": "g", "sol1": "a", "sol2": "b"}\n', "valid-labels.lst"),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / file).write_text(text)
+        with pytest.raises(DataError) as raised:
+            list(TASKS.get(name).questions(folder))
+        assert where in str(raised.value.field)
+    (tmp_path / "piqa" / "valid-labels.lst").write_text("0\n1\n")
+    with pytest.raises(DataError, match="do not fit"):
+        list(TASKS.get("piqa").questions(tmp_path / "piqa"))
+    (tmp_path / "wmt" / "source.xx").unlink()
+    (tmp_path / "wmt" / "source.en").write_text("a\nb\n")
+    (tmp_path / "wmt" / "reference.de").write_text("a\n")
+    with pytest.raises(DataError, match="different numbers"):
+        list(TASKS.get("wmt").questions(tmp_path / "wmt"))

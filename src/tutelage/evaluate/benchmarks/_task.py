@@ -86,8 +86,11 @@ class Task:
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """Objects of a .json list, .jsonl, .jsonl.gz or .csv. Raises DataError naming the file."""
+    """Objects of .json lists, .jsonl, .jsonl.gz, .csv, .tsv. Raises DataError naming the file."""
     try:
+        if path.suffix == ".tsv":  # GLUE's tables know no quotes
+            with path.open(encoding="utf-8", newline="") as file:
+                return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
         if path.suffix == ".csv":
             with path.open(encoding="utf-8", newline="") as file:
                 return list(csv.DictReader(file))

@@ -1,0 +1,18 @@
+"""SST-2 of GLUE: is a sentence of a film's review positive (Socher et al. 2013; Wang et al. 2018).
+
+arXiv:1804.07461. Of the development rows, since the test rows' labels are not published.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tutelage.evaluate.benchmarks._lines import choice_lines
+
+
+def _read(row: dict[str, Any]) -> tuple[str, tuple[str, ...], int]:
+    text = f"{row['sentence'].strip()}\nIs this positive or negative?"
+    return text, ("negative", "positive"), int(row["label"])
+
+
+TASK = choice_lines("sst2", "dev.tsv", "train.tsv", "GLUE's SST-2: dev.tsv, train.tsv", _read)
