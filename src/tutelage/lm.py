@@ -148,6 +148,12 @@ class Capabilities:
     embed: bool = False
     chat: bool = False
     context: int | None = None
+    writes: bool = True
+    """Whether answers take room in the context; those of a task's head do not."""
+    labels: tuple[str, ...] = ()
+    """What alone it answers, or words that its answers are made of; () is any text."""
+    metrics: tuple[str, ...] = ()
+    """By what answers are measured where nothing else is asked for; () leaves it to the asker."""
 
 
 class LM(Protocol):

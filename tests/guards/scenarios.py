@@ -174,8 +174,8 @@ def packed_rows_see_each_other(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     """9: the loss of packed rows is that of each row alone."""
     model = build(checkpoint_of(their_llama()))
     rows = examples_of(7, count=4)
-    together = float(loop._forward(model, rows, clm.loss).total)
-    alone = sum(float(loop._forward(model, [row], clm.loss).total) for row in rows)
+    together = float(loop.loss_of(model, rows, clm.loss).total)
+    alone = sum(float(loop.loss_of(model, [row], clm.loss).total) for row in rows)
     assert together == pytest.approx(alone, rel=1e-5)
 
 

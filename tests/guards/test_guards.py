@@ -119,7 +119,7 @@ def mean_of_means(patch: Patch) -> None:
         parts = loop._split(rows, plan.micro_batches)
         mean = 0.0
         for part in parts:
-            found = loop._forward(model, part, loss)
+            found = loop.loss_of(model, part, loss)
             (found.total / found.count / len(parts)).backward()
             mean += float(found.total.detach()) / found.count / len(parts)
         return mean

@@ -16,6 +16,7 @@ from typing import Any
 from tutelage.backends.local import LocalLM
 from tutelage.errors import SourceError
 from tutelage.lm import Capabilities, Event, Prompt, Request, Score
+from tutelage.peft._head import task_in
 from tutelage.peft.layout import new_tokens
 from tutelage.peft.open import form_of
 from tutelage.peft.switch import Switch
@@ -64,9 +65,10 @@ def with_adapters(source: str, adapters: Mapping[str, Path], **where: Any) -> di
     lm = LocalLM.open(source, wide=True, **where)
     switch = Switch(lm.model, lm.checkpoint)
     for name, folder in adapters.items():
-        if form_of(folder) is not None or new_tokens(folder):
+        if form_of(folder) is not None or new_tokens(folder) or task_in(folder):
             raise SourceError(
-                "the adapter changes its base, quantized or with new tokens, and cannot share it",
+                "the adapter changes its base, quantized, with new tokens or with a task's head, "
+                "and cannot share it",
                 field="--adapter",
                 got=f"{name}={folder}",
                 hint="merge it (model merge) and serve the folder",

@@ -10,11 +10,14 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from tutelage.backends.headed import HeadLM
 from tutelage.backends.searched import searched
 from tutelage.backends.stream import AnswerStream, named, spelled
 from tutelage.checkpoints.build import build
 from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.checkpoints.headed import with_head
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.program import expect
 from tutelage.checkpoints.quantized_file import is_quantized
@@ -30,6 +33,7 @@ from tutelage.generate.score import score, tell
 from tutelage.generate.speculate import Speculation, held_alike
 from tutelage.generate.step import Stepper
 from tutelage.lm import (
+    LM,
     Capabilities,
     Event,
     Prompt,
@@ -41,6 +45,7 @@ from tutelage.machine.device import Placement, resolve, use_threads
 from tutelage.models.forward import Model
 from tutelage.models.spec import spec_for
 from tutelage.models.transformer import Transformer
+from tutelage.peft._head import task_in
 from tutelage.peft._virtual import virtual_ids
 from tutelage.peft.layout import new_tokens
 from tutelage.peft.open import form_of, open_adapter
@@ -99,6 +104,8 @@ class LocalLM:
         checkpoint = open_checkpoint(parse(source), seed=seed)
         expect(source, checkpoint.fingerprint, fingerprint)
         checkpoint = with_tokens(checkpoint, () if adapter is None else new_tokens(adapter))
+        task = None if adapter is None else task_in(adapter)
+        checkpoint = checkpoint if task is None else with_head(checkpoint, task, seed)
         form = None if adapter is None else form_of(adapter)
         where = (checkpoint, placement.dtype, placement.device)
         stored = adapter is None and not wide and is_quantized(checkpoint.config)
@@ -293,6 +300,14 @@ class LocalLM:
                 got=f"{used} tokens",
                 expected=f"at most {context}",
             )
+
+
+def open_local(source: str, **how: Any) -> LM:
+    """What `LocalLM.open` opens; a model with a task's head answers through it."""
+    lm = LocalLM.open(source, **how)
+    if lm.model.task is None:
+        return lm
+    return HeadLM(lm.checkpoint, lm.model, exact=lm.exact)
 
 
 def _speculation(asked: Speculative, tokenizer: Tokenizer, placement: Placement) -> Speculation:

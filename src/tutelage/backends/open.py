@@ -38,9 +38,9 @@ def open_lm(
     if base.kind != "http":
         refuse_key(source, api_key_file)
     if base.has_weights:
-        from tutelage.backends.local import LocalLM
+        from tutelage.backends.local import open_local
 
-        lm: LM = LocalLM.open(
+        lm: LM = open_local(
             program.base,
             adapter=adapter or program.adapter,
             fingerprint=program.fingerprint,

@@ -11,6 +11,7 @@ from tutelage.checkpoints.checkpoint import Checkpoint, WeightReader
 from tutelage.checkpoints.matched import matched
 from tutelage.checkpoints.weights_hash import sample, sample_codes, weights_hash
 from tutelage.machine.device import DTYPES
+from tutelage.models.headed import TASK
 from tutelage.models.spec import Weight, is_linear, spec_for
 from tutelage.nn.embedding import Embedding
 from tutelage.nn.linear import Linear
@@ -48,7 +49,8 @@ def build(
             samples[weight.hf_name] = sample_codes(codes, weight.transposed)
             continue
         wide = readers[weight.path].load()  # held no longer than this, as it may be large
-        samples[weight.hf_name] = sample(wide)
+        if weight.role != TASK:  # a task's head is part of what is trained, not of what it is on
+            samples[weight.hf_name] = sample(wide)
         value = wide.to(device=device, dtype=kind)
         value = value.t().contiguous() if weight.transposed else value
         value = value.reshape(weight.shape)

@@ -75,6 +75,10 @@ class Reading:
         before = self.renderer.tokenizer.prefix
         return Example.pair(prompt, (*before, *text), self.start, given=len(before))
 
+    def text(self, ids: Sequence[int], weight: float = 1.0, name: str = "") -> Example:
+        """A plain text, of which a decoder is trained on every token but the first."""
+        return Example.answer(self.read(ids[:1]), ids[1:], weight, name)
+
     def length(self, prompt: int, answer: int) -> int:
         """Tokens of the longer axis that so many of both take."""
         return prompt + answer if self.start is None else max(prompt, answer)

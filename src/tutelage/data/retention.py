@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from tutelage.data.load import load
 from tutelage.data.near_duplicates import first_likes, row_text
+from tutelage.data.rows import Row
 from tutelage.errors import DataError
 
 DEFAULT = "builtin:stdlib-docs"
@@ -42,7 +43,7 @@ def retention(source: str | None = None, n: int = TEXTS, seed: int = 0) -> Reten
     tables are left out. Raises DataError where there are fewer than n.
     """
     name = source or DEFAULT
-    found = [text for row in load(name).rows for text in _passages(_paragraphs(row_text(row)))]
+    found = [text for row in load(name).rows for text in passages(row)]
     likes = first_likes(found)
     found = [text for text, like in zip(found, likes, strict=True) if like is None]
     if len(found) < n:
@@ -54,6 +55,11 @@ def retention(source: str | None = None, n: int = TEXTS, seed: int = 0) -> Reten
         )
     found.sort(key=lambda text: hashlib.sha256(f"{seed}\x1f{text}".encode()).hexdigest())
     return Retention(name, _description(source), tuple(found[:n]))
+
+
+def passages(row: Row) -> Iterator[str]:
+    """Sentences of a row's text put together in their order, 60 to 120 words each."""
+    return _passages(_paragraphs(row_text(row)))
 
 
 def _description(source: str | None) -> str:

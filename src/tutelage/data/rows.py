@@ -33,6 +33,9 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "empty-completion": "nothing but white space as the answer",
         "empty-text": "nothing but white space as the text",
         "duplicate-id": "an id that an earlier row has",
+        "unknown-label": "a label that no training row has, or that is no label",
+        "no-choices": "a question without choices to choose from",
+        "outside-text": "an answer that does not stand where it is said to",
         "no-answer": "no prompt with an answer, where one is needed",
         "contaminated": "a test row that the training rows give away",
         "duplicate-of-training": "a development row that the training rows give away",
@@ -43,6 +46,14 @@ REASONS: Mapping[str, str] = MappingProxyType(
 """Every reason for which a row is set aside, with its meaning."""
 
 
+TASKS = frozenset({"tags", "choices", "context"})
+"""Keys of `Row.extra` that say all of a row whose prompt and answer were written from it."""
+
+
+WHOLE = "learned_whole"
+"""The key of `Row.extra` that says of a plain text that it is to be learned (`replay.py`)."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One example. Which fields are set tells its shape:
@@ -50,7 +61,9 @@ class Row:
     prompt and completion, or messages   `messages` and `completion`
     text with a label                    the same, and `label` equal to the completion
     plain text                           `text` alone
-    tagged tokens, preferences           `extra` (and `messages` where there is a prompt)
+    tagged tokens, choices, a question   `extra`, and `messages` and `completion` written from it
+    about a passage                      (`text/task_text.py`)
+    preferences                          `extra` and `messages`
     """
 
     id: str
@@ -64,7 +77,8 @@ class Row:
     """The document or module it came from: the unit of the split."""
     weight: float = 1.0
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Validated: tokens and tags; chosen and rejected; completions and ranking."""
+    """Validated: tokens and tags; chosen and rejected; completions and ranking; choices; a
+    question's context."""
 
     @property
     def answered(self) -> bool:
@@ -84,12 +98,16 @@ class Row:
             found["text"] = self.text
         elif self.label is not None:
             found |= {"text": self.messages[-1].content, "label": self.label}
-        elif self.completion is not None:
+        elif self.completion is not None and not TASKS.intersection(self.extra):
             turns = (*self.messages, Message("assistant", self.completion))
             found["messages"] = [{"role": t.role, "content": t.content} for t in turns]
-        elif self.messages:
+            for turn, weight in zip(
+                found["messages"], self.extra.get("turn_weights", ()), strict=False
+            ):
+                turn["weight"] = weight
+        elif self.messages and not TASKS.intersection(self.extra):
             found["prompt"] = self.messages[-1].content
-        found |= dict(self.extra)
+        found |= {key: value for key, value in self.extra.items() if key != "turn_weights"}
         if self.source is not None:
             found["source"] = self.source
         if self.weight != 1.0:

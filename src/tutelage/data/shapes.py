@@ -14,6 +14,7 @@ from typing import Any
 from tutelage.data import template
 from tutelage.data.rows import Row, SetAside
 from tutelage.lm import Message
+from tutelage.text import task_text
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _shaped(fields: Mapping[str, Any]) -> dict[str, Any]:
     for keys, read in SHAPES:
         if present.issuperset(keys):
             return read(fields)
-    near = [keys for keys, _ in SHAPES if present & set(keys)]
+    near = [keys for keys, _ in SHAPES if len(present & set(keys)) > len(keys) // 3]
     if near:
         missing = [key for key in near[0] if key not in present]
         raise Fault("missing-key", " and ".join(map(repr, missing)))
@@ -134,13 +135,24 @@ def _messages(fields: Mapping[str, Any]) -> dict[str, Any]:
     if not turns or turns[-1].role != "assistant":
         last = repr(turns[-1].role) if turns else "missing"
         raise Fault("empty-completion", f"the last turn is {last}, not 'assistant'")
+    weights = _weights(fields["messages"])
     *before, answer = turns
     if not any(turn.role == "user" and turn.content.strip() for turn in before):
         raise Fault("empty-prompt", "no user turn with text before the answer")
     return {
         "messages": tuple(before),
         "completion": _filled_text(answer.content, "completion"),
+        **({"extra": {"turn_weights": weights}} if weights else {}),
     }
+
+
+def _weights(turns: list[dict[str, Any]]) -> list[float]:
+    """Of every turn where one says whether it is learned, 0 or 1; [] where none does."""
+    found = [turn.get("weight", 1) for turn in turns]
+    for place, weight in enumerate(found):
+        if isinstance(weight, bool) or weight not in (0, 1):
+            raise Fault("wrong-type", f"messages[{place}].weight is {weight!r}, not 0 or 1")
+    return found if 0 in found else []
 
 
 def _turn(item: Any, number: int) -> Message:
@@ -173,7 +185,53 @@ def _tagged(fields: Mapping[str, Any]) -> dict[str, Any]:
         raise Fault("wrong-type", f"{len(tokens)} tokens but {len(tags)} tags")
     if not tokens:
         raise Fault("empty-text", "no tokens")
-    return {"extra": {"tokens": tokens, "tags": tags}}
+    for key, words in (("tokens", tokens), ("tags", tags)):
+        if any(len(word.split()) != 1 for word in words):
+            raise Fault("wrong-type", f"{key} hold one that is no single word")
+    extra = {"tokens": tokens, "tags": tags}
+    return {"messages": _asked(" ".join(tokens)), "completion": " ".join(tags), "extra": extra}
+
+
+def _choosing(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """`answer` is the place of the right one of `choices` from 0, or its words."""
+    question = _filled_text(_text(fields, "prompt"), "prompt")
+    choices = [_filled_text(t, "completion") for t in _texts(fields, "choices")]
+    answer = fields["answer"]
+    if not 2 <= len(choices) <= len(task_text.LETTERS):
+        raise Fault("no-choices", f"{len(choices)} choices, 2 to {len(task_text.LETTERS)} are read")
+    if answer in choices:
+        answer = choices.index(answer)
+    if type(answer) is not int or not 0 <= answer < len(choices):
+        raise Fault("unknown-label", f"answer {answer!r} is none of {len(choices)} choices")
+    return {
+        "messages": _asked(task_text.with_choices(question, choices)),
+        "completion": " ".join(choices[answer].split()),
+        "extra": {"prompt": question, "choices": choices, "answer": answer},
+    }
+
+
+def _about(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """`answers` are texts of the passage with the places of their first characters, as SQuAD has
+    them; none where the passage holds no answer."""
+    question, context = (_filled_text(_text(fields, k), "prompt") for k in ("question", "context"))
+    said = fields["answers"]
+    if not isinstance(said, dict) or "text" not in said:
+        raise Fault("wrong-type", f"'answers' is {_kind(said)}, not an object with 'text'")
+    texts = _texts(said, "text")
+    starts = said.get("answer_start")
+    start = None
+    if texts and starts:
+        if not isinstance(starts, list) or type(starts[0]) is not int:
+            raise Fault("wrong-type", "'answers.answer_start' is no list of whole numbers")
+        start = starts[0]
+        if start < 0 or context[start : start + len(texts[0])] != texts[0]:
+            raise Fault("outside-text", f"{texts[0]!r} does not stand at character {start}")
+    extra = {"question": question, "context": context, "answers": dict(said)}
+    return {
+        "messages": _asked(task_text.about(question, context)),
+        "completion": texts[0] if texts else "",
+        "extra": extra if start is None else {**extra, "start": start},
+    }
 
 
 def _preferred(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,6 +260,8 @@ SHAPES: tuple[tuple[tuple[str, ...], Callable[[Mapping[str, Any]], dict[str, Any
     (("messages",), _messages),
     (("prompt", "chosen", "rejected"), _preferred),
     (("prompt", "completions", "ranking"), _ranked),
+    (("prompt", "choices", "answer"), _choosing),
+    (("question", "context", "answers"), _about),
     (("tokens", "tags"), _tagged),
     (("text", "label"), _labelled),
     (("text",), _plain),

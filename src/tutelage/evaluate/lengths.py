@@ -37,6 +37,8 @@ def question_length(lm: LM, row: Row, examples: Sequence[Example] = ()) -> int:
 def row_length(lm: LM, row: Row) -> int:
     """Tokens of a row's question and answer together, with an end token, and the space before the
     answer where there is no chat template."""
+    if not lm.capabilities().writes:
+        return question_length(lm, row)
     between = 0 if lm.capabilities().chat else 1
     return question_length(lm, row) + between + tokens(lm, row.completion or "") + 1
 

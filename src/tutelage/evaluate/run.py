@@ -234,13 +234,13 @@ def _answer(
 
 def refused(lm: LM, items: Sequence[Item], max_new_tokens: int) -> dict[int, Answer]:
     """By place, the items whose prompt leaves no room for the longest answer."""
-    context = lm.capabilities().context
+    context, writes = lm.capabilities().context, lm.capabilities().writes
     if context is None:
         return {}
     found = {}
     for place, item in enumerate(items):
         tokens = lm.count_tokens(item.prompt)
-        if tokens is not None and tokens + max_new_tokens > context:
+        if tokens is not None and tokens + max_new_tokens * writes > context:
             found[place] = Answer(item.id, "", "refused", tokens, 0)
     return found
 

@@ -63,12 +63,14 @@ def select(
     """Examples from `pool`, or from the data `name` itself, and the first `limit` other rows.
 
     Rows longer than the model's context are set aside. Raises DataError where fewer than
-    FEWEST_ROWS are left, where examples do not fit, and with `strict` at a row that is too long.
+    FEWEST_ROWS are left, where examples do not fit, where a row's answer is one that the model can
+    never give, and with `strict` at a row that is too long.
     """
     examples = _examples(lm, (pool or loaded).rows, shots, max_new_tokens, seed)
     taken = {one.id for one in examples} if pool is None else set()
     others = (row for row in loaded.rows if row.id not in taken)
     rows, long = first_that_fit(lm, others, limit)
+    _refuse_unknown_labels(lm, rows)
     if strict and long:
         raise refused(long[0])
     aside = (*loaded.set_aside, *long)
@@ -87,6 +89,22 @@ def _examples(
     context = lm.capabilities().context
     each = NO_LIMIT if context is None else (context - max_new_tokens) // (2 * shots)
     return choose_examples([row.example() for row in pool], shots, seed, each, lm.count_tokens)
+
+
+def _refuse_unknown_labels(lm: LM, rows: Sequence[Row]) -> None:
+    """Such a row would count as wrong whatever the model knows."""
+    labels = lm.capabilities().labels
+    for row in rows if labels else ():
+        answer = row.completion or ""
+        unknown = [word for word in answer.split() if word not in labels]
+        if answer not in labels and unknown:
+            said = answer if len(answer) < 40 else unknown[0]
+            error = refused(SetAside(row.where, "unknown-label", repr(said)))
+            raise DataError(
+                error.message, field=row.where, got=said,
+                expected="a label that the model was tuned to give: " + ", ".join(labels[:20]),
+                hint="leave these rows out, or tune on rows that have the label",
+            )  # fmt: skip
 
 
 def _too_few(found: Selection, name: str) -> DataError:

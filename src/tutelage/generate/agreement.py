@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from tutelage.data.pack import Example, memory_of, pack
-from tutelage.models.forward import Model, forward
+from tutelage.models.forward import Model, forward, task_scores
 
 CHUNK = 256
 """Positions whose logits are in memory at once."""
@@ -79,4 +80,5 @@ def apart(first: Model, second: Model, example: Example) -> Apart:
 def _logits(model: Model, example: Example) -> list[Float[Tensor, "M V"]]:
     memory = memory_of([example]) if example.memory else None
     hidden = forward(model, pack([example]), memory)
-    return [model.logits(part) for part in hidden.split(CHUNK)]
+    scores = model.logits if model.task is None else partial(task_scores, model)
+    return [scores(part) for part in hidden.split(CHUNK)]

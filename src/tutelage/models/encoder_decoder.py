@@ -11,6 +11,7 @@ from tutelage.nn.attend import Attend
 from tutelage.nn.attention import Heads
 from tutelage.nn.embedding import Tokens
 from tutelage.nn.quantized import Form
+from tutelage.nn.task_head import TaskHead
 
 
 class EncoderDecoder(nn.Module):
@@ -31,6 +32,8 @@ class EncoderDecoder(nn.Module):
         """In which few bits the linear maps of the blocks are held, if they are."""
         self.new_rows = False
         """Whether an adapter's rows of new tokens are put in their places."""
+        self.task: TaskHead | None = None
+        """The head of a task, in the place of the scores of tokens (`models/headed.py`)."""
 
     def encode(self, tokens: Tokens, attend: Attend) -> Float[Tensor, "S C"]:
         """The encoder's vectors of all tokens."""

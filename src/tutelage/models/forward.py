@@ -34,6 +34,14 @@ def encoded(model: Model, memory: Any | None) -> Float[Tensor, "S C"] | None:
     return model.encode(tokens_of(memory, model.device), attend)
 
 
+def task_scores(model: Model, hidden: Float[Tensor, "M C"]) -> Float[Tensor, "M K"]:
+    """What a task's head makes of vectors before the final norm, in float32."""
+    assert model.task is not None
+    if not isinstance(model, Transformer):
+        return model.task(model.decoder.vectors(hidden))
+    return model.task(model.vectors(hidden) if model.pooler is None else model.pooled(hidden))
+
+
 def tokens_of(plan: Any, device: torch.device) -> Tokens:
     """The tokens of a pack on a device."""
     ids, positions = (torch.from_numpy(x).to(device) for x in (plan.ids, plan.positions))

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from tutelage.errors import SourceError, UnknownName
+from tutelage.models.headed import HeadForm, headed
 from tutelage.registry import Registry
 
 Family = Literal["encoder", "decoder", "encoder-decoder"]
@@ -101,6 +102,8 @@ class Spec:
     presets: Mapping[str, Mapping[str, Any]]
     prefix: str = ""
     ignored: tuple[str, ...] = ()
+    heads: Mapping[str, HeadForm] = field(default_factory=dict)
+    """How Hugging Face's classes with a task's head keep it, where not as usual (`headed.py`)."""
 
     def names(self, weight: Weight) -> Iterator[str]:
         """Every name a file may keep the weight under, the usual one first."""
@@ -139,6 +142,10 @@ def spec_for(config: Mapping[str, Any]) -> Spec:
     for spec in specs:
         if any(name in spec.hf_architectures for name in named):
             return spec
+    for spec in specs:
+        with_head = headed(spec, config)
+        if with_head is not None and with_head.hf_architectures[0] in named:
+            return with_head
     known = sorted(name for spec in specs for name in spec.hf_architectures)
     raise SourceError(
         "this architecture is not supported",

@@ -22,6 +22,7 @@ from tutelage.nn.linear import Linear
 from tutelage.nn.pooler import Pooler
 from tutelage.nn.quantized import Form, Held
 from tutelage.nn.rope import Rope
+from tutelage.nn.task_head import TaskHead
 
 
 class Transformer(nn.Module):
@@ -60,6 +61,8 @@ class Transformer(nn.Module):
         """In which few bits the linear maps of the blocks are held, if they are."""
         self.new_rows = False
         """Whether an adapter's rows of new tokens are put in their places."""
+        self.task: TaskHead | None = None
+        """The head of a task, in the place of the scores of tokens (`models/headed.py`)."""
         self.checkpointing = False
         """Keep only each block's input and compute the rest again in the backward pass."""
 

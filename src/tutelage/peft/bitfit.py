@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tutelage.config import Frozen
+from tutelage.models.headed import TASK
 from tutelage.models.spec import Shape, Weight
 from tutelage.peft._selective import selective, some, with_biases
 from tutelage.peft._targets import refuse_unknown
@@ -37,6 +38,7 @@ def selected(weights: Sequence[Weight], settings: Settings) -> list[Weight]:
 
 
 def _biases(weights: Sequence[Weight]) -> list[Weight]:
+    weights = [weight for weight in weights if weight.role != TASK]
     own = [w for w in weights if w.trained and "bias" in w.path.rpartition(".")[2]]
     return own or with_biases(weights)[len(weights) :]
 

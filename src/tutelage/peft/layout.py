@@ -32,6 +32,8 @@ BASE = "base.json"
 PREFIX = "base_model.model."
 ROWS, ROWS_PART = "trainable_token_indices", "token_adapter.trainable_tokens_delta"
 """How PEFT names rows of the token table that are trained: a setting, and a part of the file."""
+SAVED = "modules_to_save"
+"""How PEFT names modules that are kept whole: a task's head, put in its place by `_head.py`."""
 TASKS: Mapping[Family, str] = {
     "encoder": "FEATURE_EXTRACTION",
     "decoder": "CAUSAL_LM",
@@ -59,7 +61,8 @@ class Base:
     template: str | None = None
     form: Form | None = None
     rows: bool = False
-    """Whether who opens the adapter puts rows of new tokens in their places (`_new_rows.py`)."""
+    """Whether who opens the adapter puts rows of new tokens in their places (`_new_rows.py`), and
+    the head of a task (`_head.py`)."""
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, model: Model) -> Base:
@@ -147,7 +150,8 @@ def opened(
     """The configuration of an adapter of this kind that was made on this base.
 
     Raises SourceError for another base, and what `opened_alone` raises."""
-    config = opened_alone(folder, kind, honoured, {*any_value, *([ROWS] if base.rows else [])})
+    elsewhere = [ROWS, SAVED] if base.rows else []
+    config = opened_alone(folder, kind, honoured, {*any_value, *elsewhere})
     refuse_other_base(folder, base)
     return config
 
@@ -212,7 +216,7 @@ def made_on_of(folder: Path) -> Base | None:
         return None
     try:
         said = dict(store.read_json(path))
-        form, _ = said.pop("form", None), said.pop("tokens", None)
+        form, _, _ = (said.pop(key, None) for key in ("form", "tokens", "head"))
         return Base(**{"template": "", **said}, form=None if form is None else Form(**form))
     except (TypeError, ValueError):
         raise DamagedError(
@@ -253,8 +257,8 @@ def refuse(
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """The values by name, but for rows of new tokens. Raises DamagedError, or SourceError for none
-    at all."""
+    """The values by name, but for rows of new tokens and modules kept whole. Raises DamagedError,
+    or SourceError for none at all."""
     path = folder / WEIGHTS
     if not path.is_file():
         raise SourceError(f"{folder} lacks its weights", field=str(path), expected="a file")
@@ -262,7 +266,12 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = load_file(path)
     except Exception as error:  # safetensors raises its own kind and OSError
         raise DamagedError(f"{path} cannot be read: {error}", field=str(path)) from None
-    own = {name: value for name, value in tensors.items() if not name.endswith(ROWS_PART)}
+    kept = tuple(f".{name}." for name in read_config(folder).get(SAVED) or ())
+    own = {
+        name: value
+        for name, value in tensors.items()
+        if not name.endswith(ROWS_PART) and not any(part in name for part in kept)
+    }
     if not own:
         raise SourceError("the adapter holds no weights", field=str(path), got="no tensors")
     return own

@@ -162,7 +162,7 @@ def attach_as(
         path = target.weight.path.removesuffix(".weight")
         module = model.get_submodule(path)
         if isinstance(module, Embedding):
-            tied = isinstance(model, Transformer) and model.head_weight is module.weight
+            tied = _tied(model, module)
             table = LoraEmbedding(module, settings.rank, scale, tied)
             start = torch.randn(table.lora_embedding_b.shape, generator=generator)
             table.lora_embedding_b.data.copy_(start)
@@ -174,6 +174,12 @@ def attach_as(
         start = torch.rand(one.lora_a.shape, generator=generator) * 2 - 1
         one.lora_a.data.copy_(start * (1 / math.sqrt(module.shape[1])))
         put(model, path, one)
+
+
+def _tied(model: Model, table: Embedding) -> bool:
+    """Whether the scores of tokens are made with the table too."""
+    scores = isinstance(model, Transformer) and model.head is not None
+    return scores and model.head_weight is table.weight
 
 
 def _rows(model: Model, path: str, parts: tuple[int, ...]) -> torch.Tensor | None:

@@ -8,7 +8,7 @@ from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.errors import RequestError, SourceError
 from tutelage.models.forward import Model
 from tutelage.nn.quantized import Form, QuantizedLinear
-from tutelage.peft import METHODS, _new_rows
+from tutelage.peft import METHODS, _head, _new_rows
 from tutelage.peft._method import Method
 from tutelage.peft._wrapped import Beside, put
 from tutelage.peft.layout import CONFIG, kind_of, made_on_of
@@ -50,14 +50,15 @@ def open_adapter(model: Model, checkpoint: Checkpoint, folder: Path) -> Method:
 
 
 def read_adapter(model: Model, checkpoint: Checkpoint, folder: Path) -> Method:
-    """Put the adapter beside the model's weights, and its rows of new tokens among them. Raises
-    SourceError, DamagedError."""
+    """Put the adapter beside the model's weights, and its rows of new tokens and its head among
+    them. Raises SourceError, DamagedError."""
     method = method_of(folder)
     assert method.read is not None
     model.new_rows = True
     try:
         method.read(model, checkpoint, folder)
         _new_rows.read(model, checkpoint, folder)
+        _head.read(model, checkpoint, folder)
     finally:
         model.new_rows = False
     return method

@@ -126,6 +126,30 @@ class Tokenizer:
         token that the text spells is recognised."""
         return [*self.prefix, *self.encode_plain(text), *self.suffix]
 
+    def encode_spans(self, text: str) -> list[tuple[int, int, int]]:
+        """(id, first character, character behind the last) of every token of plain `text`; where
+        an ordinary piece spells a control token, that piece is left out."""
+        found, back = self._marked.encode(text, add_special_tokens=False), self._unmark
+        control = self._control_in(text)
+        each = zip((back.get(id, id) for id in found.ids), found.offsets, strict=True)
+        return [(id, start, end) for id, (start, end) in each if id not in control]
+
+    @cached_property
+    def pair_marks(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """What the tokenizer puts between two texts, and the types of a first and of a second one;
+        None where it puts nothing between them, as most of decoders' do."""
+        first, second = (self._backend.encode(x, add_special_tokens=False).ids for x in ("a", "b"))
+        whole = self._backend.encode("a", "b", add_special_tokens=True)
+        ids, begin = list(whole.ids), len(self.prefix)
+        if ids[begin : begin + len(first)] != first:
+            return None
+        rest = ids[begin + len(first) : len(ids) - len(self.suffix)]
+        middle = tuple(rest[: len(rest) - len(second)])
+        if not middle or rest[len(middle) :] != second:
+            return None
+        place = begin + len(first) + len(middle)
+        return middle, (whole.type_ids[begin], whole.type_ids[place])
+
     @cached_property
     def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         bare = self._backend.encode("a", add_special_tokens=False).ids

@@ -43,4 +43,7 @@ class TuneConfig(Frozen):
     """Time between checkpoints of the unfinished run."""
     new_tokens: tuple[str, ...] = ()
     """Words that become tokens, with rows of their own that are learned."""
+    head: str | None = None
+    """A task's head to put on the model, by its name in `heads/`; one that the model has already
+    is trained on."""
     seed: int = 0

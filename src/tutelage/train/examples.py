@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from tutelage.checkpoints.reading import Reading
 from tutelage.data.pack import Example, batch
-from tutelage.data.rows import Row, SetAside, refused, too_long, unanswered
+from tutelage.data.rows import WHOLE, Row, SetAside, refused, too_long, unanswered
 from tutelage.errors import GuardError, TutelageError
 from tutelage.text.render import Renderer
 from tutelage.train.config import TuneConfig
@@ -35,7 +35,10 @@ def examples_of(
         fault = _fault(row, result, reading)
         if fault is None:
             assert isinstance(result, tuple)
-            examples.append(reading.example(*result, row.weight, row.id))
+            if not row.extra.get(WHOLE):
+                examples.append(reading.example(*result, row.weight, row.id))
+            else:
+                examples.append(reading.text([*result[0], *result[1]], row.weight, row.id))
             continue
         if strict and not isinstance(result, GuardError):
             raise refused(fault)
@@ -50,12 +53,16 @@ def _rendered(rows: Sequence[Row], renderer: Renderer) -> Iterator[Rendered]:
     learned = [(row.messages, row.completion) for row in rows if row.completion is not None]
     outcomes = iter(renderer.example_ids_each(learned))
     for row in rows:
-        yield None if row.completion is None else next(outcomes)
+        if row.text is not None and row.extra.get(WHOLE):
+            ids = renderer.tokenizer.encode_row(row.text)
+            yield ids[:1], ids[1:]
+        else:
+            yield None if row.completion is None else next(outcomes)
 
 
 def _fault(row: Row, result: Rendered, reading: Reading) -> SetAside | None:
     """Why a row is set aside; None for a usable one."""
-    if result is None:
+    if result is None or (row.extra.get(WHOLE) and reading.start is not None):
         return unanswered(row)
     if isinstance(result, TutelageError):
         return SetAside(row.where, "template", result.message)

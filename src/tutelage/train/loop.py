@@ -110,7 +110,7 @@ def _gradients(model: Model, rows: Sequence[Example], loss: Loss, plan: Plan) ->
         )
     mean = 0.0
     for part in _split(rows, plan.micro_batches):
-        result = _forward(model, part, loss)
+        result = loss_of(model, part, loss)
         value = float(result.total.detach()) / weight
         if not math.isfinite(value):
             raise GuardError(
@@ -131,7 +131,8 @@ def _with_side_loss(loss: Tensor, model: Model, share: float) -> Tensor:
     return loss if side is None else loss + share * side
 
 
-def _forward(model: Model, rows: Sequence[Example], loss: Loss) -> LossSum:
+def loss_of(model: Model, rows: Sequence[Example], loss: Loss) -> LossSum:
+    """Of rows that are read as one pack."""
     plan = pack(rows)
     memory = memory_of(rows) if any(row.memory for row in rows) else None
     labels, weights = (torch.from_numpy(x).to(model.device) for x in (plan.labels, plan.weights))

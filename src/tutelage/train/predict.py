@@ -19,6 +19,7 @@ from tutelage.data.pack import Example, shared_prefix
 from tutelage.machine.device import Placement
 from tutelage.machine.memory import release, resident
 from tutelage.machine.speed import gemm_flops
+from tutelage.models.headed import TASK
 from tutelage.models.spec import Weight
 from tutelage.plan.activations import Batch
 from tutelage.plan.memory import Tuning, by_name, training_components
@@ -65,7 +66,8 @@ def predict_run(
 ) -> Prediction:
     """Prediction from the layout, what the method costs and the rows' lengths."""
     tokens = [_tokens(step) for step in steps]
-    labels = [sum(row.trained for row in step) for step in steps]
+    scored = not any(weight.role == TASK for weight in weights)  # a head has few scores
+    labels = [sum(row.trained for row in step) * scored for step in steps]
     heaviest = max(tokens)
     micro = config.micro_batches
     longest = max(row.inputs for step in steps for row in step)

@@ -16,18 +16,22 @@ import torch
 from tutelage import store
 from tutelage.checkpoints.build import build
 from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.checkpoints.headed import Task, task_of, with_head
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.program import program_of
 from tutelage.checkpoints.reading import Reading
 from tutelage.code_hash import code_hash
 from tutelage.data.pack import Example
 from tutelage.data.rows import Row
-from tutelage.errors import DataError, RequestError
+from tutelage.errors import ConfigError, DataError, RequestError
+from tutelage.heads import HEADS
+from tutelage.heads import examples as head_examples
+from tutelage.heads.coder import Coder
 from tutelage.machine.device import Placement, resolve, use_threads
 from tutelage.models.forward import Model
 from tutelage.models.spec import Weight, layout, shape, spec_for
 from tutelage.objectives import clm
-from tutelage.peft import METHODS, _new_rows
+from tutelage.peft import METHODS, _head, _new_rows
 from tutelage.peft._method import Method, settings_of
 from tutelage.peft._virtual import token_table
 from tutelage.plan.memory import Tuning
@@ -62,6 +66,11 @@ class Run:
     set_aside: list[dict[str, str]]
 
     @property
+    def task(self) -> Task | None:
+        """The head that is trained, if the model has one."""
+        return task_of(self.checkpoint)
+
+    @property
     def layout(self) -> str:
         """Whose form what is written has: `model` a Hugging Face folder, `peft`, or `own`."""
         if not self.method.adapter:
@@ -75,20 +84,25 @@ class Run:
 
     @property
     def trained_parameters(self) -> int:
-        return self.method.count(self.weights, self.settings) + self._new_numbers
+        return self.method.count(self.weights, self.settings) + self._new_numbers + self._of_head
 
     @property
     def tuning(self) -> Tuning:
         """What memory and time follow from."""
         found = self.method.cost(self.weights, self.settings)
         if not self._new_numbers:
-            return found
+            return replace(found, trained=found.trained + self._of_head)
         return replace(found, trained=self.trained_parameters, head=True)
 
     @property
     def _new_numbers(self) -> int:
         own = self.method.own(self.settings, self.weights)
         return _new_rows.count(self.weights, own, len(self.config.new_tokens))
+
+    @property
+    def _of_head(self) -> int:
+        """Numbers of a task's head that the method does not count itself."""
+        return _head.count(self.weights, self.method.own(self.settings, self.weights))
 
     @property
     def reading(self) -> Reading:
@@ -100,6 +114,8 @@ class Run:
         self.method.write(model, self.checkpoint, self.settings, folder)
         if self.config.new_tokens and self.method.adapter:
             _new_rows.add(model, self.checkpoint, self.config.new_tokens, self.new_ids, folder)
+        if self.task is not None and self.method.adapter:
+            _head.add(model, self.checkpoint, folder)
 
     def rows_used(self, steps: int) -> int:
         """How many rows the first so many steps see; two may be equal, and count as two."""
@@ -113,7 +129,8 @@ class Run:
             "base": self.checkpoint.fingerprint,
             "config": self.config.model_dump(exclude={"save_seconds"}),
             "examples": [
-                [e.ids, e.at, e.labels, e.weight, e.memory, e.lead] for e in self.examples
+                [e.ids, e.at, e.labels, e.weight, e.memory, e.lead, [b.ids for b in e.beside]]
+                for e in self.examples
             ],
             "dtype": self.placement.dtype,
             "device": self.placement.device,
@@ -145,14 +162,20 @@ def prepare(
             hint="tune its base, or a run that recommends a whole model",
         )
     checkpoint = with_tokens(open_checkpoint(source, seed=config.seed), config.new_tokens)
-    _refuse_encoder(checkpoint)
+    checkpoint = _with_head(checkpoint, rows, config)
     method: Method = METHODS.get(config.method, field="--method")
     weights = layout(checkpoint.config)
     sizes = shape(checkpoint.config)
     given = method.worded(settings_of(method, config.options), checkpoint.tokenizer.encode_plain)
     settings = method.resolve(given, weights, sizes)
-    reading = _reading(checkpoint, weights, method.virtual(settings))
-    examples, set_aside = examples_of(rows, reading, strict=strict)
+    virtual = method.virtual(settings)
+    task = task_of(checkpoint)
+    if task is None:
+        reading = _reading(checkpoint, weights, virtual)
+        examples, set_aside = examples_of(rows, reading, strict=strict)
+    else:
+        coder = Coder.of(checkpoint, _virtual_ids(weights, virtual))
+        examples, set_aside = head_examples.examples_of(rows, coder, task, strict=strict)
     if not examples:
         raise _none_usable(len(rows), set_aside)
     steps = schedule(examples, config)
@@ -161,6 +184,7 @@ def prepare(
             "options": settings.model_dump(),
             "learning_rate": config.learning_rate or method.learning_rate,
             "steps": len(steps),
+            "head": None if task is None else task.head,
         }
     )
     return Run(
@@ -171,8 +195,30 @@ def prepare(
 
 def _reading(checkpoint: Checkpoint, weights: Sequence[Weight], virtual: int) -> Reading:
     """The model's own, behind so many virtual tokens."""
+    return Reading.of(checkpoint).behind(_virtual_ids(weights, virtual))
+
+
+def _virtual_ids(weights: Sequence[Weight], virtual: int) -> tuple[int, ...]:
+    """Beyond the vocabulary."""
     first = token_table(weights).shape[0]
-    return Reading.of(checkpoint).behind(tuple(range(first, first + virtual)))
+    return tuple(range(first, first + virtual))
+
+
+def _with_head(checkpoint: Checkpoint, rows: Sequence[Row], config: TuneConfig) -> Checkpoint:
+    """With the head that is asked for. Raises UnknownName, ConfigError for a model with another,
+    and RequestError for an encoder without any."""
+    there = task_of(checkpoint)
+    if there is not None and config.head in (None, there.head):
+        return checkpoint  # its labels hold: rows with others are set aside
+    if config.head is None:
+        _refuse_encoder(checkpoint)
+        return checkpoint
+    if there is not None:
+        raise ConfigError(
+            "the model has another head already", field="--head", got=config.head,
+            expected=there.head, hint="name the model that it was put on",
+        )  # fmt: skip
+    return with_head(checkpoint, head_examples.task_for(config.head, rows), config.seed)
 
 
 def predict(run: Run) -> Prediction:
@@ -190,6 +236,7 @@ def working(run: Run) -> tuple[Model, Work]:
     model.train()
     run.method.attach(model, run.weights, run.settings, run.config.seed)
     _new_rows.attach(model, run.new_ids)
+    _head.attach(model, run.weights)
     model.checkpointing = run.config.checkpointing
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     rate, total = run.config.learning_rate, len(run.steps)
@@ -198,7 +245,8 @@ def working(run: Run) -> tuple[Model, Work]:
     plan = Plan(Schedule.tuning(total, rate), micro_batches=parts, seed=seed)
     paces = run.method.paces(run.settings, run.weights)
     optimizer = adamw(parameters, rate, {n: (p.scale, p.start) for n, p in paces.items()})
-    return model, Work(model, parameters, optimizer, run.steps, clm.loss, plan)
+    loss = clm.loss if run.task is None else HEADS.get(run.task.head).loss
+    return model, Work(model, parameters, optimizer, run.steps, loss, plan)
 
 
 @contextmanager
@@ -228,6 +276,7 @@ def _refuse_encoder(checkpoint: Checkpoint) -> None:
             field="MODEL",
             got=checkpoint.source,
             expected="a decoder or an encoder-decoder",
+            hint="with --head it learns labels, tags, choices or spans",
         )
 
 

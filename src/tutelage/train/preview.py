@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from tutelage.checkpoints.headed import Task
 from tutelage.data.pack import Example
+from tutelage.heads import HEADS
+from tutelage.heads._head import Head
 from tutelage.text.tokenizer import Tokenizer
 
 ROWS = 3
@@ -25,9 +29,11 @@ class Preview:
     end: str | None
 
 
-def previews(examples: Sequence[Example], tokenizer: Tokenizer, virtual: int) -> list[Preview]:
+def previews(
+    examples: Sequence[Example], tokenizer: Tokenizer, virtual: int, task: Task | None = None
+) -> list[Preview]:
     """The first row, the shortest and the longest; fewer where there are fewer. `virtual` tokens
-    before every row are no part of what is shown."""
+    before every row are no part of what is shown. With a task's head what it learns of each."""
     by_length = sorted(examples, key=lambda example: example.inputs)
     chosen = [examples[0], by_length[0], by_length[-1]]
     different = {id(example): example for example in chosen}
@@ -35,12 +41,22 @@ def previews(examples: Sequence[Example], tokenizer: Tokenizer, virtual: int) ->
         if len(different) >= min(ROWS, len(examples)):
             break
         different.setdefault(id(example), example)
+    if task is not None:
+        return [_taught(example, tokenizer, virtual, task) for example in different.values()]
     return [_preview(example, tokenizer, virtual) for example in different.values()]
+
+
+def _taught(example: Example, tokenizer: Tokenizer, virtual: int, task: Task) -> Preview:
+    head: Head = HEADS.get(task.head)
+    read = [id for row in (example, *example.beside) for id in (row.memory or row.ids[virtual:])]
+    spell = partial(_spelled, tokenizer=tokenizer)
+    learned = head.told(example, task.labels, spell)
+    return Preview(example.name, "".join(map(spell, read)), len(read), learned, None)
 
 
 def _preview(example: Example, tokenizer: Tokenizer, virtual: int) -> Preview:
     read = example.memory or example.ids[virtual : example.at[0] + 1]
-    learned, end = list(example.labels), None
+    learned, end = list(map(int, example.labels)), None
     if learned[-1] in tokenizer.eos_ids:
         end = _spelled(learned.pop(), tokenizer)
     prompt = "".join(_spelled(one, tokenizer) for one in read)

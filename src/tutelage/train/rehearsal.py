@@ -15,13 +15,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from tutelage.data.pack import Example
 from tutelage.generate.engine import Engine, Job
 from tutelage.generate.score import score
+from tutelage.heads import HEADS
+from tutelage.heads._head import Head
 from tutelage.machine.memory import Peak, freed_memory_kept
 from tutelage.models.forward import Model
 from tutelage.train import state
-from tutelage.train.loop import Step, train
+from tutelage.train.loop import Step, loss_of, train
 from tutelage.train.prepare import Run, memory_named, working
 from tutelage.train.resumable import Work
 from tutelage.train.schedule import Schedule
@@ -58,7 +62,7 @@ def rehearse(run: Run, near: Path | None = None) -> Rehearsed:
         with _timed(seconds, "step"):
             step = _step(replace(work, steps=[heaviest]))
         with _timed(seconds, "evaluation"):
-            _evaluate(model, longest)
+            _evaluate(run, model, longest)
         with _timed(seconds, "save"):
             written = _save(run, model, work, near)
     return Rehearsed(
@@ -83,9 +87,15 @@ def _step(work: Work) -> Step:
     return next(iter(list(steps)))
 
 
-def _evaluate(model: Model, longest: Example) -> None:
-    """Score the longest row, and answer its prompt."""
+def _evaluate(run: Run, model: Model, longest: Example) -> None:
+    """Score the longest row, and answer its prompt, where the model writes."""
     model.eval()
+    if run.task is not None:
+        head: Head = HEADS.get(run.task.head)
+        with torch.inference_mode():
+            loss_of(model, [longest], head.loss)
+        model.train()
+        return
     score(model, [longest])
     prompt = longest.memory or longest.ids[: longest.at[0] + 1]
     for _ in Engine(model).run([Job(tuple(prompt), ANSWER_TOKENS, frozenset())]):

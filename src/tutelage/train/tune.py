@@ -110,6 +110,7 @@ def _result(
         "seconds": at.seconds,
         "peak_bytes": peak,
         "predicted_peak_bytes": prediction.peak_bytes,
+        "labels": None if run.task is None else list(run.task.labels),
         "forgetting": None,
         "steps": at.step,
         "steps_total": len(run.steps),

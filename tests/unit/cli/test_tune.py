@@ -191,3 +191,79 @@ def test_forgetting_is_measured_on_what_the_context_holds(
     except DataError:
         pytest.skip("no text to measure forgetting on")
     assert 0 < found["forgetting"]["n"] < texts
+
+
+def test_several_tasks_are_mixed_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "b").mkdir()
+    first, second = rows(tmp_path, *GOOD), rows(tmp_path / "b", *GOOD[:2])
+    asked = ["--data", first, "--data", second, "--dry-run"]
+    code, found, _ = called(capsys, *asked, "--cap", "4")
+    assert code == 0
+    assert [(one["rows"], one["taken"]) for one in found["mixture"]] == [(6, 4), (2, 2)]
+    assert found["rows"]["used"] == 6
+    code, found, _ = called(capsys, *asked, "--temperature", "1e9")
+    assert [one["taken"] for one in found["mixture"]] == [4, 4]
+    code, found, _ = called(capsys, "--data", first, "--temperature", "2", "--dry-run")
+    assert code == 2 and found["error"]["field"] == "--temperature"
+
+
+def test_replayed_text_is_learned_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = rows(tmp_path, *GOOD)
+    code, found, _ = called(
+        capsys, "--data", data, "--replay", "builtin:stdlib-docs", "--replay-share", "0.25",
+        "--dry-run", "--batch-tokens", "600",
+    )  # fmt: skip
+    assert code == 0 and found["mixture"][1]["taken"] == 2
+    longest = max(found["preview"], key=lambda row: len(row["learned"]))
+    assert longest["name"].startswith("replay:") and len(longest["learned"]) > 200
+    assert longest["end"] is None
+    code, found, _ = called(capsys, "--data", data, "--replay-share", "0.25", "--dry-run")
+    assert code == 2 and found["error"]["field"] == "--replay-share"
+
+
+def test_every_turn_is_learned_where_it_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chat = {"messages": [
+        {"role": "user", "content": "a"}, {"role": "assistant", "content": "one"},
+        {"role": "user", "content": "b"}, {"role": "assistant", "content": "two"},
+    ]}  # fmt: skip
+    data = rows(tmp_path, chat)
+    _, last, _ = called(capsys, "--data", data, "--dry-run")
+    _, each, _ = called(capsys, "--data", data, "--turns", "all", "--dry-run")
+    assert (last["trained_tokens"], each["trained_tokens"]) == (4, 8)
+    taught = {"".join(row["learned"]) for row in each["preview"]}
+    assert taught == {"one", "two"}
+
+
+def test_several_templates_are_drawn_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = rows(tmp_path, *({"x": str(n), "completion": "y"} for n in range(20)))
+    _, found, _ = called(
+        capsys, "--data", data, "--prompt", "one {x}", "--prompt", "two {x}", "--dry-run"
+    )
+    assert found["rows"] == {"used": 20, "set_aside": 0}
+    code, found, _ = called(
+        capsys, "--data", data, "--prompt", "one {x}", "--prompt", "two {z}", "--dry-run"
+    )
+    assert code == 2 and "z" in found["error"]["message"]
+
+
+def test_forgetting_is_measured_on_text_of_ones_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sentences = [
+        f"The river {n} runs past the old town of stone {n} and on to the sea." for n in range(900)
+    ]
+    text = "\n\n".join(" ".join(sentences[n : n + 6]) for n in range(0, 900, 6))
+    (tmp_path / "own.txt").write_text(text)
+    data = rows(tmp_path, *GOOD)
+    asked = ["--data", data, "--steps", "1", "--retention"]
+    code, found, _ = called(capsys, *asked, str(tmp_path / "own.txt"), "--out", str(tmp_path / "a"))
+    assert code == 0 and found["forgetting"]["n"] > 0
+    (tmp_path / "few.txt").write_text("Too little.")
+    code, found, _ = called(capsys, *asked, str(tmp_path / "few.txt"), "--out", str(tmp_path / "b"))
+    assert code == 2 and not (tmp_path / "b").exists()

@@ -175,10 +175,8 @@ def test_rows_without_an_answer_are_set_aside_where_one_is_needed(write: Write) 
     path = write("a.jsonl", b"\n".join([text, asked, tagged]))
     assert [one.reason for one in load(path).set_aside] == ["duplicate-id"]
     found = load(path, answered=True)
-    assert [(one.where, one.reason) for one in found.set_aside] == [
-        (f"{path}:1", "no-answer"), (f"{path}:3", "no-answer")
-    ]  # fmt: skip
-    assert [row.id for row in found.rows] == ["one"]
+    assert [(one.where, one.reason) for one in found.set_aside] == [(f"{path}:1", "no-answer")]
+    assert [row.id for row in found.rows] == ["one", "a.jsonl:3"]
     with pytest.raises(DataError, match=r"a\.jsonl:1.*no-answer"):
         load(path, answered=True, strict=True)
 

@@ -59,7 +59,36 @@ GOOD: list[tuple[dict[str, Any], Row]] = [
     ({"text": "2+2?", "label": False}, row(messages=ASK, completion="false", label="false")),
     (
         {"tokens": ["a", "b"], "tags": ["X", "O"]},
-        row(extra={"tokens": ["a", "b"], "tags": ["X", "O"]}),
+        row(
+            messages=(Message("user", "a b"),),
+            completion="X O",
+            extra={"tokens": ["a", "b"], "tags": ["X", "O"]},
+        ),
+    ),
+    (
+        {"prompt": "where?", "choices": ["a  tree", "water"], "answer": 0},
+        row(
+            messages=(Message("user", "where?\n(A) a tree\n(B) water"),),
+            completion="a tree",
+            extra={"prompt": "where?", "choices": ["a  tree", "water"], "answer": 0},
+        ),
+    ),
+    (
+        {
+            "question": "when?",
+            "context": "in 1889",
+            "answers": {"text": ["1889"], "answer_start": [3]},
+        },
+        row(
+            messages=(Message("user", "when?\n\nin 1889"),),
+            completion="1889",
+            extra={
+                "question": "when?",
+                "context": "in 1889",
+                "start": 3,
+                "answers": {"text": ["1889"], "answer_start": [3]},
+            },
+        ),
     ),
     (
         {"prompt": "2+2?", "chosen": "4", "rejected": "5"},
@@ -137,6 +166,15 @@ FAULTY: list[tuple[Any, str]] = [
         "wrong-type",
     ),
     ({"tokens": ["a"], "tags": ["O", "O"]}, "wrong-type"),
+    ({"tokens": ["a b"], "tags": ["O"]}, "wrong-type"),
+    ({"prompt": "p", "choices": ["a"], "answer": 0}, "no-choices"),
+    ({"prompt": "p", "choices": ["a", "b"], "answer": 2}, "unknown-label"),
+    ({"prompt": "p", "choices": ["a", "b"], "answer": "c"}, "unknown-label"),
+    ({"question": "q", "context": "c", "answers": ["c"]}, "wrong-type"),
+    (
+        {"question": "q", "context": "abc", "answers": {"text": ["b"], "answer_start": [2]}},
+        "outside-text",
+    ),
     ({"tokens": [1], "tags": ["O"]}, "wrong-type"),
     ({"tokens": [], "tags": []}, "empty-text"),
     ({"prompt": "a", "chosen": "b", "rejected": ""}, "empty-completion"),

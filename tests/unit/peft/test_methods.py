@@ -28,7 +28,7 @@ from tutelage.peft._virtual import virtual_ids
 from tutelage.peft._wrapped import Kept
 from tutelage.peft.layout import BASE
 from tutelage.peft.open import method_of, open_adapter
-from tutelage.train.loop import _forward
+from tutelage.train.loop import loss_of
 
 NAMES = METHODS.names()
 ADAPTERS = [name for name in NAMES if METHODS.get(name).adapter]
@@ -132,7 +132,7 @@ def test_packed_rows_do_not_see_each_other(name: str, checkpoint: Any) -> None:
 
 def clm_loss(model: Any, examples: list[Example]) -> float:
     """The sum of the trained tokens' losses."""
-    return float(_forward(model, examples, clm.loss).total)
+    return float(loss_of(model, examples, clm.loss).total)
 
 
 @pytest.mark.parametrize("name", ADAPTERS)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tutelage.config import Frozen, validate
+from tutelage.models.headed import decoder_forms
 from tutelage.models.parts import divisible, linear, norm, refuse
 from tutelage.models.spec import Shape, Spec, Weight
 
@@ -149,4 +150,5 @@ SPEC = Spec(
     presets=PRESETS,
     prefix="transformer",
     ignored=(r"^lm_head\.weight$",),
+    heads=decoder_forms("transformer", tokens="classifier"),
 )

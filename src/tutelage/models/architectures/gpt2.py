@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tutelage.config import Frozen, validate
+from tutelage.models.headed import decoder_forms
 from tutelage.models.parts import activation, divisible, linear, norm, refuse
 from tutelage.models.spec import Shape, Spec, Weight
 
@@ -167,4 +168,5 @@ SPEC = Spec(
     presets=PRESETS,
     prefix="transformer",
     ignored=(r"\.attn\.(masked_)?bias$", r"^lm_head\.weight$"),
+    heads=decoder_forms("transformer", tokens="classifier"),
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 from tutelage.models.architectures import _rotary
 from tutelage.models.architectures._rotary import RotaryConfig, preset, tiny
+from tutelage.models.headed import decoder_forms
 from tutelage.models.spec import Spec
 
 DEFAULTS = {
@@ -54,4 +55,5 @@ SPEC = Spec(
     presets=PRESETS,
     prefix="model",
     ignored=_rotary.IGNORED,
+    heads=decoder_forms(answering="transformer"),
 )

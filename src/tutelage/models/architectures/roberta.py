@@ -18,6 +18,7 @@ from tutelage.config import Frozen, validate
 from tutelage.errors import ConfigError
 from tutelage.models.architectures import bert
 from tutelage.models.architectures.bert import BertConfig, Outputs
+from tutelage.models.headed import encoder_forms
 from tutelage.models.spec import Shape, Spec, Weight
 
 if TYPE_CHECKING:
@@ -118,4 +119,5 @@ SPEC = Spec(
     presets=PRESETS,
     prefix="roberta",
     ignored=(r"embeddings\.position_ids$", r"(^|\.)pooler\.dense\.", r"^lm_head\."),
+    heads=encoder_forms("roberta", dense="classifier.dense"),
 )

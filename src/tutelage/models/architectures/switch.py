@@ -19,6 +19,7 @@ from pydantic import Field
 from tutelage.config import validate
 from tutelage.models.architectures import t5
 from tutelage.models.architectures.t5 import Place, T5Config
+from tutelage.models.headed import pair_forms
 from tutelage.models.parts import activation, linear, refuse
 from tutelage.models.spec import Spec, Weight
 
@@ -165,4 +166,5 @@ SPEC = Spec(
     build=build,
     presets=PRESETS,
     ignored=(r"^(encoder|decoder)\.embed_tokens\.weight$", r"^lm_head\.weight$"),
+    heads=pair_forms("transformer", answering=""),
 )

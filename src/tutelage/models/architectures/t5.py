@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tutelage.config import Frozen, validate
 from tutelage.errors import ConfigError
+from tutelage.models.headed import pair_forms
 from tutelage.models.parts import ACTIVATIONS, linear, norm, refuse
 from tutelage.models.spec import Shape, Spec, Weight
 
@@ -333,4 +334,5 @@ SPEC = Spec(
         r"^lm_head\.weight$",
         r"EncDecAttention\.relative_attention_bias\.weight$",
     ),
+    heads=pair_forms("transformer", answering=""),
 )

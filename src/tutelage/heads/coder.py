@@ -1,0 +1,104 @@
+"""Texts to the rows of one model with a head: which tokens it reads, and where each came from.
+
+    encoder           [CLS] first [SEP] second [SEP]     the first token decides
+    decoder           first, a line's end, second        the last token decides
+    encoder-decoder   both read it; the decoder's last   shifted by its start token
+
+Nothing is cut: a row that is longer than the context is told by its length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.data.pack import Example
+from tutelage.models.spec import Family, shape, spec_for
+from tutelage.text.tokenizer import Tokenizer
+
+Marks = tuple[tuple[int, ...], tuple[int, ...]]
+Span = tuple[int, int, int]
+"""Place of a token in its row, and first and behind-last character of the text it came from."""
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A row's tokens, and which of them came from where in its last text."""
+
+    ids: tuple[int, ...]
+    types: tuple[int, ...]
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Coder:
+    """One model's way. `virtual` are ids that an adapter puts before every row; `context` is what
+    they leave, None where there is no limit."""
+
+    tokenizer: Tokenizer
+    family: Family
+    context: int | None
+    start: int | None
+    virtual: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, virtual: Sequence[int] = ()) -> Coder:
+        found = shape(checkpoint.config)
+        context = None if found.context is None else found.context - len(virtual)
+        family = spec_for(checkpoint.config).family
+        return cls(checkpoint.tokenizer, family, context, found.start, tuple(virtual))
+
+    @property
+    def causal(self) -> bool:
+        """Whether a token is read without those behind it."""
+        return self.family != "encoder"
+
+    def coded(self, *texts: str) -> Coded:
+        """One text, or two, as a row."""
+        tokenizer, marks = self.tokenizer, self.tokenizer.pair_marks
+        if len(texts) == 2 and marks is not None and not self.causal:
+            return self._pair(texts[0], texts[1], marks)
+        before = "".join(f"{text}\n" for text in texts[:-1])
+        found = tokenizer.encode_spans(before + texts[-1])
+        first = len(self.virtual) + len(tokenizer.prefix)
+        spans = [
+            (first + place, max(start - len(before), 0), end - len(before))
+            for place, (_, start, end) in enumerate(found)
+            if end > len(before)
+        ]
+        ids = (*tokenizer.prefix, *(id for id, _, _ in found), *tokenizer.suffix)
+        return Coded((*self.virtual, *ids), (), tuple(spans))
+
+    def _pair(self, first: str, second: str, marks: Marks) -> Coded:
+        tokenizer, (middle, kinds) = self.tokenizer, marks
+        begin = (*tokenizer.prefix, *tokenizer.encode_plain(first), *middle)
+        found = tokenizer.encode_spans(second)
+        ids = (*begin, *(id for id, _, _ in found), *tokenizer.suffix)
+        types = (kinds[0],) * len(begin) + (kinds[1],) * (len(ids) - len(begin))
+        spans = [(len(begin) + n, start, end) for n, (_, start, end) in enumerate(found)]
+        return Coded(ids, types if any(types) else (), tuple(spans))
+
+    def deciding(self, row: Coded) -> int:
+        """The place whose vector stands for the whole row."""
+        return len(row.ids) - 1 if self.causal else 0
+
+    def fits(self, row: Coded) -> bool:
+        """Whether the context holds it, and there is anything to read."""
+        length = len(row.ids) - len(self.virtual)
+        return length >= 1 and (self.context is None or length <= self.context)
+
+    def example(
+        self, row: Coded, at: Sequence[int], labels: Sequence[float],
+        weight: float = 1.0, name: str = "", terms: int | None = None,
+        beside: Sequence[Example] = (),
+    ) -> Example:  # fmt: skip
+        """What a model reads, and what the vectors at these places are to give."""
+        ids, lead = row.ids, 0 if self.causal else len(row.ids)
+        memory: tuple[int, ...] = ()
+        if self.start is not None:
+            ids, memory = (self.start, *row.ids[:-1]), row.ids
+        return Example(
+            ids, tuple(at), tuple(labels), weight, name, memory, row.types, lead, terms,
+            tuple(beside),
+        )  # fmt: skip
