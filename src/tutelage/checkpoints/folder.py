@@ -48,7 +48,7 @@ def folder_checkpoint(path: Path, source: str | None = None) -> Checkpoint:
     files = folder.weight_files()
     found: dict[str, SafetensorsWeight] = {}
     for file in files:
-        found.update(safetensors_weights(file))
+        found.update(safetensors_weights(file, few_bits=is_quantized(config)))
     weights: Mapping[str, WeightReader] = found
     if is_quantized(config):
         weights = quantized_weights(config, found, str(path))

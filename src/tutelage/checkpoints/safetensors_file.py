@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     import torch
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-BUFFERS = {"I64": "int64", "I32": "int32", "I8": "int8", "U8": "uint8", "BOOL": "bool"}
-"""Types of positions and masks that older files hold beside the weights, never read as weights; and
-of the numbers of weights in few bits, which are mapped."""
+BUFFERS = {"I64": "int64", "I32": "int32", "U8": "uint8", "BOOL": "bool"}
+"""Types of positions and masks that older files hold beside the weights; never read."""
+CODES = {"I8": "int8", "U8": "uint8"}
+"""Types of the numbers of weights in few bits, which are mapped."""
 
 
 def write_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
@@ -84,7 +85,7 @@ class SafetensorsWeight:
         """The values, in memory of their own."""
         import torch
 
-        if self.dtype in BUFFERS.values():
+        if self.dtype not in DTYPES.values():
             raise _not_a_weight(self.file.path, self.name, self.dtype)
         tensor = torch.empty(self.shape, dtype=getattr(torch, self.dtype))
         if tensor.numel() == 0:
@@ -110,15 +111,16 @@ class SafetensorsWeight:
         return (raw.clone() if begins_odd else raw).view(kind).view(self.shape)
 
 
-def safetensors_weights(path: Path) -> dict[str, SafetensorsWeight]:
-    """All weights of the file by name. Raises SourceError naming the file."""
-    file = SafetensorsFile(path)
+def safetensors_weights(path: Path, few_bits: bool = False) -> dict[str, SafetensorsWeight]:
+    """All weights of the file by name; `few_bits` if they may be. Raises SourceError naming the
+    file."""
+    file, known = SafetensorsFile(path), {**DTYPES, **BUFFERS, **(CODES if few_bits else {})}
     weights = {}
     with _opened(path) as header:
         for name in header.keys():  # noqa: SIM118  not a mapping: it has no __iter__
             entry = header.get_slice(name)
             code = entry.get_dtype()
-            dtype = {**DTYPES, **BUFFERS}.get(code)
+            dtype = known.get(code)
             if dtype is None:
                 raise _not_a_weight(path, name, code)
             weights[name] = SafetensorsWeight(file, name, tuple(entry.get_shape()), dtype)
