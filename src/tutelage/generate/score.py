@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tutelage.data.pack import Example, batch, memory_of, pack
+from tutelage.data.pack import Example, batch, common_prefix, memory_of, pack
 from tutelage.generate.chooser import Logprobs, logprobs
 from tutelage.machine.memory import trim
 from tutelage.models.forward import Model, forward
@@ -30,13 +30,27 @@ class TokenScores:
     log_probabilities: tuple[float, ...]
     greedy: tuple[bool, ...]
 
+    def of(self, which: slice) -> TokenScores:
+        """Those of some of the tokens."""
+        return TokenScores(self.log_probabilities[which], self.greedy[which])
+
 
 def score(model: Model, examples: Sequence[Example], exact: bool = False) -> list[TokenScores]:
     """Score every example's completion after its prompt, in nats.
 
     `exact` reads each example alone, so that nothing depends on what shares the pack.
     """
-    steps = [[i] for i in range(len(examples))] if exact else _steps(examples)
+    if not exact:
+        examples, places = _merged(examples)
+        found = _read(model, examples, _steps(examples))
+        return [found[row].of(which) for row, which in places]
+    return _read(model, examples, [[i] for i in range(len(examples))])
+
+
+def _read(
+    model: Model, examples: Sequence[Example], steps: Sequence[Sequence[int]]
+) -> list[TokenScores]:
+    """The scores of every example, read step by step."""
     results: list[TokenScores | None] = [None] * len(examples)
     with torch.inference_mode():
         for rows in steps:
@@ -74,9 +88,50 @@ def _steps(examples: Sequence[Example]) -> list[list[int]]:
         if (len(members) - 1) * len(prompt) >= SAVED and not memory
     ]
     taken = {index for members in apart for index in members}
-    rest = sorted(set(range(len(examples))) - taken, key=lambda i: examples[i].inputs)
     alike = [one[start : start + MOST] for one in apart for start in range(0, len(one), MOST)]
-    return [*alike, *(list(step) for step in batch(examples, rest, PACK_TOKENS))]
+    for family in _families(examples, sorted(set(range(len(examples))) - taken)):
+        own = [examples[index] for index in family]
+        order = sorted(range(len(own)), key=lambda n: own[n].inputs)
+        alike += [[family[n] for n in step] for step in batch(own, order, PACK_TOKENS)]
+    return alike
+
+
+def _merged(examples: Sequence[Example]) -> tuple[list[Example], list[tuple[int, slice]]]:
+    """Continuations of one token behind the same prompt, as letters are, need one reading: they
+    become one example with several labels. Where each went: its example, and its labels there."""
+    found: list[Example] = []
+    places: list[tuple[int, slice]] = []
+    known: dict[tuple[int, ...], int] = {}
+    for one in examples:
+        plain = one.trained == 1 and not (one.memory or one.types or one.lead)
+        row = known.setdefault(one.ids, len(found)) if plain else len(found)
+        if row == len(found):
+            found.append(one)
+            places.append((row, slice(0, one.trained)))
+            continue
+        before = found[row]
+        places.append((row, slice(before.trained, before.trained + 1)))
+        found[row] = replace(before, at=before.at + one.at, labels=before.labels + one.labels)
+    return found, places
+
+
+def _families(examples: Sequence[Example], rows: Sequence[int]) -> list[list[int]]:
+    """Rows that begin alike for long, as questions behind the same solved examples do, in families
+    that read what is shared once; the last family are those that are like no other."""
+    families: list[list[int]] = []
+    shared: tuple[int, ...] = ()
+    for row in sorted(rows, key=lambda row: examples[row].ids):
+        ids = examples[row].ids
+        plain = not (examples[row].memory or examples[row].types or examples[row].lead)
+        length = common_prefix([shared, ids]) if families and plain else 0
+        if length >= max(SAVED, len(shared) // 2):
+            families[-1].append(row)
+            shared = shared[:length]
+        else:
+            families.append([row])
+            shared = ids if plain else ()
+    alone = [row for family in families if len(family) == 1 for row in family]
+    return [family for family in families if len(family) > 1] + ([alone] if alone else [])
 
 
 def _score(examples: list[Example], model: Model) -> list[TokenScores]:

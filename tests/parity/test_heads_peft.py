@@ -1,0 +1,76 @@
+"""A head in an adapter against PEFT: `modules_to_save` of either side opens on the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import peft
+import pytest
+import torch
+
+from tests.parity.heads import their_scores, theirs_of
+from tests.parity.test_heads import ROWS, coder_of, examples_of, our_scores
+from tests.parity.tuned import attached, stir
+from tests.parity.witness import checkpoint_of
+from tutelage.checkpoints.build import build
+from tutelage.models.spec import layout
+from tutelage.peft import METHODS, _head
+from tutelage.peft.open import read_adapter
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning:peft"),
+]
+TARGETS = {"Llama": ["q_proj", "v_proj", "up_proj"], "Bert": ["query", "value"]}
+KINDS = {"classification": "SEQ_CLS", "token-classification": "TOKEN_CLS"}
+
+
+def checkpoint(theirs: Any) -> Any:
+    found = checkpoint_of(theirs)
+    found.tokenizer = SimpleNamespace(template=None)
+    return found
+
+
+@pytest.mark.parametrize("stem", ["Llama", "Bert"])
+@pytest.mark.parametrize("head", KINDS)
+@pytest.mark.parametrize("method", ["lora", "dora", "ia3"])
+def test_they_open_ours(stem: str, head: str, method: str, tmp_path: Path) -> None:
+    theirs = theirs_of(stem, head)
+    base = checkpoint(theirs)
+    ours = build(base)
+    settings = attached(method, ours, base, seed=3)
+    _head.attach(ours, layout(base.config))
+    stir(ours, 0.1)
+    METHODS.get(method).write(ours, base, settings, tmp_path)
+    _head.add(ours, base, tmp_path)
+    tuned = peft.PeftModel.from_pretrained(theirs_of(stem, head), tmp_path).eval()
+    coder = coder_of(base.config)
+    with torch.inference_mode():
+        found = our_scores(ours, examples_of(head, coder, ROWS))
+    plain = their_scores(theirs, ROWS)
+    expected = their_scores(tuned.base_model.model, ROWS)
+    assert (found - expected).abs().max() < 1e-4
+    assert (found - plain).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("stem", ["Llama", "Bert"])
+@pytest.mark.parametrize("head", KINDS)
+def test_we_open_theirs(stem: str, head: str, tmp_path: Path) -> None:
+    theirs = theirs_of(stem, head)
+    base = checkpoint(theirs)
+    config = peft.LoraConfig(task_type=KINDS[head], r=4, target_modules=TARGETS[stem])
+    tuned = peft.get_peft_model(theirs, config).eval()
+    torch.manual_seed(4)
+    with torch.no_grad():
+        for parameter in tuned.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    tuned.save_pretrained(tmp_path)
+    expected = their_scores(tuned.base_model.model, ROWS)
+    ours = build(base)
+    read_adapter(ours, base, tmp_path)
+    with torch.inference_mode():
+        found = our_scores(ours, examples_of(head, coder_of(base.config), ROWS))
+    assert (found - expected).abs().max() < 1e-4
