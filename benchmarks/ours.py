@@ -108,7 +108,7 @@ def _single(
     import statistics
 
     from tutelage.backends.local import LocalLM
-    from tutelage.generate.engine import Job
+    from tutelage.generate.job import Job
     from tutelage.machine.device import resolve
     from tutelage.machine.memory import Peak
 

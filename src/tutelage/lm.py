@@ -7,9 +7,9 @@ verbs, so everything above runs on any of them. Knows nothing of torch, files or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from tutelage.decoding import MOST_LOGPROBS, Beam, Contrastive, Guided, Sampling, hold
 from tutelage.errors import ConfigError
@@ -140,7 +140,8 @@ class Score:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a model can do. `context` is in tokens, None if unknown."""
+    """What a model can do. `context` is in tokens, None if unknown. `together` says how many calls
+    of `generate`, each in a thread of its own, are answered side by side."""
 
     name: str
     generate: bool = True
@@ -148,12 +149,22 @@ class Capabilities:
     embed: bool = False
     chat: bool = False
     context: int | None = None
+    together: int = 1
     writes: bool = True
     """Whether answers take room in the context; those of a task's head do not."""
     labels: tuple[str, ...] = ()
     """What alone it answers, or words that its answers are made of; () is any text."""
     metrics: tuple[str, ...] = ()
     """By what answers are measured where nothing else is asked for; () leaves it to the asker."""
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """A language model that says what its engine does."""
+
+    def counts(self) -> Mapping[str, float]:
+        """By name, what is so now, and under names in `_total` what happened so far."""
+        ...
 
 
 class LM(Protocol):

@@ -20,7 +20,8 @@ import transformers
 from tests.parity.witness import VOCABULARY, checkpoint_of
 from tutelage.checkpoints.build import build, hf_state
 from tutelage.data.pack import Example, pack
-from tutelage.generate.engine import Engine, Job
+from tutelage.generate.engine import Engine
+from tutelage.generate.job import Job
 from tutelage.models.forward import Model, forward
 from tutelage.models.spec import layout, spec_for
 

@@ -21,7 +21,8 @@ from tests.parity.test_generation import answers
 from tests.parity.witness import checkpoint_of
 from tutelage.checkpoints.build import hf_state
 from tutelage.data.pack import Example, memory_of, pack
-from tutelage.generate.engine import Engine, Job
+from tutelage.generate.engine import Engine
+from tutelage.generate.job import Job
 from tutelage.models.encoder_decoder import EncoderDecoder
 from tutelage.models.forward import forward
 from tutelage.objectives import clm

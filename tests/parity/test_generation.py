@@ -10,7 +10,8 @@ import transformers
 
 from tests.parity.witness import VOCABULARY, pair
 from tutelage.data.pack import Example
-from tutelage.generate.engine import Engine, Job
+from tutelage.generate.engine import Engine
+from tutelage.generate.job import Job
 from tutelage.generate.score import score
 from tutelage.models.transformer import Transformer
 

@@ -19,7 +19,8 @@ from tutelage.checkpoints.build import build, hf_state
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.data.pack import Example, memory_of, pack
 from tutelage.errors import ConfigError
-from tutelage.generate.engine import Engine, Job
+from tutelage.generate.engine import Engine
+from tutelage.generate.job import Job
 from tutelage.models.encoder_decoder import EncoderDecoder
 from tutelage.models.forward import forward
 from tutelage.models.spec import find_preset, layout, spec_for

@@ -57,6 +57,7 @@ class HttpLM:
             score=self._offers("/completions", echo_request(self._model, "a b")),
             embed=self._offers("/embeddings", {"model": self._model, "input": ["a"]}),
             context=context if isinstance(context, int) and context > 0 else None,
+            together=AT_ONCE,
         )
 
     def generate(

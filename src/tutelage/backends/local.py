@@ -7,7 +7,7 @@ and of what they recommend; `open.py` does.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ from tutelage.checkpoints.source import parse
 from tutelage.decoding import Speculative
 from tutelage.errors import RequestError, TutelageError
 from tutelage.generate.embed import embed
-from tutelage.generate.engine import Engine, Job
+from tutelage.generate.engine import Engine
 from tutelage.generate.guide import Guides
+from tutelage.generate.job import Job
 from tutelage.generate.score import score, tell
 from tutelage.generate.speculate import Speculation, held_alike
 from tutelage.generate.step import Stepper
@@ -52,6 +53,19 @@ from tutelage.peft.open import form_of, open_adapter
 from tutelage.text.tokenizer import Tokenizer
 from tutelage.tokenizers.added import with_tokens
 
+LONGEST = 8192
+"""Tokens of a row in a shared batch, of a model that knows no limit itself."""
+
+
+class _Stopped:
+    """The jobs that are to end: those in `ended`, and those of which it is said so when asked."""
+
+    def __init__(self, asked: Callable[[int], bool]) -> None:
+        self.asked, self.ended = asked, set[int]()
+
+    def __contains__(self, index: object) -> bool:
+        return index in self.ended or (isinstance(index, int) and self.asked(index))
+
 
 class LocalLM:
     """An `lm.LM` over a model in this process.
@@ -67,14 +81,19 @@ class LocalLM:
         *,
         exact: bool = False,
         speculation: Speculation | None = None,
+        engine: Engine | None = None,
+        adapter: str | None = None,
     ) -> None:
+        """`engine` is one that others use too, and `adapter` the one of its adapters that answers
+        here."""
         self.checkpoint = checkpoint
         self.model = model
         self.exact = exact
+        self.adapter = adapter
         self.encodes = spec_for(checkpoint.config).family == "encoder"
         self.reading = Reading.of(checkpoint).behind(virtual_ids(model))
         self.renderer = self.reading.renderer
-        self.engine = Engine(model, exact=exact, speculation=speculation)
+        self.engine = engine or Engine(model, exact=exact, speculation=speculation)
         self.guides = Guides(checkpoint.tokenizer)
 
     @classmethod
@@ -127,7 +146,19 @@ class LocalLM:
             embed=self.encodes,
             chat=self.renderer.chat,
             context=self._longest() if self.encodes else self.reading.context,
+            together=1 if self.engine.loop is None else self.engine.slots,
         )
+
+    def share(self, cache_bytes: int) -> None:
+        """From now on callers in any threads may ask at once: their answers run in one batch, with
+        keys and values of at most so many bytes."""
+        self.engine.cache_bytes = cache_bytes
+        context = self.model.context if self.encodes else self.reading.context
+        self.engine.start(context or LONGEST, context or LONGEST)
+
+    def counts(self) -> Mapping[str, float]:
+        """What the shared batch holds and did; nothing where none is shared."""
+        return self.engine.counts()
 
     def count_tokens(self, prompt: Prompt) -> int:
         return len(self.renderer.prompt_ids(prompt))
@@ -144,12 +175,12 @@ class LocalLM:
             limit = self._room(index, len(ids), request.max_new_tokens)
             jobs.append(self._job(request, ids, limit))
             streams.append(self._stream(index, request, len(ids)))
-        wants_no_more = cancelled or (lambda _: False)
+        asked = cancelled or (lambda _: False)
         told = [
             self._prompt_told(request, ids) for request, ids in zip(requests, prompts, strict=True)
         ]
         plain = [n for n, r in enumerate(requests) if r.search is None and r.max_new_tokens]
-        stopped: set[int] = set()
+        stopped = _Stopped(lambda n: asked(plain[n]))
         for index, stream in enumerate(streams):
             stream.prompt_logprobs = told[index]
             if not requests[index].max_new_tokens:
@@ -158,24 +189,26 @@ class LocalLM:
             stream = streams[plain[token.index]]
             if token.token is not None and not stream.finished:
                 yield from stream.push(token.token, token.logprobs)
-            if stream.finished and token.finish is None:
-                stopped.add(token.index)
-                continue
             if token.finish is not None:
                 yield from stream.end("stop" if stream.finished else token.finish)
-            elif wants_no_more(stream.index):
-                stopped.add(token.index)
+            elif stream.finished:
+                stopped.ended.add(token.index)
         for index, request in enumerate(requests):
             if request.search is not None and request.max_new_tokens:
                 streamed = functools.partial(self._stream, index, request, len(prompts[index]))
-                ended = functools.partial(wants_no_more, index)
-                yield from searched(self.model, jobs[index], request.search, streamed, ended)
+                ended = functools.partial(asked, index)
+                search = functools.partial(
+                    searched, self.model, jobs[index], request.search, streamed, ended
+                )
+                for event in self.engine.between(self.adapter, search):
+                    if event is not None:
+                        yield event
 
     def _job(self, request: Request, ids: Sequence[int], limit: int) -> Job:
         return Job(
             self.reading.read(ids), limit, self.checkpoint.tokenizer.eos_ids, request.sampling,
             self.reading.both, min(request.min_new_tokens, limit), request.logprobs,
-            None if request.guided is None else self.guides.compile(request.guided),
+            None if request.guided is None else self.guides.compile(request.guided), self.adapter,
         )  # fmt: skip
 
     def _prompt_told(self, request: Request, ids: Sequence[int]) -> tuple[TokenLogprob, ...]:
@@ -190,7 +223,8 @@ class LocalLM:
             )
         row, before = self.reading.read(ids), len(self.reading.virtual)
         lead = len(row) if self.reading.both else 0
-        found = tell(self.model, row, lead, request.prompt_logprobs)[max(before - 1, 0) :]
+        ask = functools.partial(tell, self.model, row, lead, request.prompt_logprobs)
+        found = self.engine.call(self.adapter, ask)[max(before - 1, 0) :]
         tokenizer = self.checkpoint.tokenizer
         first = [] if before else [spelled(tokenizer, ids[0], None)]
         rest = zip(ids[len(first) :], found, strict=True)
@@ -223,7 +257,9 @@ class LocalLM:
             examples.append(self.reading.scored(ids, more))
         return [
             Score(sum(found.log_probabilities), len(found.greedy), all(found.greedy))
-            for found in score(self.model, examples, self.exact)
+            for found in self.engine.call(
+                self.adapter, functools.partial(score, self.model, examples, self.exact)
+            )
         ]
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -248,7 +284,8 @@ class LocalLM:
                     hint="cut it into passages",
                 )  # fmt: skip
         assert isinstance(self.model, Transformer)
-        return embed(self.model, rows, pooling, self.exact)
+        ask = functools.partial(embed, self.model, rows, pooling, self.exact)
+        return self.engine.call(self.adapter, ask)
 
     def _pooling(self) -> Pooling:
         return pooling_of(self.checkpoint.sentence, self.checkpoint.source)
@@ -288,7 +325,19 @@ class LocalLM:
                 got=f"{used} tokens",
                 expected="1 or more" if longest is None else f"1 to {longest}",
             )
+        if self.engine.loop is not None and room is None:
+            return min(wanted, self._shared_room(index, used))
         return wanted if room is None else min(wanted, room)
+
+    def _shared_room(self, index: int, used: int) -> int:
+        """What a batch of many callers has room for, where the model itself knows no limit."""
+        left = LONGEST - (0 if self.reading.start is not None else used)
+        if left < 1 or used > LONGEST:
+            raise RequestError(
+                "the prompt does not fit the shared cache", field=f"prompt {index}",
+                got=f"{used} tokens", expected=f"less than {LONGEST}",
+            )  # fmt: skip
+        return left
 
     def _fits(self, index: int, prompt: Sequence[int], text: Sequence[int]) -> None:
         """Raises RequestError for a prompt and a text behind it that the context does not hold."""
@@ -302,10 +351,13 @@ class LocalLM:
             )
 
 
-def open_local(source: str, **how: Any) -> LM:
-    """What `LocalLM.open` opens; a model with a task's head answers through it."""
+def open_local(source: str, cache_bytes: int | None = None, **how: Any) -> LM:
+    """What `LocalLM.open` opens, shared where `cache_bytes` are given; a model with a task's head
+    answers through it."""
     lm = LocalLM.open(source, **how)
     if lm.model.task is None:
+        if cache_bytes is not None:
+            lm.share(cache_bytes)
         return lm
     return HeadLM(lm.checkpoint, lm.model, exact=lm.exact)
 

@@ -25,9 +25,12 @@ def open_lm(
     api_key_file: Path | None = None,
     seed: int = 0,
     speculative: Speculative | None = None,
+    cache_bytes: int | None = None,
 ) -> LM:
     """The model named by `source`: a server, a script, or weights on this machine; of a run what
-    it recommends, with its adapter and the turns it shows before every conversation.
+    it recommends, with its adapter and the turns it shows before every conversation. With
+    `cache_bytes` callers in many threads share one running batch of a model on this machine, whose
+    keys and values take at most so many bytes.
 
     Raises SourceError for a source that cannot be opened, ConfigError for an option that the kind
     of source cannot honour, GuardError for a base that has changed since the run.
@@ -42,6 +45,7 @@ def open_lm(
 
         lm: LM = open_local(
             program.base,
+            cache_bytes,
             adapter=adapter or program.adapter,
             fingerprint=program.fingerprint,
             device=device,
@@ -69,13 +73,15 @@ def open_with_adapters(
     *,
     api_key_file: Path | None = None,
     seed: int = 0,
+    cache_bytes: int | None = None,
     **where: Any,
-) -> dict[str | None, LM]:
+) -> Mapping[str | None, LM]:
     """The model under None, and with each of the adapters under its name, over one base in memory.
 
     Raises what `open_lm` raises."""
     if not adapters:
-        return {None: open_lm(source, api_key_file=api_key_file, seed=seed, **where)}
+        where |= {"seed": seed, "cache_bytes": cache_bytes}
+        return {None: open_lm(source, api_key_file=api_key_file, **where)}
     program = program_of(source)
     base = parse(program.base)
     for folder in adapters.values():
@@ -83,13 +89,15 @@ def open_with_adapters(
     refuse_key(source, api_key_file)
     from tutelage.backends.adapters import with_adapters
 
-    models: dict[str | None, LM] = with_adapters(
+    models = with_adapters(
         program.base,
         adapters,
         fingerprint=program.fingerprint,
         seed=seed if program.seed is None else program.seed,
         **where,
     )
+    if cache_bytes is not None:
+        models[None].share(cache_bytes)
     if not program.messages:
         return models
     from tutelage.backends.turns import TurnsBefore

@@ -9,7 +9,7 @@ from tutelage.backends.stream import AnswerStream
 from tutelage.decoding import Beam, Contrastive
 from tutelage.generate.beam import Found, beam_search
 from tutelage.generate.contrastive import contrastive_search
-from tutelage.generate.engine import Job
+from tutelage.generate.job import Job
 from tutelage.lm import Completion, Event, Piece
 from tutelage.models.forward import Model
 
@@ -20,15 +20,16 @@ def searched(
     search: Beam | Contrastive,
     streamed: Callable[[], AnswerStream],
     stopped: Callable[[], bool],
-) -> Iterator[Event]:
-    """Pieces of the best answer, then its Completion with the next best ones. `streamed` makes an
-    empty stream of the request's. A stop text cuts an answer that was found; it guides no search.
+) -> Iterator[Event | None]:
+    """Pieces of the best answer, then its Completion with the next best ones; before them None for
+    each step. `streamed` makes an empty stream of the request's. A stop text cuts an answer that
+    was found; it guides no search.
     """
     if isinstance(search, Contrastive):
         yield from _contrastive(model, job, search, streamed(), stopped)
         return
     decode = streamed().tokenizer.decode
-    found = beam_search(model, job, search, decode, stopped)
+    found = yield from beam_search(model, job, search, decode, stopped)
     pieces, best = _said(found[0], streamed())
     others = tuple(_said(one, streamed())[1] for one in found[1:])
     yield from pieces

@@ -6,10 +6,10 @@ message, and none before raw text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from tutelage.lm import LM, Capabilities, Event, Message, Prompt, Request, Score
+from tutelage.lm import LM, Capabilities, Counted, Event, Message, Prompt, Request, Score
 from tutelage.prompts.few_shot import with_turns
 
 
@@ -34,6 +34,9 @@ class TurnsBefore:
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return self.lm.embed(texts)
+
+    def counts(self) -> Mapping[str, float]:
+        return self.lm.counts() if isinstance(self.lm, Counted) else {}
 
     def count_tokens(self, prompt: Prompt) -> int | None:
         return self.lm.count_tokens(self._shown(prompt))

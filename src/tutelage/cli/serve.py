@@ -25,6 +25,7 @@ def serve(
     model_key_file: Path | None = None,
     waiting: int = 32,
     per_key: int = 64,
+    cache_gb: float = 0.6,
     speculating: Speculating | None = None,
     shared: Shared | None = None,
 ) -> None:
@@ -50,9 +51,13 @@ def serve(
     model_key_file
         File with the key that is sent on, for an http(s):// model.
     waiting
-        How many requests may wait while one is answered; more are told to come back (503).
+        How many requests may wait behind those being answered (64 at once by a model on this
+        machine); more are told to come back (503).
     per_key
         How many requests of one key may be under way or wait; more are told to come back (429).
+    cache_gb
+        What keys and values of all answers under way, and of beginnings that are remembered, may
+        take together (GB = 1e9 bytes); one answer is given whatever it takes.
     """
     from tutelage.backends.key import read_keys
     from tutelage.serve.run import HttpServer, bind, url
@@ -63,10 +68,12 @@ def serve(
         raise ConfigError("--waiting must be 0 or more", field="--waiting", got=waiting)
     if per_key < 1:
         raise ConfigError("--per-key must be 1 or more", field="--per-key", got=per_key)
+    if not cache_gb > 0:
+        raise ConfigError("--cache-gb must be more than 0", field="--cache-gb", got=cache_gb)
     key = None if api_key_file is None else read_keys(api_key_file)
     named = _adapters(adapter)
     with bind(host, port, key=key is not None) as listener:
-        models = _open(model, named, model_key_file, shared, speculating)
+        models = _open(model, named, model_key_file, shared, speculating, cache_gb)
         limits = Limits(per_key=per_key)
         server = HttpServer(models, listener, key=key, waiting=waiting, limits=limits)
         ready: dict[str, Any] = {"url": url(listener), "pid": os.getpid(), "model": MODEL_ID}
@@ -85,6 +92,7 @@ def _open(
     key_file: Path | None,
     shared: Shared,
     speculating: Speculating | None,
+    cache_gb: float,
 ) -> dict[str, Any]:
     """The models by id."""
     from tutelage.backends.open import open_with_adapters
@@ -99,6 +107,7 @@ def _open(
             threads=shared.threads,
             api_key_file=key_file,
             seed=shared.seed or 0,
+            cache_bytes=int(cache_gb * 1e9),
             speculative=None if speculating is None else speculating.settings(),
         )
         return {MODEL_ID if name is None else name: lm for name, lm in found.items()}

@@ -14,7 +14,7 @@ regularised objective. The f_i are asked of the 2 x width likeliest continuation
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tutelage.decoding import Beam
-from tutelage.generate.engine import Job
+from tutelage.generate.job import Job
 from tutelage.generate.rows import Rows, first_read
 from tutelage.lm import FinishReason
 from tutelage.models.forward import Model
@@ -52,8 +52,9 @@ class Hypothesis:
 @torch.inference_mode()
 def beam_search(
     model: Model, job: Job, beam: Beam, text: Text, stopped: Callable[[], bool]
-) -> list[Found]:
-    """The best answers, best first; what was found so far where `stopped` says so.
+) -> Generator[None, None, list[Found]]:
+    """The best answers, best first; what was found so far where `stopped` says so. Yields once a
+    step, so that others can be served between steps.
 
     `text` decodes tokens for the functions that steer.
     """
@@ -76,6 +77,7 @@ def beam_search(
             break
         rows.cache.keep(rows.tensor([row for row, _ in running]))
         logits = rows.step(range(len(running)), [token for _, token in running])
+        yield
     found = [one for group in groups for one in group.answers()]
     return sorted(found, key=lambda one: -one.score)[: beam.returned]
 

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tutelage.decoding import Contrastive
-from tutelage.generate.engine import Job, Token
+from tutelage.generate.job import Job, Token
 from tutelage.generate.rows import Rows, first_read
 from tutelage.models.encoder_decoder import EncoderDecoder
 from tutelage.models.forward import Model

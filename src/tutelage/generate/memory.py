@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tutelage.generate.engine import READ_TOKENS, SLOTS, together
+from tutelage.generate.batch import READ_TOKENS
+from tutelage.generate.engine import SLOTS, together
+from tutelage.generate.places import PART
 from tutelage.generate.score import CHUNK, PACK_TOKENS
 from tutelage.machine.device import DTYPES
 from tutelage.nn.cache import STEP, Cache
@@ -24,14 +26,16 @@ def predict(
 ) -> dict[str, int]:
     """Bytes by component; their sum is what the process holds at most beyond what it held before.
 
-    Every row is taken to be as long as the longest: so much is set apart for it.
+    Every row is taken to be as long as the longest. What all begin with is kept once as far as it
+    fills blocks, in exact parts.
     """
     sizes = dimensions(entries)
-    shared = 0 if exact else asked.shared
+    unit = PART if exact else STEP
+    shared = asked.shared // unit * unit
     tokens = math.ceil((asked.tokens + asked.shared - shared) / STEP) * STEP
     each = Cache.bytes_per_slot(sizes.layers, tokens, (1, sizes.key), DTYPES[dtype].itemsize)
-    sequences = together(asked.rows, each, 1 if exact else SLOTS)
-    reading = max(shared, tokens, min(sequences * tokens, READ_TOKENS))
+    sequences = together(asked.rows, each, SLOTS)
+    reading = min(max(shared, sequences * tokens), PART if exact else READ_TOKENS)
     held = Held(sequences, tokens, shared, reading)
     return by_name(answering_components(entries, dtype, held))
 

@@ -98,10 +98,11 @@ class Stepper:
         assert loaded is not None
         lengths = cache.lengths[slots] + (0 if ahead is None else ahead)
         x = self.model.embed.tokens(ids).float().contiguous()
-        cosine, sine = self.model.rope.angles(lengths + cache.prefix_length)
+        cosine, sine = self.model.rope.angles(lengths)
         cosine, sine = cosine[:, 0].contiguous(), sine[:, 0].contiguous()
         logits = torch.empty(len(ids), self._vocabulary)
-        held = _cache(cache)
+        table = cache.table[slots]
+        held = _cache(cache, table)
         threads = torch.get_num_threads()
         size = loaded.tutelage_scratch(
             ctypes.byref(self._struct), ctypes.byref(held), len(ids), threads
@@ -109,7 +110,6 @@ class Stepper:
         scratch = torch.empty(size)
         batch = BatchStruct(
             rows=len(ids),
-            slot=pointer(slots),
             length=pointer(lengths),
             cosine=pointer(cosine),
             sine=pointer(sine),
@@ -200,15 +200,13 @@ def _layer(block: Any) -> LayerStruct:
     )
 
 
-def _cache(cache: Cache) -> CacheStruct:
-    count = len(cache.prefix)
-    kind = ctypes.c_void_p * max(count, 1)
+def _cache(cache: Cache, table: Int[Tensor, "M B"]) -> CacheStruct:
+    """With the blocks of each row of a batch."""
     return CacheStruct(
         keys=pointer(cache.keys),
         values=pointer(cache.values),
-        slots=cache.slots,
-        room=cache.room,
-        prefix_keys=kind(*(pointer(k) for k, _ in cache.prefix)),
-        prefix_values=kind(*(pointer(v) for _, v in cache.prefix)),
-        prefix=cache.prefix_length,
+        blocks=cache.keys.shape[1],
+        size=cache.size,
+        table=pointer(table),
+        most=table.shape[1],
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 from tutelage.kernels.library import MOST_GROUP, MOST_WIDTH, OwnStruct, computes, library, pointer
 
 
-def available(q: Float[Tensor, "B H D"], keys: Float[Tensor, "B K S D"]) -> bool:
+def available(q: Float[Tensor, "B H D"], keys: Float[Tensor, "N K S D"]) -> bool:
     """Whether the library was built and can compute these shapes and types."""
     return (
         computes(q)
@@ -23,18 +23,20 @@ def available(q: Float[Tensor, "B H D"], keys: Float[Tensor, "B K S D"]) -> bool
 
 def attend_own(
     q: Float[Tensor, "B H D"],
-    keys: Float[Tensor, "B K S D"],
-    values: Float[Tensor, "B K S D"],
+    keys: Float[Tensor, "N K S D"],
+    values: Float[Tensor, "N K S D"],
+    table: Int[Tensor, "B M"],
     lengths: Int[Tensor, "B"],
-) -> tuple[Float[Tensor, "B H D"], Float[Tensor, "B H"]]:
-    """y = softmax(q k^T / sqrt(D)) v over the first `lengths` keys, and the log-sum-exp."""
+) -> Float[Tensor, "B H D"]:
+    """y = softmax(q k^T / sqrt(D)) v over each row's first `lengths` keys, which stand in the
+    blocks of its row of `table`, S in each."""
     loaded = library()
     assert loaded is not None
     rows, heads, width = q.shape
-    threads = torch.get_num_threads()
-    q = q.contiguous()
+    threads, size, most = torch.get_num_threads(), keys.shape[2], table.shape[1]
+    q, table = q.contiguous(), table.contiguous()
     y, lse = torch.empty_like(q), torch.empty(rows, heads)
-    scratch = torch.empty(threads * heads // keys.shape[1] * keys.shape[2])
+    scratch = torch.empty(threads * heads // keys.shape[1] * most * size)
     loaded.tutelage_attend(
         ctypes.byref(
             OwnStruct(
@@ -43,11 +45,13 @@ def attend_own(
                 heads=heads,
                 key_heads=keys.shape[1],
                 head_width=width,
-                room=keys.shape[2],
+                size=size,
+                most=most,
                 threads=threads,
                 q=pointer(q),
                 keys=pointer(keys),
                 values=pointer(values),
+                table=pointer(table),
                 length=pointer(lengths),
                 y=pointer(y),
                 lse=pointer(lse),
@@ -55,4 +59,4 @@ def attend_own(
             )
         )
     )
-    return y, lse
+    return y

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdint>
 #include <omp.h>
+#include <vector>
 
 #include "element.h"
 #include "product.h"
@@ -39,16 +40,17 @@ struct Model {
   Linear head;
 };
 
+// Keys and values in blocks; a row's tokens stand in the blocks of its table, one after the other.
 struct Cache {
-  void *keys, *values; // [layers, slots, key_heads, room, head_width]
-  int64_t slots, room;
-  const void *const *prefix_keys, *const *prefix_values; // per layer [prefix, key_heads, head_width]
-  int64_t prefix;
+  void *keys, *values; // [layers, blocks, key_heads, size, head_width]
+  int64_t blocks, size;
+  const int64_t *table; // [rows, most]
+  int64_t most;
 };
 
 struct Batch {
   int64_t rows;
-  const int64_t *slot, *length; // where each row's new token goes: own tokens so far
+  const int64_t *length;        // tokens of each row so far: where its new one goes
   const float *cosine, *sine;   // [rows, head_width]
   float *x;                     // [rows, width]: the tokens' vectors, overwritten
   float *logits;                // [rows, vocabulary]
@@ -57,15 +59,16 @@ struct Batch {
 };
 
 // Attention alone, of one new query a row over that row's own keys, for batches whose products
-// PyTorch computes. Also gives the log-sum-exp, to join with attention to a shared prefix.
+// PyTorch computes.
 struct Own {
-  int64_t half, rows, heads, key_heads, head_width, room, threads;
+  int64_t half, rows, heads, key_heads, head_width, size, most, threads;
   const void *q;           // [rows, heads, head_width]
-  const void *keys, *values; // [rows, key_heads, room, head_width]
+  const void *keys, *values; // [blocks, key_heads, size, head_width]
+  const int64_t *table;    // [rows, most]
   const int64_t *length;   // keys of each row
   void *y;                 // [rows, heads, head_width]
   float *lse;              // [rows, heads]
-  float *scratch;          // threads x heads / key_heads x room
+  float *scratch;          // threads x heads / key_heads x most x size
 };
 
 void tutelage_attend(const Own *own);
@@ -261,7 +264,7 @@ INLINE void mix(const float *shares, const Kept<T> &kept, int64_t width, int64_t
   }
 }
 
-// G query heads of one key head over the prefix and the row's own keys: y = softmax(q k / sqrt(D)) v
+// G query heads of one key head over the keys of all parts: y = softmax(q k / sqrt(D)) v
 // and the log-sum-exp of the scores.
 template <int G, class T>
 INLINE void attend_heads(const float *q, const Kept<T> *parts, int64_t count, int64_t width,
@@ -339,8 +342,9 @@ template <class T> struct Worker {
       const int64_t r = unit / m.key_heads;
       float *key = k + unit * width;
       rotate(key, b.cosine + r * width, b.sine + r * width, width);
-      T *to_k = own(c.keys, layer, r, unit % m.key_heads) + b.length[r] * width;
-      T *to_v = own(c.values, layer, r, unit % m.key_heads) + b.length[r] * width;
+      const int64_t at = b.length[r] % c.size * width;
+      T *to_k = block(c.keys, layer, r, b.length[r] / c.size, unit % m.key_heads) + at;
+      T *to_v = block(c.values, layer, r, b.length[r] / c.size, unit % m.key_heads) + at;
       for (int64_t i = 0; i < width; i++) {
         store(key[i], to_k + i);
         store(v[unit * width + i], to_v + i);
@@ -350,30 +354,26 @@ template <class T> struct Worker {
 
   inline __attribute__((always_inline)) void attend(int64_t layer, float *q, float *scores, float *y) const {
     const int64_t width = m.head_width, group = m.heads / m.key_heads;
-    float *mine = scores + thread * group * (c.prefix + c.room + 1), *lse = mine;
+    float *mine = scores + thread * group * (c.most * c.size + 1), *lse = mine;
     mine += group;
+    std::vector<Kept<T>> parts(c.most);
     for (int64_t unit = thread; unit < b.rows * m.key_heads; unit += threads) {
       const int64_t r = unit / m.key_heads, key_head = unit % m.key_heads;
       float *query = q + unit * group * width;
       for (int64_t g = 0; g < group; g++)
         rotate(query + g * width, b.cosine + r * width, b.sine + r * width, width);
-      Kept<T> parts[2];
       int64_t count = 0;
-      if (c.prefix) {
-        const int64_t at = key_head * width;
-        parts[count++] = {static_cast<const T *>(c.prefix_keys[layer]) + at,
-                          static_cast<const T *>(c.prefix_values[layer]) + at, c.prefix,
-                          m.key_heads * width};
-      }
-      parts[count++] = {own(c.keys, layer, r, key_head), own(c.values, layer, r, key_head),
-                        b.length[r] + 1, width};
-      attend_group<T>(query, parts, count, group, width, mine, y + unit * group * width, lse);
+      for (int64_t left = b.length[r] + 1; left > 0; left -= c.size, count++)
+        parts[count] = {block(c.keys, layer, r, count, key_head),
+                        block(c.values, layer, r, count, key_head), left < c.size ? left : c.size,
+                        width};
+      attend_group<T>(query, parts.data(), count, group, width, mine, y + unit * group * width, lse);
     }
   }
 
-  T *own(void *base, int64_t layer, int64_t r, int64_t head) const {
-    const int64_t slot = (layer * c.slots + b.slot[r]) * m.key_heads + head;
-    return static_cast<T *>(base) + slot * c.room * m.head_width;
+  T *block(void *base, int64_t layer, int64_t r, int64_t number, int64_t head) const {
+    const int64_t at = layer * c.blocks + c.table[r * c.most + number];
+    return static_cast<T *>(base) + (at * m.key_heads + head) * c.size * m.head_width;
   }
 
   inline __attribute__((always_inline)) void gate(float *gated, const float *up, int64_t hidden) const {
@@ -471,31 +471,48 @@ template <class T> void step(const Model &m, const Cache &c, const Batch &b) {
   }
 }
 
-template <class T> INLINE void attend_unit(const Own &o, int64_t unit, float *scores) {
+template <class T>
+INLINE void attend_unit(const Own &o, int64_t unit, float *scores, std::vector<Kept<T>> &parts) {
   const int64_t group = o.heads / o.key_heads, row = unit / o.key_heads, width = o.head_width;
-  const int64_t head = row * o.heads + unit % o.key_heads * group;
-  const int64_t at = head * width, kept = unit * o.room * width;
+  const int64_t key_head = unit % o.key_heads, head = row * o.heads + key_head * group;
+  const int64_t at = head * width;
   float query[MOST_GROUP * MOST_WIDTH], mixed[MOST_GROUP * MOST_WIDTH];
   for (int64_t i = 0; i < group * width; i++) query[i] = wide(static_cast<const T *>(o.q)[at + i]);
-  const Kept<T> own = {static_cast<const T *>(o.keys) + kept, static_cast<const T *>(o.values) + kept,
-                       o.length[row], width};
-  attend_group(query, &own, 1, group, width, scores, mixed, o.lse + head);
+  int64_t count = 0;
+  for (int64_t left = o.length[row]; left > 0; left -= o.size, count++) {
+    const int64_t kept = (o.table[row * o.most + count] * o.key_heads + key_head) * o.size * width;
+    parts[count] = {static_cast<const T *>(o.keys) + kept, static_cast<const T *>(o.values) + kept,
+                    left < o.size ? left : o.size, width};
+  }
+  attend_group(query, parts.data(), count, group, width, scores, mixed, o.lse + head);
   for (int64_t i = 0; i < group * width; i++) store(mixed[i], static_cast<T *>(o.y) + at + i);
 }
 
-DISPATCH void attend_half(const Own &o, int64_t unit, float *s) { attend_unit<bf16>(o, unit, s); }
-DISPATCH void attend_full(const Own &o, int64_t unit, float *s) { attend_unit<float>(o, unit, s); }
+template <class T> INLINE void attend_units(const Own &o, int64_t first, int64_t last, float *scores) {
+  std::vector<Kept<T>> parts(o.most);
+  for (int64_t unit = first; unit < last; unit++) attend_unit<T>(o, unit, scores, parts);
+}
+
+DISPATCH void attend_half(const Own &o, int64_t first, int64_t last, float *s) {
+  attend_units<bf16>(o, first, last, s);
+}
+DISPATCH void attend_full(const Own &o, int64_t first, int64_t last, float *s) {
+  attend_units<float>(o, first, last, s);
+}
 
 } // namespace
 
 void tutelage_attend(const Own *own) {
   const Own &o = *own;
+  const int64_t units = o.rows * o.key_heads, some = 4;
 #pragma omp parallel num_threads(int(o.threads))
   {
-    float *scores = o.scratch + omp_get_thread_num() * (o.heads / o.key_heads) * o.room;
-#pragma omp for schedule(dynamic, 4)
-    for (int64_t unit = 0; unit < o.rows * o.key_heads; unit++)
-      o.half ? attend_half(o, unit, scores) : attend_full(o, unit, scores);
+    float *scores = o.scratch + omp_get_thread_num() * (o.heads / o.key_heads) * o.most * o.size;
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t first = 0; first < units; first += some) {
+      const int64_t last = first + some < units ? first + some : units;
+      o.half ? attend_half(o, first, last, scores) : attend_full(o, first, last, scores);
+    }
   }
 }
 
@@ -503,7 +520,7 @@ void tutelage_attend(const Own *own) {
 int64_t tutelage_scratch(const Model *m, const Cache *c, int64_t rows, int64_t threads) {
   const int64_t queries = m->heads * m->head_width, keys = m->key_heads * m->head_width;
   const int64_t each = m->width + 2 * queries + 2 * keys + 2 * m->layer[0].gate.out;
-  return rows * each + threads * (roomy(*m, rows) + m->heads / m->key_heads * (c->prefix + c->room + 1));
+  return rows * each + threads * (roomy(*m, rows) + m->heads / m->key_heads * (c->most * c->size + 1));
 }
 
 // With how many rows a step is faster here than through PyTorch's matrix products.
@@ -514,7 +531,12 @@ int64_t tutelage_rows(const Model *m) {
 }
 
 // What a caller compiled or written for other structures would have otherwise.
-int64_t tutelage_layout() { return sizeof(Model) + 1000 * (sizeof(Layer) + 1000 * sizeof(Batch)); }
+int64_t tutelage_layout() {
+  const int64_t sizes[] = {sizeof(Own), sizeof(Cache), sizeof(Batch), sizeof(Layer), sizeof(Model)};
+  int64_t sum = 0;
+  for (int64_t size : sizes) sum = 1000 * sum + size;
+  return sum;
+}
 
 void tutelage_step(const Model *m, const Cache *c, const Batch *b) {
   if (m->half)

@@ -49,21 +49,17 @@ class CacheStruct(ctypes.Structure):
     _fields_ = (
         ("keys", void_p),
         ("values", void_p),
-        ("slots", int64),
-        ("room", int64),
-        ("prefix_keys", ctypes.POINTER(void_p)),
-        ("prefix_values", ctypes.POINTER(void_p)),
-        ("prefix", int64),
+        ("blocks", int64),
+        ("size", int64),
+        ("table", void_p),
+        ("most", int64),
     )
 
 
 class BatchStruct(ctypes.Structure):
     _fields_ = (
         ("rows", int64),
-        *(
-            (name, void_p)
-            for name in ("slot", "length", "cosine", "sine", "x", "logits", "scratch")
-        ),
+        *((name, void_p) for name in ("length", "cosine", "sine", "x", "logits", "scratch")),
         ("threads", int64),
     )
 
@@ -72,9 +68,21 @@ class OwnStruct(ctypes.Structure):
     _fields_ = (
         *(
             (name, int64)
-            for name in ("half", "rows", "heads", "key_heads", "head_width", "room", "threads")
+            for name in (
+                "half",
+                "rows",
+                "heads",
+                "key_heads",
+                "head_width",
+                "size",
+                "most",
+                "threads",
+            )
         ),
-        *((name, void_p) for name in ("q", "keys", "values", "length", "y", "lse", "scratch")),
+        *(
+            (name, void_p)
+            for name in ("q", "keys", "values", "table", "length", "y", "lse", "scratch")
+        ),
     )
 
 
@@ -106,7 +114,8 @@ def library() -> ctypes.CDLL | None:
 def _typed(loaded: ctypes.CDLL) -> ctypes.CDLL:
     model, cache = ctypes.POINTER(ModelStruct), ctypes.POINTER(CacheStruct)
     loaded.tutelage_layout.argtypes, loaded.tutelage_layout.restype = [], int64
-    sizes = (ctypes.sizeof(kind) for kind in (ModelStruct, LayerStruct, BatchStruct))
+    kinds = (ModelStruct, LayerStruct, BatchStruct, CacheStruct, OwnStruct)
+    sizes = (ctypes.sizeof(kind) for kind in kinds)
     if loaded.tutelage_layout() != sum(size * 1000**place for place, size in enumerate(sizes)):
         raise AttributeError("structures of another version")
     loaded.tutelage_scratch.argtypes = [model, cache, int64, int64]

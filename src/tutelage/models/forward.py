@@ -47,3 +47,9 @@ def tokens_of(plan: Any, device: torch.device) -> Tokens:
     ids, positions = (torch.from_numpy(x).to(device) for x in (plan.ids, plan.positions))
     types = None if plan.types is None else torch.from_numpy(plan.types).to(device)
     return Tokens(ids, positions, types)
+
+
+def scans(model: Model) -> bool:
+    """Whether a part remembers its rows otherwise than by keys and values: such rows are read whole
+    and share nothing."""
+    return any(getattr(module, "scans", False) for module in model.modules())

@@ -55,6 +55,7 @@ class CrowdedPreNorm(PreNorm):
     wants take room too, so the selected ones are taken last."""
 
     mlp: CrowdedExperts
+    scans = True
 
     def forward(self, x: Float[Tensor, "N C"], at: Pass) -> Float[Tensor, "M C"]:
         x = self.mixed(x, replace(at, select=None))

@@ -31,6 +31,8 @@ class ClusterAttention(Attention):
     """Self-attention whose queries are its keys, H = K. Remembers, of each bucket, the last `most`
     keys and values, and how many there were."""
 
+    scans = True
+
     def __init__(
         self, width: int, heads: Heads, *, buckets: int, most: int, rounds: int, seed: int
     ) -> None:

@@ -23,6 +23,8 @@ CHUNK = 64
 class LinearAttention(Attention):
     """The projections of self-attention around a running sum, H = K. Remembers (S, z) of a row."""
 
+    scans = True
+
     def mix(self, x: Float[Tensor, "N C"], at: Pass) -> Float[Tensor, "N HD"]:
         q, k, v = self.project(x)
         whole = torch.cat([q, k, v], dim=1).flatten(1)

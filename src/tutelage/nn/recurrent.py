@@ -20,6 +20,8 @@ from tutelage.nn.attention import Pass
 class LSTMLayer(nn.Module):
     """One layer of an LSTM as a block; PyTorch's own cell. Remembers (h, c) of each row."""
 
+    scans = True
+
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.hidden = hidden

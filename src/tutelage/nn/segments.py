@@ -29,6 +29,8 @@ class SegmentAttention(Attention):
     """Self-attention over this segment and the last, H = K. Remembers the inputs of the last two
     segments, and how many tokens it has read."""
 
+    scans = True
+
     def __init__(self, width: int, heads: Heads, segment: int) -> None:
         super().__init__(width, heads)
         self.segment = segment

@@ -23,14 +23,17 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.data.pack import Example, pack
 from tutelage.errors import ConfigError
 from tutelage.models.forward import Model
 from tutelage.models.spec import Shape, Weight, layout
 from tutelage.models.transformer import Transformer
 from tutelage.nn.attention import Attention, FusedAttention
-from tutelage.nn.cache import Cache, FillPrefix
+from tutelage.nn.cache import Cache
 from tutelage.nn.embedding import Tokens
 from tutelage.nn.linear import Linear
+from tutelage.nn.packed import Layout
+from tutelage.nn.reading import ReadPrompts
 from tutelage.peft._method import Method
 from tutelage.peft._targets import chosen
 from tutelage.peft._virtual import (
@@ -156,12 +159,16 @@ def attach(model: Model, weights: Sequence[Weight], settings: Settings, seed: in
 @torch.no_grad()
 def _of_words(model: Transformer, words: Int[Tensor, "P"]) -> Float[Tensor, "P 2LW"]:
     """Keys and values of these words by the frozen model, layer by layer."""
-    heads = model.heads
+    heads, count = model.heads, len(words)
     like = torch.empty(0, dtype=model.compute, device=model.device)
-    cache = Cache(model.layers, 1, 1, (heads.key_value, heads.width), like)
-    places = torch.arange(len(words), device=model.device)
-    model.hidden(Tokens(words, places), FillPrefix(cache))
-    parts = [part.reshape(len(words), -1) for pair in cache.prefix for part in pair]
+    cache = Cache(model.layers, 1, count, (heads.key_value, heads.width), like)
+    plan = pack([Example.read(words.tolist())], share=False)
+    places = torch.arange(count, device=model.device)
+    first = torch.zeros_like(places)
+    attend = ReadPrompts(cache, Layout.of(plan, str(model.device)), first, places, first[:1])
+    model.hidden(Tokens(words, places), attend)
+    both = zip(cache.keys[:, 0], cache.values[:, 0], strict=True)
+    parts = [part[:, :count].transpose(0, 1).reshape(count, -1) for pair in both for part in pair]
     return torch.cat(parts, dim=1)
 
 

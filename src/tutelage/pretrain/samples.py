@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tutelage import store
 from tutelage.checkpoints.reading import Reading
-from tutelage.generate.engine import Engine, Job
+from tutelage.generate.engine import Engine
+from tutelage.generate.job import Job
 from tutelage.models.forward import Model
 
 TIMES = 10

@@ -98,7 +98,7 @@ def _metrics(service: Service) -> Endpoint:
             "tutelage_requests_waiting": float(service.worker.waiting),
             "tutelage_requests_running": float(service.worker.running),
         }
-        return PlainTextResponse(service.metrics.text(gauges))
+        return PlainTextResponse(service.metrics.text(gauges | service.counts()))
 
     return metrics
 

@@ -7,6 +7,7 @@ was rebound to this machine reads nothing.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import hmac
@@ -22,6 +23,8 @@ from tutelage.serve.faults import Fault, from_exception, too_many
 from tutelage.serve.metrics import Metrics
 
 OPEN_PATH = "/health"
+SECONDS_TO_READ = 60.0
+"""Without taking anything of what it is sent."""
 PAGE = "/"
 
 
@@ -52,7 +55,9 @@ class Guard:
             if message["type"] == "http.response.start":
                 begun = True
                 self._metrics.count("tutelage_responses_total", status=str(message["status"]))
-            await send(message)
+            # A client that does not read for so long holds its place no longer.
+            async with asyncio.timeout(SECONDS_TO_READ):
+                await send(message)
 
         try:
             client = self._admit(scope)

@@ -36,7 +36,7 @@ class Metrics:
             self._sums[name] += seconds
 
     def text(self, gauges: dict[str, float]) -> str:
-        """Everything counted, and `gauges` as they are now."""
+        """Everything counted, and `gauges` as they are now (those in `_total` only grow)."""
         lines: list[str] = []
         with self._lock:
             for name in sorted({name for name, _ in self._counts}):
@@ -46,7 +46,8 @@ class Metrics:
             for name, buckets in sorted(self._buckets.items()):
                 lines += self._histogram(name, buckets)
         for name, value in gauges.items():
-            lines += [f"# TYPE {name} gauge", f"{name} {value:g}"]
+            kind = "counter" if name.endswith("_total") else "gauge"
+            lines += [f"# TYPE {name} {kind}", f"{name} {value:.10g}"]
         return "\n".join(lines) + "\n"
 
     def _histogram(self, name: str, buckets: list[int]) -> list[str]:

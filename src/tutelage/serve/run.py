@@ -82,7 +82,8 @@ class HttpServer:
         drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
         self._listener = listener
-        self._worker = Worker(waiting)
+        together = max((lm.capabilities().together for lm in models.values()), default=1)
+        self._worker = Worker(waiting, together)
         config = uvicorn.Config(
             build_app(models, self._worker, key=key, limits=limits),
             loop="asyncio",

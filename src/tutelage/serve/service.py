@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tutelage.errors import did_you_mean
-from tutelage.lm import LM, Capabilities, Completion, Event, Prompt, Request
+from tutelage.lm import LM, Capabilities, Completion, Counted, Event, Prompt, Request
 from tutelage.prompts.best_of import best
 from tutelage.serve.faults import Fault
 from tutelage.serve.metrics import Metrics
@@ -58,6 +58,14 @@ class Service:
             "owned_by": "tutelage",
             "max_model_len": self.capabilities(name).context,
         }
+
+    def counts(self) -> dict[str, float]:
+        """What the models' engines say they do. Several names of one engine say the same."""
+        found: dict[str, float] = {}
+        for lm in self.models.values():
+            if isinstance(lm, Counted):
+                found |= {f"tutelage_{name}": value for name, value in lm.counts().items()}
+        return found
 
     def ticket(self, asked: Asked) -> Ticket:
         """Check what can be checked at once, and stand in the line. Raises Fault."""

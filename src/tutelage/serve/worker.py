@@ -1,14 +1,16 @@
-"""The one thread that owns the models, and the bounded line of those who wait for it.
+"""The threads that ask the models, and the bounded line of those who wait for one.
 
-One generation at a time: a `Ticket` waits its turn, then its events cross to the event loop of the
-client that asked. Nothing here blocks that loop. A cancelled ticket leaves the line at once, and a
-running one ends at the model's next step. Knows nothing of HTTP.
+As many tickets are answered at once as the models bear (`Capabilities.together`); each waits its
+turn, then its events cross to the event loop of the client that asked. Nothing here blocks that
+loop. A cancelled ticket leaves the line at once, and a running one ends at the model's next step.
+Knows nothing of HTTP.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
@@ -21,7 +23,7 @@ Work = Callable[[Callable[[], bool]], Iterator[Any]]
 
 
 def answering(lm: LM, prepare: Callable[[], Sequence[Request]]) -> Work:
-    """The work of answering requests, built in the worker's thread: counting tokens takes long."""
+    """The work of answering requests, built in a worker's thread: counting tokens takes long."""
     return lambda cancelled: lm.generate(list(prepare()), lambda _: cancelled())
 
 
@@ -72,32 +74,33 @@ class Ticket:
 
 
 class Worker:
-    """A thread that answers tickets in the order they came."""
+    """Answers tickets in the order they came, `together` of them at once, each in a thread of its
+    own; the threads only wait, where one engine computes for all."""
 
-    def __init__(self, waiting: int) -> None:
-        self._limit = waiting
+    def __init__(self, waiting: int, together: int = 1) -> None:
+        self._limit, self._together = waiting, together
         self._line: deque[Ticket] = deque()
-        self._running: Ticket | None = None
+        self._running: set[Ticket] = set()
         self._closed = False
         self._change = threading.Condition()
-        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
-        self._thread.start()
+        self._threads: list[threading.Thread] = []
+        self._start()
 
     @property
     def alive(self) -> bool:
-        return self._thread.is_alive() and not self._closed
+        return not self._closed and all(thread.is_alive() for thread in self._threads)
 
     @property
     def waiting(self) -> int:
-        """How many tickets stand in the line, without the one being answered."""
+        """How many tickets stand in the line, without those being answered."""
         with self._change:
             return sum(not ticket.cancelled for ticket in self._line)
 
     @property
     def running(self) -> int:
-        """1 while a ticket is being answered."""
+        """How many tickets are being answered."""
         with self._change:
-            return int(self._running is not None)
+            return len(self._running)
 
     def submit(self, ticket: Ticket) -> None:
         """Put the ticket in the line. Raises Fault 503 where the line is full or closed."""
@@ -107,32 +110,48 @@ class Worker:
             for gone in [waiting for waiting in self._line if waiting.cancelled]:
                 self._line.remove(gone)
                 gone.run()
-            if self._running is not None and len(self._line) >= self._limit:
+            free = self._together - len(self._running)
+            if len(self._line) >= self._limit + free:
                 raise too_busy()
             self._line.append(ticket)
-            self._change.notify_all()
+            if len(self._line) > len(self._threads) - len(self._running):
+                self._start()
+            self._change.notify()
 
     def close(self, seconds: float = 10.0) -> None:
-        """Refuse whoever waits, stop the running answer at its next step, end the thread."""
+        """Refuse whoever waits, stop the running answers at their next step, end the threads."""
         with self._change:
             self._closed = True
             while self._line:
                 self._line.popleft().refuse(shutting_down())
-            if self._running is not None:
-                self._running.cancel()
+            for ticket in self._running:
+                ticket.cancel()
             self._change.notify_all()
-        self._thread.join(seconds)
+        until = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _start(self) -> None:
+        """One thread more, as long as there may be."""
+        if len(self._threads) < self._together:
+            name = f"answers {len(self._threads)}"
+            self._threads.append(threading.Thread(target=self._work, name=name, daemon=True))
+            self._threads[-1].start()
 
     def _work(self) -> None:
         while (ticket := self._next()) is not None:
-            ticket.run()
+            try:
+                ticket.run()
+            finally:
+                with self._change:
+                    self._running.discard(ticket)
 
     def _next(self) -> Ticket | None:
         with self._change:
-            self._running = None
             while not self._line and not self._closed:
                 self._change.wait()
             if self._closed:
                 return None
-            self._running = self._line.popleft()
-            return self._running
+            ticket = self._line.popleft()
+            self._running.add(ticket)
+            return ticket

@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 
 from tutelage.data.pack import Example
-from tutelage.generate.engine import Engine, Job
+from tutelage.generate.engine import Engine
+from tutelage.generate.job import Job
 from tutelage.generate.score import score
 from tutelage.heads import HEADS
 from tutelage.heads._head import Head

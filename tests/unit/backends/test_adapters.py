@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from tests.unit.train.rows import SOURCE, config, tuned
 from tutelage.backends.adapters import with_adapters
 from tutelage.backends.local import LocalLM
 from tutelage.errors import SourceError
-from tutelage.lm import Completion, Request
+from tutelage.lm import Completion, Request, complete
+from tutelage.peft.switch import Switch
 
 WHERE: dict[str, Any] = {"device": "cpu", "dtype": "fp32", "threads": 1}
 METHODS = {
@@ -97,17 +100,63 @@ def test_scores_are_those_of_the_adapter(
 def test_the_base_is_in_memory_once_and_stays_as_it_was(
     models: dict[str | None, Any], folders: dict[str, Path]
 ) -> None:
-    shared = {id(lm._lm.model) for lm in models.values()}
+    shared = {id(lm.model) for lm in models.values()}
     assert len(shared) == 1
     models["own"].count_tokens("x")
     texts(models[None])
     plain = LocalLM.open(SOURCE, **WHERE).model
-    used = models[None]._lm.model
+    used = models[None].model
     assert {type(m) for m in used.modules()} == {type(m) for m in plain.modules()}
     own = dict(used.named_parameters())
     for name, value in plain.named_parameters():
         assert torch.equal(own.pop(name), value)
     assert not own
+
+
+def test_rows_of_several_adapters_take_steps_together(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Callers in threads of their own: each is answered as if alone, and no step is taken once for
+    each adapter."""
+    low = {"low": folders["low"]}
+    for name, options in (
+        ("wide", {"rank": 8}),
+        ("narrow", {"rank": 2, "roles": ("attn.v", "mlp.down")}),
+    ):
+        tuned(tmp_path / name, config(method="lora", options=options, learning_rate=0.1))
+        low[name] = tmp_path / name
+    models = with_adapters(SOURCE, low, **WHERE)
+    expected = {name: tokens(lm) for name, lm in models.items()}
+    assert len(set(expected.values())) == len(models), "they differ"
+    mixed: list[set[str | None]] = []
+    mix = Switch.mix
+
+    def watched(switch: Switch, names: Sequence[str | None]) -> bool:
+        mixed.append({*names})
+        return mix(switch, names)
+
+    monkeypatch.setattr(models[None].engine, "_mix", functools.partial(watched, switch_of(models)))
+    models[None].share(100_000_000)
+    with ThreadPoolExecutor(len(models)) as pool:
+        found = dict(zip(models, pool.map(tokens, models.values()), strict=True))
+    assert found == expected
+    assert any(len(names) > 1 for names in mixed)
+    loop = models[None].engine.loop
+    assert loop is not None
+    loop.close()
+
+
+def tokens(lm: LocalLM) -> tuple[tuple[int, ...], ...]:
+    """Of answers that do not end early."""
+    asked = [Request(prompt, 10, min_new_tokens=10) for prompt in PROMPTS]
+    return tuple(done.tokens for done in complete(lm, asked))
+
+
+def switch_of(models: dict[str | None, LocalLM]) -> Switch:
+    """The one behind all of them."""
+    switch = getattr(models[None].engine._use, "__self__", None)
+    assert isinstance(switch, Switch)
+    return switch
 
 
 def test_an_adapter_of_a_quantized_base_is_refused(tmp_path: Path) -> None:

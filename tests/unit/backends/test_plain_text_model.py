@@ -17,7 +17,7 @@ from tutelage.data.rows import Row
 from tutelage.errors import RequestError
 from tutelage.evaluate.lengths import row_length
 from tutelage.evaluate.tasks import items_of
-from tutelage.generate.engine import Token
+from tutelage.generate.job import Token
 from tutelage.lm import LM, Message, Piece, Request, complete
 from tutelage.text.render import Renderer
 

@@ -13,7 +13,8 @@ from tests.parity.test_generation import answers, prompts_of
 from tests.parity.witness import pair
 from tutelage.decoding import Penalties
 from tutelage.generate.chooser import Chooser, logprobs
-from tutelage.generate.engine import Engine, Job
+from tutelage.generate.engine import Engine
+from tutelage.generate.job import Job
 from tutelage.generate.sample import distribution
 from tutelage.lm import Sampling
 from tutelage.models.transformer import Transformer

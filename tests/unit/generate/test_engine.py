@@ -10,7 +10,10 @@ import torch
 from tests.parity.test_generation import answers, prompts_of
 from tests.parity.tuned import attached
 from tests.parity.witness import VOCABULARY, checkpoint_of, pair
-from tutelage.generate.engine import Engine, Job, Token, _Batch, _Row
+from tutelage.generate.batch import Batch
+from tutelage.generate.engine import Engine
+from tutelage.generate.job import Job, Token
+from tutelage.generate.places import Row
 from tutelage.lm import Sampling
 from tutelage.models.transformer import Transformer
 from tutelage.peft import lora
@@ -58,16 +61,14 @@ def test_the_seed_decides(model: Transformer) -> None:
 def recorded(model: Transformer, jobs: list[Job], exact: bool) -> dict[int, list[torch.Tensor]]:
     """Every row of logits that a token was chosen from, by job."""
     seen: dict[int, list[torch.Tensor]] = {}
-    advance = _Batch._advance
+    advance = Batch._advance
 
-    def spy(
-        self: _Batch, slot: int, row: _Row, logits: torch.Tensor, known: int | None = None
-    ) -> Token:
+    def spy(self: Batch, row: Row, logits: torch.Tensor, known: int | None = None) -> Token:
         seen.setdefault(row.index, []).append(logits.clone())
-        return advance(self, slot, row, logits, known)
+        return advance(self, row, logits, known)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_Batch, "_advance", spy)
+        patch.setattr(Batch, "_advance", spy)
         list(Engine(model, exact=exact).run(jobs))
     return seen
 
@@ -185,7 +186,7 @@ def test_prompts_longer_than_one_reading(
 ) -> None:
     jobs = sampled_jobs(10)
     expected = answers(Engine(model), jobs)
-    monkeypatch.setattr("tutelage.generate.engine.READ_TOKENS", 10)
+    monkeypatch.setattr("tutelage.generate.batch.READ_TOKENS", 10)
     assert answers(Engine(model), jobs) == expected
 
 

@@ -10,7 +10,8 @@ import torch
 from tests.parity.test_generation import answers, prompts_of
 from tests.parity.witness import pair
 from tutelage.data.pack import Example, pack
-from tutelage.generate.engine import Engine, Job
+from tutelage.generate.engine import Engine
+from tutelage.generate.job import Job
 from tutelage.generate.score import score
 from tutelage.models.forward import forward
 from tutelage.models.transformer import Transformer

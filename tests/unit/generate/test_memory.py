@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from tutelage.generate.engine import CACHE_BYTES, READ_TOKENS, SLOTS
+from tutelage.generate.batch import READ_TOKENS
+from tutelage.generate.engine import CACHE_BYTES, SLOTS
 from tutelage.generate.memory import predict, predict_scoring
+from tutelage.generate.places import PART
 from tutelage.models.spec import layout
 from tutelage.plan.answering import Asked
 
@@ -33,7 +35,8 @@ EACH = 2 * 8 * 4 * 32 * 2
 WORK = """
 import torch
 from tests.unit.generate.test_memory import CONFIG
-from tutelage.generate.engine import Engine, Job
+from tutelage.generate.engine import Engine
+from tutelage.generate.job import Job
 from tutelage.machine.memory import Peak, release
 from tutelage.models.spec import spec_for
 
@@ -117,18 +120,21 @@ def test_rows_are_answered_together_as_far_as_their_cache_goes() -> None:
     assert kept(5, 301) == 5 * 320 * EACH  # room is set apart in steps
     assert kept(10 * SLOTS, 320) == SLOTS * 320 * EACH
     assert kept(10 * SLOTS, 3200) <= CACHE_BYTES < kept(10 * SLOTS, 3200) + 3200 * EACH
-    assert kept(5, 320, shared=100) == (5 * 320 + 100) * EACH
+    # Whole blocks are shared: of 100 tokens 96, and each row reads the other four.
+    assert kept(5, 320, shared=100) == (5 * 352 + 96) * EACH
 
 
-def test_exact_answers_stand_alone() -> None:
-    found = predict(layout(CONFIG), "fp32", Asked(50, 320, shared=64), exact=True)
-    assert found["kv_cache"] == 2 * EACH * (320 + 64)
+def test_exact_answers_share_whole_parts() -> None:
+    def kept(shared: int) -> int:
+        return predict(layout(CONFIG), "fp32", Asked(50, 320, shared), exact=True)["kv_cache"]
+
+    assert kept(64) == 2 * EACH * 50 * (320 + 64)
+    assert kept(PART + 64) == 2 * EACH * (50 * (320 + 64) + PART)
 
 
 def test_prompts_are_read_in_parts() -> None:
     entries = layout(CONFIG)
     many = predict(entries, "bf16", Asked(50, 320))["activations"]
     assert many == predict(entries, "bf16", Asked(500, 320))["activations"]
-    one_long = predict(entries, "bf16", Asked(1, 2 * READ_TOKENS))["activations"]
-    assert one_long == 2 * many
-    assert predict(entries, "bf16", Asked(50, 320, 2 * READ_TOKENS))["activations"] == one_long
+    assert predict(entries, "bf16", Asked(1, 2 * READ_TOKENS))["activations"] == many
+    assert predict(entries, "bf16", Asked(50, 320, 2 * READ_TOKENS))["activations"] == many

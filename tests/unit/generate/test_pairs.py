@@ -12,7 +12,10 @@ from tests.parity.pairs import greedy, our_logits
 from tests.parity.test_generation import answers
 from tests.parity.test_t5 import t5_twins
 from tutelage.data.pack import Example
-from tutelage.generate.engine import Engine, Job, _Batch
+from tutelage.generate.batch import Batch
+from tutelage.generate.engine import Engine
+from tutelage.generate.job import Job
+from tutelage.generate.places import Row
 from tutelage.generate.rows import first_read
 from tutelage.generate.score import score
 from tutelage.lm import Sampling
@@ -89,15 +92,15 @@ def test_what_sources_take_is_counted(
     jobs = [Job(tuple(row), 20, frozenset()) for row in rows_of([50] * 6, seed=9)]
     each = Cache.bytes_per_slot(3, 21, (4, 8), 4, source=50)
     held: list[int] = []
-    plain = _Batch._decode
+    plain = Batch._decode
 
-    def watched(batch: _Batch):  # type: ignore[no-untyped-def]
-        cache = batch._cache
+    def watched(batch: Batch, ready: list[Row]):  # type: ignore[no-untyped-def]
+        cache = batch.cache
         kept = [x for pair in cache.memory.values() for x in pair]
         held.append(sum(x.nbytes for x in (cache.keys, cache.values, *kept)))
-        return plain(batch)
+        return plain(batch, ready)
 
-    monkeypatch.setattr(_Batch, "_decode", watched)
+    monkeypatch.setattr(Batch, "_decode", watched)
     answers(Engine(model, cache_bytes=3 * each + 1), jobs)
     assert held and max(held) == 3 * each
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from tutelage.decoding import Beam, Contrastive, Feature
 from tutelage.errors import ConfigError
 from tutelage.generate.beam import Found, beam_search
 from tutelage.generate.contrastive import contrastive_search
-from tutelage.generate.engine import Job
+from tutelage.generate.job import Job
 from tutelage.lm import Completion, Piece, Request, Sampling, complete
 
 pytestmark = pytest.mark.usefixtures("decoding")
@@ -47,7 +48,19 @@ def pairs() -> tuple[Any, Any]:
 
 
 def ours(model: Any, job: Job, beam: Beam) -> list[Found]:
-    return beam_search(model, job, beam, lambda tokens: " ".join(map(str, tokens)), lambda: False)
+    def text(tokens: Sequence[int]) -> str:
+        return " ".join(map(str, tokens))
+
+    return after_all(beam_search(model, job, beam, text, lambda: False))
+
+
+def after_all(steps: Generator[None, None, list[Found]]) -> list[Found]:
+    """What a search returns after its last step."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return list(end.value)
 
 
 def their_beams(
@@ -176,7 +189,8 @@ def test_steering_adds_what_the_functions_say(both: tuple[Any, Any]) -> None:
 def test_a_stopped_search_gives_what_there_is(both: tuple[Any, Any]) -> None:
     (prompt,) = prompts_of([4])
     asked = iter([False] * 3 + [True] * 9)
-    found = beam_search(both[1], Job(prompt, 9, frozenset()), Beam(2), str, lambda: next(asked))
+    job = Job(prompt, 9, frozenset())
+    found = after_all(beam_search(both[1], job, Beam(2), str, lambda: next(asked)))
     assert len(found[0].tokens) == 3 and found[0].finish == "cancelled"
 
 

@@ -14,7 +14,8 @@ from tests.parity.witness import pair
 from tutelage.backends.local import LocalLM
 from tutelage.decoding import Penalties, Speculative
 from tutelage.errors import ConfigError
-from tutelage.generate.engine import Engine, Job
+from tutelage.generate.engine import Engine
+from tutelage.generate.job import Job
 from tutelage.generate.rows import Rows, first_read
 from tutelage.generate.speculate import Draft, Lookup, Speculation, verified
 from tutelage.generate.step import FEW_ROWS

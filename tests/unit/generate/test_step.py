@@ -16,10 +16,11 @@ from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.generate.step import Stepper
 from tutelage.kernels.library import library
 from tutelage.models.transformer import Transformer
-from tutelage.nn.cache import Cache, DecodeStep
+from tutelage.nn.cache import STEP, Cache
 from tutelage.nn.embedding import Tokens
 from tutelage.nn.norm import RMSNorm
 from tutelage.nn.quantized import Form, Held, QuantizedEmbedding, QuantizedLinear, quantize
+from tutelage.nn.reading import DecodeStep
 from tutelage.nn.rope import Rope
 
 pytestmark = pytest.mark.skipif(library() is None, reason="the library was not built")
@@ -97,20 +98,22 @@ SHAPES = {
 
 
 def crowded(
-    model: Transformer, rows: int, prefix: int = 0
+    model: Transformer, rows: int, paged: bool = False
 ) -> tuple[Cache, torch.Tensor, torch.Tensor]:
     """A cache full of random numbers that either type holds, every second of its slots, and a token
-    for each slot."""
+    for each slot; in `paged` ones rows of up to three blocks share their first."""
     drawn = torch.Generator().manual_seed(rows)
     heads = (model.heads.key_value, model.heads.width)
-    cache = Cache(model.layers, 2 * rows, 30, heads, torch.empty(0, dtype=model.compute))
+    longest, blocks = (3 * STEP, 4 * rows + 1) if paged else (30, None)
+    like = torch.empty(0, dtype=model.compute)
+    cache = Cache(model.layers, 2 * rows, longest, heads, like, blocks)
+    if paged:
+        own = torch.randperm(4 * rows, generator=drawn).view(2 * rows, 2) + 1
+        cache.table[:] = torch.cat([torch.zeros_like(own[:, :1]), own], 1)
     for kept in (cache.keys, cache.values):
         kept.copy_(torch.randn(kept.shape, generator=drawn).bfloat16())
-    cache.lengths.copy_(torch.randint(0, 30, (2 * rows,), generator=drawn))
-    cache.prefix_length = prefix
-    for _ in range(model.layers if prefix else 0):
-        both = [torch.randn(prefix, *heads, generator=drawn).bfloat16() for _ in range(2)]
-        cache.prefix.append((both[0].to(model.compute), both[1].to(model.compute)))
+    shortest = STEP if paged else 0  # shared blocks are not written
+    cache.lengths.copy_(torch.randint(shortest, longest, (2 * rows,), generator=drawn))
     ids = torch.randint(0, 90, (2 * rows,), generator=drawn)
     slots = torch.arange(0, 2 * rows, 2)
     return cache, slots, ids
@@ -123,23 +126,23 @@ def step(model: Transformer, cache: Cache, slots: torch.Tensor, ids: torch.Tenso
         return stepper.step(cache, slots, ids[: len(slots)])
 
 
-def stepped(model: Transformer, rows: int, prefix: int, kernel: bool) -> torch.Tensor:
+def stepped(model: Transformer, rows: int, paged: bool, kernel: bool) -> torch.Tensor:
     """Logits after a token in every second slot."""
-    cache, slots, ids = crowded(model, rows, prefix)
+    cache, slots, ids = crowded(model, rows, paged)
     if kernel:
         return step(model, cache, slots, ids[slots])
     with torch.inference_mode():
-        hidden = model.hidden(Tokens(ids, cache.lengths + prefix), DecodeStep(cache))
+        hidden = model.hidden(Tokens(ids, cache.lengths), DecodeStep(cache))
         return model.logits(hidden)[slots]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("prefix", [0, 5])
+@pytest.mark.parametrize("paged", [False, True])
 @pytest.mark.parametrize("rows", [1, 6, 7, 8, 9, 64])
-def test_a_step_equals_pytorchs(rows: int, prefix: int, shape: str) -> None:
+def test_a_step_equals_pytorchs(rows: int, paged: bool, shape: str) -> None:
     model = build(checkpoint_of(their_llama(3, **SHAPES[shape])))
     assert isinstance(model, Transformer)
-    ours, plain = (stepped(model, rows, prefix, kernel) for kernel in (True, False))
+    ours, plain = (stepped(model, rows, paged, kernel) for kernel in (True, False))
     assert (ours - plain).abs().max() < 1e-4
 
 
@@ -150,9 +153,9 @@ def test_bfloat16_is_no_worse_than_pytorchs(rows: int, shape: str) -> None:
     checkpoint = checkpoint_of(their_llama(3, **SHAPES[shape]).bfloat16().float())
     half, full = build(checkpoint, "bf16"), build(checkpoint)
     assert isinstance(half, Transformer) and isinstance(full, Transformer)
-    exact = stepped(full, rows, 5, kernel=False)
+    exact = stepped(full, rows, True, kernel=False)
     ours, theirs = (
-        (stepped(half, rows, 5, kernel=kernel).float() - exact).square().mean().sqrt()
+        (stepped(half, rows, True, kernel=kernel).float() - exact).square().mean().sqrt()
         for kernel in (True, False)
     )
     assert ours < 1.05 * theirs, (ours, theirs)
@@ -223,12 +226,12 @@ def test_a_model_in_few_bits_is_off_by_what_its_vectors_lose(
     half, full = (in_few_bits(checkpoint, FORMS[form], dtype) for dtype in ("bf16", "fp32"))
     ours = rounded = narrow = 0.0
     for rows in (3, 4, 5, 6, 64):
-        exact = stepped(full, rows, 5, kernel=False)
-        ours += off(stepped(half, rows, 5, kernel=True), exact)
-        rounded += off(stepped(half, rows, 5, kernel=False), exact)
+        exact = stepped(full, rows, True, kernel=False)
+        ours += off(stepped(half, rows, True, kernel=True), exact)
+        rounded += off(stepped(half, rows, True, kernel=False), exact)
         with monkeypatch.context() as patch:
             patch.setattr(Held, "product", lambda held, x: narrowed(x) @ held.matrix(x.dtype).T)
-            narrow += off(stepped(full, rows, 5, kernel=False), exact)
+            narrow += off(stepped(full, rows, True, kernel=False), exact)
     assert ours < 1.2 * (rounded + narrow)
 
 

@@ -11,7 +11,9 @@ from tutelage.kernels import library as kernels
 pytestmark = pytest.mark.skipif(kernels.library() is None, reason="the library was not built")
 
 
-@pytest.mark.parametrize("struct", ["ModelStruct", "LayerStruct", "BatchStruct"])
+@pytest.mark.parametrize(
+    "struct", ["ModelStruct", "LayerStruct", "BatchStruct", "CacheStruct", "OwnStruct"]
+)
 def test_other_structures_than_the_librarys_are_refused(
     struct: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,7 +91,7 @@ def test_joined_parts_are_attention_to_both(
 
 def test_a_cache_says_its_size_and_keeps_rows_in_order() -> None:
     cache = Cache(2, 5, 33, (2, 8), torch.empty(0))
-    assert cache.room == 2 * STEP and cache.slots == 5 and cache.prefix_length == 0
+    assert cache.room == 2 * STEP and cache.slots == 5
     total = cache.keys.nbytes + cache.values.nbytes
     assert total == 5 * Cache.bytes_per_slot(2, 33, (2, 8), 4)
     cache.keys[:] = torch.arange(5.0)[None, :, None, None, None]
@@ -100,6 +100,22 @@ def test_a_cache_says_its_size_and_keeps_rows_in_order() -> None:
     assert cache.slots == 2
     assert cache.lengths.tolist() == [3, 1]
     assert cache.keys[0, :, 0, 0, 0].tolist() == [3.0, 1.0]
+
+
+@pytest.mark.parametrize("span", [STEP - 5, STEP, 2 * STEP + 3])
+def test_the_blocks_of_a_row_in_one_piece(span: int) -> None:
+    """Token t stands in place t mod S of the row's block t div S; rows may share blocks."""
+    cache = Cache(1, 2, 3 * STEP, (2, 4), torch.empty(0), blocks=5)
+    cache.table[:] = torch.tensor([[3, 0, 4], [3, 2, 1]])
+    cache.keys.copy_(torch.randn(cache.keys.shape))
+    cache.copy_block(4, 1)
+    keys, _ = cache.gathered(0, torch.tensor([1, 0]), span)
+    assert keys.shape == (2, 2, span, 4)
+    for row, slot in enumerate((1, 0)):
+        for token in range(span):
+            block, place = cache.places(torch.tensor([slot]), torch.tensor([token]))
+            assert torch.equal(keys[row, :, token], cache.keys[0, block[0], :, place[0]])
+    assert torch.equal(cache.keys[:, 1], cache.keys[:, 4])
 
 
 @pytest.mark.parametrize("rows", [[3, 1], [0, 2, 3, 4], [4, 3, 2, 1, 0], [1, 1, 0], [2] * 7])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,8 +10,9 @@ from torch import Tensor
 from tutelage.data.pack import Example, memory_of, pack
 from tutelage.nn.attend import Rule
 from tutelage.nn.attention import CrossAttention, Heads, Pass
-from tutelage.nn.cache import Cache, DecodeStep, FillPrefix, ReadPrompts
+from tutelage.nn.cache import Cache
 from tutelage.nn.packed import Layout, PackedAttention
+from tutelage.nn.reading import DecodeStep, ReadPrompts
 
 WIDTH = 8
 PAIRS = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 12)), min_size=1, max_size=7)
@@ -152,10 +152,3 @@ def test_the_projections_are_made_once_a_source() -> None:
     expected = attended(rows, q, k, v, Rule(causal=False)).reshape(3, -1)
     assert torch.allclose(mixed.double(), expected, atol=1e-5)
     assert (cross.q.role, cross.k.role, cross.v.role) == ("cross.q", "cross.k", "cross.v")
-
-
-def test_a_shared_prefix_has_no_source() -> None:
-    with pytest.raises(AssertionError):
-        FillPrefix(Cache(1, 1, 8, (1, WIDTH), torch.empty(0))).cross(
-            0, drawn(1, 1, 0), _never, RULES[0]
-        )

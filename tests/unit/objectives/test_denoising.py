@@ -21,7 +21,8 @@ from tests.unit.objectives.learning import (
 )
 from tutelage.data.pack import Example
 from tutelage.errors import ConfigError
-from tutelage.generate.engine import Engine, Job
+from tutelage.generate.engine import Engine
+from tutelage.generate.job import Job
 from tutelage.objectives import denoising
 from tutelage.objectives.denoising import Noise, deleted, infilled, permuted
 from tutelage.objectives.drawing import numbers

@@ -17,7 +17,8 @@ from tests.unit.objectives.learning import (
     ids_of,
 )
 from tutelage.data.pack import Example
-from tutelage.generate.engine import Engine, Job
+from tutelage.generate.engine import Engine
+from tutelage.generate.job import Job
 from tutelage.objectives import prefix_lm
 
 END = 1

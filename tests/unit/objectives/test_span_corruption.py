@@ -21,7 +21,8 @@ from tests.unit.objectives.learning import (
 from tests.unit.tokenizers.corpora import SENTINELS, learnt
 from tutelage.data.pack import Example
 from tutelage.errors import ConfigError
-from tutelage.generate.engine import Engine, Job
+from tutelage.generate.engine import Engine
+from tutelage.generate.job import Job
 from tutelage.objectives import span_corruption
 from tutelage.objectives.drawing import numbers, parts
 from tutelage.objectives.span_corruption import Spans

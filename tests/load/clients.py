@@ -1,0 +1,78 @@
+"""Clients for load, so plain that a thousand of them are one thread with little work."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+
+@dataclass
+class Answer:
+    """What came back: the body, or a stream's events each with the time it came."""
+
+    status: int
+    body: dict[str, Any] | None = None
+    events: list[tuple[float, str]] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        assert self.body is not None
+        return str(self.body["choices"][0]["text"])
+
+    @property
+    def logprobs(self) -> list[float]:
+        assert self.body is not None
+        return list(self.body["choices"][0]["logprobs"]["token_logprobs"])
+
+
+async def connected(
+    address: str, body: dict[str, Any], path: str = "/v1/completions", buffer: int | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A request that was sent; of its answer `buffer` bytes are taken before it is read."""
+    parts = urlsplit(address)
+    limit = 2**16 if buffer is None else buffer
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=limit)
+    data = json.dumps({"model": "model", **body}).encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(data)}\r\nConnection: close\r\n\r\n"
+    )
+    writer.write(head.encode() + data)
+    await writer.drain()
+    return reader, writer
+
+
+async def ask(address: str, body: dict[str, Any], path: str = "/v1/completions") -> Answer:
+    """The whole answer."""
+    reader, writer = await connected(address, body, path)
+    try:
+        status = await opened(reader)
+        if body.get("stream"):
+            return Answer(status, events=[event async for event in events(reader)])
+        return Answer(status, json.loads(await reader.read()))
+    finally:
+        writer.close()
+
+
+async def opened(reader: asyncio.StreamReader) -> int:
+    """The status, once the headers are read."""
+    status = int((await reader.readline()).split()[1])
+    while (await reader.readline()).strip():
+        pass
+    return status
+
+
+async def events(reader: asyncio.StreamReader) -> Any:
+    """Data of server-sent events as they come, with their times."""
+    while line := await reader.readline():
+        if line.startswith(b"data: "):
+            yield time.monotonic(), line[6:].decode().strip()
+
+
+async def all_of(address: str, bodies: list[dict[str, Any]]) -> list[Answer]:
+    """Every answer, asked for at the same time."""
+    return list(await asyncio.gather(*(ask(address, body) for body in bodies)))
