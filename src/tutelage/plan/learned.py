@@ -30,7 +30,10 @@ SHORTEST = 2.0
 CONSTANT = "constant"
 UNIT = 1e8
 """Bytes that c_0 counts in, so that one penalty suits all."""
-PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 1e3)
+SMALL_PENALTIES = (1e-6, 1e-5)
+"""Only where there are twice as many runs as factors: fewer leave these free to follow noise, and
+runs left out of a few that are alike do not show it."""
 LEAST, MOST = 0.2, 5.0
 """Factors beyond these are mistakes of the data, not of the formulas."""
 RUNTIME = "runtime"
@@ -82,8 +85,10 @@ def learn(runs: Sequence[Ran]) -> Correction | None:
     large = [run for run in runs if sum(run.shaped.values()) >= SMALLEST]
     if len(large) < FEWEST:
         return None
-    errors = {penalty: _left_out(large, penalty) for penalty in PENALTIES}
-    best = min(PENALTIES, key=lambda penalty: sum(errors[penalty]))
+    unknown = 1 + len({name for run in large for name in run.shaped})
+    free = (*SMALL_PENALTIES, *PENALTIES) if len(large) >= 2 * unknown else PENALTIES
+    errors = {penalty: _left_out(large, penalty) for penalty in free}
+    best = min(free, key=lambda penalty: sum(errors[penalty]))
     factors, added = _fitted(large, best)
     ratios = [
         run.seconds / run.predicted_seconds
