@@ -41,14 +41,16 @@ SHORT = 64
 
 class Batch:
     """Rows over one model and one cache of `blocks` blocks; `slots` rows at most are answered at
-    once, each of at most `room` tokens. `use` puts an adapter in place."""
+    once, each of at most `room` tokens. `use` puts an adapter in place. `patient` reads all prompts
+    that have a place before the next step: full passes, where nobody waits for his next token."""
 
     def __init__(
         self, model: Model, slots: int, room: int, blocks: int, *, exact: bool = False,
         speculation: Speculation | None = None, use: Callable[[str | None], None] | None = None,
-        mix: Callable[[Sequence[str | None]], bool] | None = None,
+        mix: Callable[[Sequence[str | None]], bool] | None = None, patient: bool = False,
     ) -> None:  # fmt: skip
         self._model, self._exact, self._speculation = model, exact, speculation
+        self._patient = patient
         self._use = use or (lambda _: None)
         self._mix = None if exact else mix
         self._mixed: Rows | None = None
@@ -95,11 +97,12 @@ class Batch:
 
     def _read(self) -> Iterator[tuple[Row, Token]]:
         rows = sorted((row for row in self.running if row.reads), key=lambda row: row.order)
-        left = PART if len(rows) < len(self.running) else READ_TOKENS
+        alone = self._patient or len(rows) == len(self.running)
+        left = READ_TOKENS if alone else PART
         while rows and left > 0:
             group = self._group(rows, left)
             counts = [self._part(row, left) for row in group]
-            left -= max(sum(counts), SHORT)
+            left = left if self._patient else left - max(sum(counts), SHORT)
             rows = [row for row in rows if row not in group]
             logits = self._logits(group, counts)
             for row, scores in zip(group, logits, strict=True):

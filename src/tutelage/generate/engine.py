@@ -157,7 +157,7 @@ class Engine:
         blocks = (prefix + STEP - 1) // STEP + full * -(-own // STEP)
         return Batch(
             self.model, slots, room, max(blocks, -(-room // STEP)), exact=self.exact,
-            speculation=self.speculation, use=self._use, mix=self._mix,
+            speculation=self.speculation, use=self._use, mix=self._mix, patient=True,
         )  # fmt: skip
 
     def bytes_of(self, tokens: int, source: int = 0) -> int:
