@@ -27,6 +27,8 @@ TURNS = (Message("user", "Backwards: on"), Message("assistant", "no"))
 class Answering:
     """An engine that notes the ids it is given and says the bytes of one text to each."""
 
+    loop = None
+
     def __init__(self, text: str = "x") -> None:
         self.text = text
         self.read: list[list[int]] = []
