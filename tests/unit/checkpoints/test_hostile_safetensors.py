@@ -121,5 +121,6 @@ def test_in_an_adapters_folder(name: str, tmp_path: Path) -> None:
 
 def test_a_header_of_the_same_make_is_read(folders: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / WEIGHTS).write_bytes(framed(one(), DATA))
+    (tmp_path / CONFIG).write_text("{}")
     assert read_tensors(tmp_path)["w"].shape == (2, 2)
     assert open_checkpoint(str(folders["few"])).weights

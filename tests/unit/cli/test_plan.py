@@ -47,7 +47,10 @@ def test_by_number_of_parameters(
     options: dict[str, Any], rule: str, total: int, memory: Asked
 ) -> None:
     found = memory(params=1e9, **options)
-    assert list(found) == ["components", "total_bytes", "per_device_bytes", "rule", "formula"]
+    assert list(found) == [
+        *("components", "total_bytes", "per_device_bytes", "rule", "formula"),
+        *("corrected_bytes", "correction"),
+    ]
     assert (found["rule"], found["total_bytes"]) == (rule, total)
     assert sum(found["components"].values()) == found["per_device_bytes"] == total
     assert "1000000000" in found["formula"]

@@ -169,6 +169,7 @@ _LENGTH = {
     "checkpointing": False,
     "save_seconds": 60.0,
     "new_tokens": [],
+    "head": None,
     "seed": 0,
 }
 _FULL: dict[str, Any] = {
