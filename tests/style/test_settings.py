@@ -22,13 +22,10 @@ OUTPUT = {"tutelage.lifecycle.record", "tutelage.corpus.layout"}
 OFF = {
     "StreamOptions": "include_obfuscation",
     "Settings": "user",
-    "TextPart": "type",
-    "Turn": "refusal annotations audio function_call",
+    "Turn": "tool_call_id refusal annotations audio function_call",
     "Function": "description strict",
-    "Tool": "type",
-    "NamedTool": "type",
-    "ToolCall": "id type",
-    "NamedSchema": "name description strict",
+    "ToolCall": "id",
+    "NamedSchema": "description strict",
     "ChatRequest": "parallel_tool_calls metadata store",
     "CompletionRequest": "suffix",
     "EmbeddingRequest": "user",
@@ -39,7 +36,8 @@ OFF = {
 def schemas() -> dict[str, type[Frozen]]:
     """Every schema of what is asked for, by its full name."""
     for path in files():
-        if module(path) != "tutelage.__main__" and "Frozen" in path.read_text(encoding="utf-8"):
+        text = path.read_text(encoding="utf-8")
+        if module(path) != "tutelage.__main__" and ("Frozen" in text or "(Strict)" in text):
             importlib.import_module(module(path))
     known = {module(path) for path in files()} - OUTPUT
     return {_name(one): one for one in _below(Frozen) if one.__module__ in known}
