@@ -13,6 +13,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -78,18 +79,12 @@ def _stream(options: argparse.Namespace, material: Material, scratch: Path) -> t
 
 def _streams(options: argparse.Namespace, material: Material, scratch: Path) -> tuple[str, Json]:
     prompts = [_ids(material, options.context, at) for at in range(options.batch)]
-    sides: dict[str, Side] = {
-        f"transformers, {dtype}": partial(
-            peer_generate.streams, material.folder, prompts, options.tokens, Setting(dtype),
-            options.threads,
-        )
-        for dtype in DTYPES[: options.tried]
-    }  # fmt: skip
-    for kind in peer_llama.TYPES[: options.tried] if options.llama else ():
-        sides[f"llama.cpp, {kind}"] = partial(
-            peer_llama.streams, options.llama, _file(options, scratch, kind), options.context,
-            options.tokens, options.batch, options.threads,
-        )  # fmt: skip
+    theirs = partial(peer_generate.streams, material.folder, prompts, options.tokens)
+    llama = partial(
+        peer_llama.streams, options.llama, context=options.context, tokens=options.tokens,
+        count=options.batch,
+    )  # fmt: skip
+    sides = _all_types(options, scratch, theirs, llama)
     body = material.size.body + material.size.head
     mine = partial(ours.streams, options.model, prompts, options.tokens, options.threads)
     what = f"{options.batch} streams, {options.tokens} tokens each"
@@ -99,22 +94,30 @@ def _streams(options: argparse.Namespace, material: Material, scratch: Path) -> 
 
 def _prompt(options: argparse.Namespace, material: Material, scratch: Path) -> tuple[str, Json]:
     ids = _ids(material, options.prompt)
-    sides: dict[str, Side] = {
-        f"transformers, {dtype}": partial(
-            peer_generate.prefill, material.folder, ids, Setting(dtype), options.repeats,
-            options.threads,
-        )
-        for dtype in DTYPES[: options.tried]
-    }  # fmt: skip
-    for kind in peer_llama.TYPES[: options.tried] if options.llama else ():
-        sides[f"llama.cpp, {kind}"] = partial(
-            peer_llama.prefill, options.llama, _file(options, scratch, kind), options.prompt,
-            options.repeats, options.threads,
-        )  # fmt: skip
+    theirs = partial(peer_generate.prefill, material.folder, ids, repeats=options.repeats)
+    llama = partial(
+        peer_llama.prefill, options.llama, prompt=options.prompt, repeats=options.repeats
+    )
+    sides = _all_types(options, scratch, theirs, llama)
     body = material.size.body
     mine = partial(ours.prefill, options.model, ids, options.repeats, options.threads)
     work = Work("multiplying", lambda _: 2 * body)
     return f"prompt of {options.prompt} tokens", _compared(options, mine, sides, "prompt", work)
+
+
+def _all_types(
+    options: argparse.Namespace, scratch: Path, theirs: Callable[..., Measurement],
+    llama: Callable[..., Measurement],
+) -> dict[str, Side]:  # fmt: skip
+    """Transformers and, where it was named, llama.cpp, in every type of theirs."""
+    sides: dict[str, Side] = {
+        f"transformers, {dtype}": partial(theirs, setting=Setting(dtype), threads=options.threads)
+        for dtype in DTYPES[: options.tried]
+    }
+    for kind in peer_llama.TYPES[: options.tried] if options.llama else ():
+        file = _file(options, scratch, kind)
+        sides[f"llama.cpp, {kind}"] = partial(llama, file=file, threads=options.threads)
+    return sides
 
 
 def _compared(

@@ -26,7 +26,8 @@ Json = dict[str, Any]
 @dataclass(frozen=True)
 class Measurement:
     """One side, once. `speed` is units a second, the benchmark says of what; `peak_bytes` is the
-    highest resident set above the one after imports; `dtype` is fp32 or bf16."""
+    highest resident set above the one after imports; `dtype` is fp32, bf16 or a type of a
+    peer's own."""
 
     speed: float
     peak_bytes: int
@@ -177,7 +178,10 @@ def _limits(machines: Sequence[Json]) -> Json:
 
 def _side(found: Sequence[Measurement], limits: Json, work: Work) -> Json:
     dtype = found[0].dtype
-    limit = limits["gemm_flops"][dtype] if work.limit == "multiplying" else limits["bandwidth"]
+    products = limits["gemm_flops"]
+    # Of types that are not measured, as llama.cpp's, the fastest that is.
+    multiplying = products.get(dtype, max(products.values()))
+    limit = multiplying if work.limit == "multiplying" else limits["bandwidth"]
     return {
         "speed": statistics.median(one.speed for one in found),
         "speeds": [one.speed for one in found],

@@ -24,7 +24,8 @@ def export(source: str, kind: str, file: Path) -> Path:
     """The same weights as a GGUF file of this type, once."""
     if not file.exists():
         command = [sys.executable, "-m", "tutelage", "model", "export", source]
-        subprocess.run([*command, "--type", kind, "--out", str(file)], check=True, stdout=2)
+        asked = ["--to", "gguf", "--type", kind, "--out", str(file)]
+        subprocess.run([*command, *asked], check=True, stdout=2)
     return file
 
 
