@@ -24,8 +24,8 @@ from tutelage.checkpoints.quantized_file import is_quantized
 from tutelage.checkpoints.reading import Reading
 from tutelage.checkpoints.sentence import Pooling, pooling_of
 from tutelage.checkpoints.source import parse
-from tutelage.decoding import Speculative
-from tutelage.errors import RequestError, TutelageError
+from tutelage.decoding import KVCacheDtype, Speculative
+from tutelage.errors import ConfigError, RequestError, TutelageError
 from tutelage.generate.embed import embed
 from tutelage.generate.engine import Engine
 from tutelage.generate.guide import Guides
@@ -110,11 +110,12 @@ class LocalLM:
         seed: int = 0,
         speculative: Speculative | None = None,
         wide: bool = False,
+        kv_cache_dtype: KVCacheDtype = "auto",
     ) -> LocalLM:
         """Open a source that holds weights itself, with an adapter if given. `fingerprint` is what
         the checkpoint's must be, where it was recorded. Weights that a folder has in few bits stay
         so where the C++ step reads them, unless an adapter is merged into them, or they are asked
-        for `wide`.
+        for `wide`. Keys and values are kept in the model's own type, or in 8 bits (int8).
 
         Raises SourceError, GuardError for another checkpoint than was recorded, ConfigError for a
         draft model that cannot guess for this one."""
@@ -133,6 +134,8 @@ class LocalLM:
             model = build(*where)  # PyTorch alone would make every weight wide for every token
         if adapter is not None:
             open_adapter(model, checkpoint, adapter)
+        if kv_cache_dtype == "int8":
+            _keep_narrow(model, checkpoint)
         speculation = None
         if speculative is not None:
             speculation = _speculation(speculative, checkpoint.tokenizer, placement)
@@ -360,6 +363,16 @@ def open_local(source: str, cache_bytes: int | None = None, **how: Any) -> LM:
             lm.share(cache_bytes)
         return lm
     return HeadLM(lm.checkpoint, lm.model, exact=lm.exact)
+
+
+def _keep_narrow(model: Model, checkpoint: Checkpoint) -> None:
+    """Raises ConfigError for a model that keeps no keys."""
+    if spec_for(checkpoint.config).family == "encoder" or not model.heads.key_value:
+        raise ConfigError(
+            f"{checkpoint.source} keeps no keys and values", field="--kv-cache-dtype", got="int8",
+            expected="auto",
+        )  # fmt: skip
+    model.narrow_cache = True
 
 
 def _speculation(asked: Speculative, tokenizer: Tokenizer, placement: Placement) -> Speculation:
