@@ -24,6 +24,7 @@ from tutelage.kernels.library import (
     library,
     pointer,
 )
+from tutelage.kernels.tiles import lay
 from tutelage.models.forward import Model
 from tutelage.models.transformer import Transformer
 from tutelage.nn.attention import Attention
@@ -51,7 +52,9 @@ class Stepper:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self._layers = (LayerStruct * len(model.blocks))(*(_layer(b) for b in model.blocks))
+        self._tiles = _tiles(model)
+        layers = (_layer(block, self._tiles) for block in model.blocks)
+        self._layers = (LayerStruct * len(model.blocks))(*layers)
         heads = model.heads
         head = model.head_map
         shape = head.shape if isinstance(head, Held) else head.weight.shape
@@ -66,7 +69,7 @@ class Stepper:
             eps=model.norm.eps,
             layer=self._layers,
             norm=pointer(model.norm.weight),
-            head=_map(head, None),
+            head=_map(head, None, self._tiles),
         )
         loaded = library()
         assert loaded is not None
@@ -173,30 +176,35 @@ def _is_readable(model: Any) -> bool:
     )
 
 
-def _linear(module: AnyLinear) -> LinearStruct:
-    return _map(module, module.bias)
+def _tiles(model: Any) -> dict[nn.Module, Tensor]:
+    """The kernel's own copy of weights in few bits, in the order in which it reads them."""
+    order = (linear for block in model.blocks for linear in _linears(block).values())
+    held = [module for module in (*order, model.head_map) if isinstance(module, Held)]
+    laid = lay([(one.numbers, one.scales, one.minimums) for one in held]) if held else []
+    return dict(zip(held, laid, strict=True))
 
 
-def _map(module: AnyLinear | Embedding | QuantizedEmbedding, bias: Tensor | None) -> LinearStruct:
+def _linears(block: Any) -> dict[str, AnyLinear]:
+    parts = ((block.attn, ("q", "k", "v", "o")), (block.mlp, ("gate", "up", "down")))
+    return {name: getattr(part, name) for part, names in parts for name in names}
+
+
+def _map(
+    module: AnyLinear | Embedding | QuantizedEmbedding,
+    bias: Tensor | None,
+    tiles: dict[nn.Module, Tensor],
+) -> LinearStruct:
     if isinstance(module, Held):
-        codes, bits = (module.numbers, module.scales, module.minimums), module.form.bits
-        weight, scales, minimums = map(pointer, codes)
-        return LinearStruct(weight, pointer(bias), *module.shape, scales, minimums, bits)
-    return LinearStruct(pointer(module.weight), pointer(bias), *module.weight.shape, None, None, 0)
+        form, laid = module.form, pointer(tiles[module])
+        return LinearStruct(laid, pointer(bias), *module.shape, form.bits, form.minimum)
+    return LinearStruct(pointer(module.weight), pointer(bias), *module.weight.shape, 0, 0)
 
 
-def _layer(block: Any) -> LayerStruct:
-    attn, mlp = block.attn, block.mlp
+def _layer(block: Any, tiles: dict[nn.Module, Tensor]) -> LayerStruct:
     return LayerStruct(
         norm_attn=pointer(block.norm_attn.weight),
         norm_mlp=pointer(block.norm_mlp.weight),
-        q=_linear(attn.q),
-        k=_linear(attn.k),
-        v=_linear(attn.v),
-        o=_linear(attn.o),
-        gate=_linear(mlp.gate),
-        up=_linear(mlp.up),
-        down=_linear(mlp.down),
+        **{name: _map(linear, linear.bias, tiles) for name, linear in _linears(block).items()},
     )
 
 
