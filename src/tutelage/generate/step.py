@@ -4,11 +4,13 @@ The same mathematics as `nn/cache.py`'s DecodeStep through the model, with float
 a few rows it is bound by reading the weights once, where PyTorch is bound by its operators. Inputs
 of products alone are rounded: to bfloat16 where the weights are and the processor multiplies pairs
 of it; to whole numbers of 8 bits, 32 of them sharing a scale, where the weights are in 8 or 4 bits.
+What low-rank adapters add is computed beside each product, each row's by its own adapter.
 """
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,6 +35,7 @@ from tutelage.nn.cache import Cache
 from tutelage.nn.embedding import Embed, Embedding
 from tutelage.nn.head import Head
 from tutelage.nn.linear import Linear
+from tutelage.nn.low_rank import Adapted, LowRank
 from tutelage.nn.mlp import GatedMLP
 from tutelage.nn.norm import RMSNorm
 from tutelage.nn.quantized import GROUP, AnyLinear, Held, QuantizedEmbedding, QuantizedLinear
@@ -52,8 +55,8 @@ class Stepper:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self._tiles = _tiles(model)
-        layers = (_layer(block, self._tiles) for block in model.blocks)
+        self._maps = _Maps(model)
+        layers = (_layer(block, self._maps.linear) for block in model.blocks)
         self._layers = (LayerStruct * len(model.blocks))(*layers)
         heads = model.heads
         head = model.head_map
@@ -69,7 +72,8 @@ class Stepper:
             eps=model.norm.eps,
             layer=self._layers,
             norm=pointer(model.norm.weight),
-            head=_map(head, None, self._tiles),
+            head=self._maps.of(head, None),
+            ranks=self._maps.ranks,
         )
         loaded = library()
         assert loaded is not None
@@ -111,6 +115,7 @@ class Stepper:
             ctypes.byref(self._struct), ctypes.byref(held), len(ids), threads
         )
         scratch = torch.empty(size)
+        adapter = self._maps.adapters(len(ids))
         batch = BatchStruct(
             rows=len(ids),
             length=pointer(lengths),
@@ -120,6 +125,7 @@ class Stepper:
             logits=pointer(logits),
             scratch=pointer(scratch),
             threads=threads,
+            adapter=pointer(adapter),
         )
         loaded.tutelage_step(ctypes.byref(self._struct), ctypes.byref(held), ctypes.byref(batch))
         return logits
@@ -134,8 +140,15 @@ def _is_known(model: Transformer) -> bool:
         and model.head is not None
         and model.head.scale == 1
         and model.head_bias is None
-        and all(type(module) in PARTS and _is_plain(module) for module in model.modules())
+        and type(model.head_map) in PARTS
+        and all(_is_computed(module) for module in model.modules())
     )
+
+
+def _is_computed(module: nn.Module) -> bool:
+    if isinstance(module, Adapted):
+        return module.low_rank() is not None
+    return type(module) in PARTS and _is_plain(module)
 
 
 def _is_plain(module: nn.Module) -> bool:
@@ -164,6 +177,7 @@ def _is_readable(model: Any) -> bool:
     reads bfloat16 weights two by two, so what the products sum over must be even. Weights in few
     bits meet activations in few bits, which only models computed in bfloat16 put up with."""
     types = {parameter.dtype for parameter in model.parameters()}
+    types |= {part.dtype for found in _updates(model) for part in (found.down, found.up)}
     held = [module for module in model.modules() if isinstance(module, Held)]
     devices = {tensor.device.type for tensor in (*model.parameters(), *model.buffers())}
     attn, mlp = model.blocks[0].attn, model.blocks[0].mlp
@@ -176,35 +190,68 @@ def _is_readable(model: Any) -> bool:
     )
 
 
+class _Maps:
+    """The linear maps as the kernel reads them, and what of that is no part of the model, kept where
+    it points to: weights in few bits laid out anew, and what adapters put beside a map."""
+
+    def __init__(self, model: Any) -> None:
+        self._kept: list[Tensor] = []
+        self._tiles = _tiles(model)
+        found = _updates(model)
+        self.ranks = max((one.most for one in found), default=0)
+        """Of the widest adapter."""
+        self._adapters = found[0].adapters if found else None
+
+    def adapters(self, rows: int) -> Int[Tensor, "M"] | None:
+        """Of each row of the next step, -1 for none."""
+        return None if self._adapters is None else self._adapters(rows)
+
+    def linear(self, module: AnyLinear | Adapted) -> LinearStruct:
+        if not isinstance(module, Adapted):
+            return self.of(module, module.bias)
+        found = module.low_rank()
+        assert found is not None
+        made = self.of(found.base, found.base.bias)
+        starts = torch.tensor(found.starts)
+        parts = (found.down.contiguous(), found.up.t().contiguous(), starts)
+        self._kept += parts
+        made.down, made.up, made.starts = map(pointer, parts)
+        return made
+
+    def of(
+        self, module: AnyLinear | Embedding | QuantizedEmbedding, bias: Tensor | None
+    ) -> LinearStruct:
+        if isinstance(module, Held):
+            form, laid = module.form, pointer(self._tiles[module])
+            return LinearStruct(laid, pointer(bias), *module.shape, form.bits, form.minimum)
+        return LinearStruct(pointer(module.weight), pointer(bias), *module.weight.shape)
+
+
+def _updates(model: nn.Module) -> list[LowRank]:
+    found = (module.low_rank() for module in model.modules() if isinstance(module, Adapted))
+    return [one for one in found if one is not None]
+
+
 def _tiles(model: Any) -> dict[nn.Module, Tensor]:
     """The kernel's own copy of weights in few bits, in the order in which it reads them."""
-    order = (linear for block in model.blocks for linear in _linears(block).values())
+    order = (module for block in model.blocks for module in block.modules())
     held = [module for module in (*order, model.head_map) if isinstance(module, Held)]
     laid = lay([(one.numbers, one.scales, one.minimums) for one in held]) if held else []
     return dict(zip(held, laid, strict=True))
 
 
-def _linears(block: Any) -> dict[str, AnyLinear]:
-    parts = ((block.attn, ("q", "k", "v", "o")), (block.mlp, ("gate", "up", "down")))
-    return {name: getattr(part, name) for part, names in parts for name in names}
-
-
-def _map(
-    module: AnyLinear | Embedding | QuantizedEmbedding,
-    bias: Tensor | None,
-    tiles: dict[nn.Module, Tensor],
-) -> LinearStruct:
-    if isinstance(module, Held):
-        form, laid = module.form, pointer(tiles[module])
-        return LinearStruct(laid, pointer(bias), *module.shape, form.bits, form.minimum)
-    return LinearStruct(pointer(module.weight), pointer(bias), *module.weight.shape, 0, 0)
-
-
-def _layer(block: Any, tiles: dict[nn.Module, Tensor]) -> LayerStruct:
+def _layer(block: Any, linear: Callable[[Any], LinearStruct]) -> LayerStruct:
+    attn, mlp = block.attn, block.mlp
     return LayerStruct(
         norm_attn=pointer(block.norm_attn.weight),
         norm_mlp=pointer(block.norm_mlp.weight),
-        **{name: _map(linear, linear.bias, tiles) for name, linear in _linears(block).items()},
+        q=linear(attn.q),
+        k=linear(attn.k),
+        v=linear(attn.v),
+        o=linear(attn.o),
+        gate=linear(mlp.gate),
+        up=linear(mlp.up),
+        down=linear(mlp.down),
     )
 
 
