@@ -191,8 +191,8 @@ def _is_readable(model: Any) -> bool:
 
 
 class _Maps:
-    """The linear maps as the kernel reads them, and what of that is no part of the model, kept where
-    it points to: weights in few bits laid out anew, and what adapters put beside a map."""
+    """The linear maps as the kernel reads them, and what it points to that no model holds: weights
+    in few bits laid out anew, and what adapters put beside a map."""
 
     def __init__(self, model: Any) -> None:
         self._kept: list[Tensor] = []
