@@ -26,6 +26,7 @@ from tutelage.kernels.library import (
     library,
     pointer,
 )
+from tutelage.kernels.tiles import lay
 from tutelage.models.forward import Model
 from tutelage.models.transformer import Transformer
 from tutelage.nn.attention import Attention
@@ -54,8 +55,8 @@ class Stepper:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self._updates = _Updates(model)
-        layers = (_layer(block, self._updates.linear) for block in model.blocks)
+        self._maps = _Maps(model)
+        layers = (_layer(block, self._maps.linear) for block in model.blocks)
         self._layers = (LayerStruct * len(model.blocks))(*layers)
         heads = model.heads
         head = model.head_map
@@ -71,8 +72,8 @@ class Stepper:
             eps=model.norm.eps,
             layer=self._layers,
             norm=pointer(model.norm.weight),
-            head=_map(head, None),
-            ranks=self._updates.ranks,
+            head=self._maps.of(head, None),
+            ranks=self._maps.ranks,
         )
         loaded = library()
         assert loaded is not None
@@ -114,7 +115,7 @@ class Stepper:
             ctypes.byref(self._struct), ctypes.byref(held), len(ids), threads
         )
         scratch = torch.empty(size)
-        adapter = self._updates.adapters(len(ids))
+        adapter = self._maps.adapters(len(ids))
         batch = BatchStruct(
             rows=len(ids),
             length=pointer(lengths),
@@ -189,11 +190,13 @@ def _is_readable(model: Any) -> bool:
     )
 
 
-class _Updates:
-    """What adapters put beside the linear maps, in the kernel's order, kept where it points to."""
+class _Maps:
+    """The linear maps as the kernel reads them, and what it points to that no model holds: weights
+    in few bits laid out anew, and what adapters put beside a map."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         self._kept: list[Tensor] = []
+        self._tiles = _tiles(model)
         found = _updates(model)
         self.ranks = max((one.most for one in found), default=0)
         """Of the widest adapter."""
@@ -205,15 +208,23 @@ class _Updates:
 
     def linear(self, module: AnyLinear | Adapted) -> LinearStruct:
         if not isinstance(module, Adapted):
-            return _map(module, module.bias)
+            return self.of(module, module.bias)
         found = module.low_rank()
         assert found is not None
-        made = _map(found.base, found.base.bias)
+        made = self.of(found.base, found.base.bias)
         starts = torch.tensor(found.starts)
         parts = (found.down.contiguous(), found.up.t().contiguous(), starts)
         self._kept += parts
         made.down, made.up, made.starts = map(pointer, parts)
         return made
+
+    def of(
+        self, module: AnyLinear | Embedding | QuantizedEmbedding, bias: Tensor | None
+    ) -> LinearStruct:
+        if isinstance(module, Held):
+            form, laid = module.form, pointer(self._tiles[module])
+            return LinearStruct(laid, pointer(bias), *module.shape, form.bits, form.minimum)
+        return LinearStruct(pointer(module.weight), pointer(bias), *module.weight.shape)
 
 
 def _updates(model: nn.Module) -> list[LowRank]:
@@ -221,12 +232,12 @@ def _updates(model: nn.Module) -> list[LowRank]:
     return [one for one in found if one is not None]
 
 
-def _map(module: AnyLinear | Embedding | QuantizedEmbedding, bias: Tensor | None) -> LinearStruct:
-    if isinstance(module, Held):
-        codes, bits = (module.numbers, module.scales, module.minimums), module.form.bits
-        weight, scales, minimums = map(pointer, codes)
-        return LinearStruct(weight, pointer(bias), *module.shape, scales, minimums, bits)
-    return LinearStruct(pointer(module.weight), pointer(bias), *module.weight.shape)
+def _tiles(model: Any) -> dict[nn.Module, Tensor]:
+    """The kernel's own copy of weights in few bits, in the order in which it reads them."""
+    order = (module for block in model.blocks for module in block.modules())
+    held = [module for module in (*order, model.head_map) if isinstance(module, Held)]
+    laid = lay([(one.numbers, one.scales, one.minimums) for one in held]) if held else []
+    return dict(zip(held, laid, strict=True))
 
 
 def _layer(block: Any, linear: Callable[[Any], LinearStruct]) -> LayerStruct:

@@ -20,13 +20,12 @@
 extern "C" {
 
 struct Linear {
-  const void *weight; // [out, in]; or codes, as nn/quantized.py lays them out
+  const void *weight; // [out, in]; or tiles of codes, as tiles.py lays them out
   const void *bias;   // [out] or null
   int64_t out, in;
-  const void *scales, *minimums; // of the codes, or null
-  int64_t bits;                  // of a code; 0 where the weight has the model's own type
-  const void *down, *up;         // beside the weight, [ranks, in] and [ranks, out]; or null
-  const int64_t *starts;         // ranks [starts[k], starts[k + 1]) are adapter k's
+  int64_t bits, minimum; // of a code, 0 where the weight has the model's own type; with minimums
+  const void *down, *up; // beside the weight, [ranks, in] and [ranks, out]; or null
+  const int64_t *starts; // ranks [starts[k], starts[k + 1]) are adapter k's
 };
 
 struct Layer {
@@ -210,15 +209,9 @@ INLINE void widen_low(const T *up, const float *low, int64_t ranks, int64_t out,
 // Codes instead of numbers: only beside activations and biases of bfloat16 models.
 INLINE void rows_of_codes(const Linear &l, const float *x, int64_t rows, float *y, bool add, int64_t first,
                           int64_t last, float *room) {
-  const quantized::Matrix m = {static_cast<const uint8_t *>(l.weight),
-                               static_cast<const uint16_t *>(l.scales),
-                               static_cast<const uint16_t *>(l.minimums), l.bits, l.out, l.in};
-  const bf16 *bias = static_cast<const bf16 *>(l.bias);
-  if (rows > FEW && paired(l, bias))
-    quantized::rows_widened(m, bias, x, rows, reinterpret_cast<bf16 *>(room), y, add, first, last);
-  else
-    quantized::rows_narrowed(m, bias, x, rows, reinterpret_cast<quantized::Narrow *>(room), y, add, first,
-                             last);
+  const quantized::Matrix m = {static_cast<const uint8_t *>(l.weight), l.bits, l.minimum, l.out, l.in};
+  quantized::product(m, static_cast<const bf16 *>(l.bias), x, rows,
+                     reinterpret_cast<quantized::Narrow *>(room), y, add, first, last);
 }
 
 template <class T>
@@ -366,8 +359,8 @@ int64_t widest(const Model &m) {
   return hidden > most ? hidden : most;
 }
 
-// Floats of a thread's own: the vectors of a batch in whatever form, and eight rows of a weight.
-int64_t roomy(const Model &m, int64_t rows) { return (rows + pairs::WIDE) * quantized::room(widest(m)); }
+// Floats of a thread's own: the vectors of a batch in whatever form.
+int64_t roomy(const Model &m, int64_t rows) { return rows * (widest(m) + quantized::room(widest(m))); }
 
 Scratch carve(const Model &m, int64_t rows, int64_t threads, float *at) {
   const int64_t queries = m.heads * m.head_width, keys = m.key_heads * m.head_width;

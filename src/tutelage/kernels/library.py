@@ -20,7 +20,7 @@ int64, void_p = ctypes.c_int64, ctypes.c_void_p
 class LinearStruct(ctypes.Structure):
     _fields_ = (
         ("weight", void_p), ("bias", void_p), ("out", int64), ("in_", int64),
-        ("scales", void_p), ("minimums", void_p), ("bits", int64),
+        ("bits", int64), ("minimum", int64),
         ("down", void_p), ("up", void_p), ("starts", void_p),
     )  # fmt: skip
 
