@@ -14,6 +14,7 @@ from typing import Any
 
 from tutelage.backends import exhausted
 from tutelage.backends.headed import HeadLM
+from tutelage.backends.narrow import keep_narrow
 from tutelage.backends.searched import searched
 from tutelage.backends.stream import AnswerStream, named, spelled
 from tutelage.checkpoints.build import build
@@ -26,7 +27,7 @@ from tutelage.checkpoints.reading import Reading
 from tutelage.checkpoints.sentence import Pooling, pooling_of
 from tutelage.checkpoints.source import parse
 from tutelage.decoding import KVCacheDtype, Speculative
-from tutelage.errors import ConfigError, RequestError, TutelageError
+from tutelage.errors import RequestError, TutelageError
 from tutelage.generate.embed import embed
 from tutelage.generate.engine import Engine
 from tutelage.generate.guide import Guides
@@ -132,7 +133,7 @@ class LocalLM:
         with exhausted.named(exhausted.Held(checkpoint, placement.dtype, exact=exact)):
             model = _built(checkpoint, placement, adapter, wide)
             if kv_cache_dtype == "int8":
-                _keep_narrow(model, checkpoint)
+                keep_narrow(model, checkpoint)
             if speculative is not None:
                 speculation = _speculation(speculative, checkpoint.tokenizer, placement)
         return cls(checkpoint, model, exact=exact, speculation=speculation)
@@ -371,16 +372,6 @@ def open_local(source: str, cache_bytes: int | None = None, **how: Any) -> LM:
             lm.share(cache_bytes)
         return lm
     return HeadLM(lm.checkpoint, lm.model, exact=lm.exact)
-
-
-def _keep_narrow(model: Model, checkpoint: Checkpoint) -> None:
-    """Raises ConfigError for a model that keeps no keys."""
-    if spec_for(checkpoint.config).family == "encoder" or not model.heads.key_value:
-        raise ConfigError(
-            f"{checkpoint.source} keeps no keys and values", field="--kv-cache-dtype", got="int8",
-            expected="auto",
-        )  # fmt: skip
-    model.narrow_cache = True
 
 
 def _built(checkpoint: Checkpoint, placement: Placement, adapter: Path | None, wide: bool) -> Model:
