@@ -30,7 +30,7 @@ from tutelage.evaluate.settings import Settings
 from tutelage.evaluate.tasks import stop_texts
 from tutelage.lm import LM, Message, Prompt
 from tutelage.progress import Progress, silent
-from tutelage.prompts.chain_of_thought import final_answer, step_by_step
+from tutelage.prompts.chain_of_thought import final_answer, solved, step_by_step
 from tutelage.prompts.few_shot import Example, with_examples
 from tutelage.prompts.programs import program_asked
 from tutelage.score._calibration import reliability
@@ -138,7 +138,7 @@ def _in_words(
     chosen = task.kind == "choice"
     items = []
     for question in questions:
-        examples = [_example(one, chosen) for one in _of(task, shown, question)]
+        examples = [_example(one, chosen, settings) for one in _of(task, shown, question)]
         turns: tuple[Message, ...] = (Message("user", _worded(question, chosen)),)
         turns = step_by_step(turns) if settings.cot else turns
         turns = program_asked(turns, settings.shots) if settings.pal else turns
@@ -192,9 +192,11 @@ def _worded(question: Question, chosen: bool) -> str:
     return f"{question.text.strip()}\n{listed}\nAnswer with the letter alone."
 
 
-def _example(question: Question, chosen: bool) -> Example:
+def _example(question: Question, chosen: bool, settings: Settings) -> Example:
     answer = LETTERS[question.right] if chosen else question.answer
-    return Example((Message("user", _worded(question, chosen)),), answer, question.source)
+    asked = (Message("user", _worded(question, chosen)),)
+    example = Example(asked, answer, question.source)
+    return solved(example, question.steps) if settings.cot else example
 
 
 def _letter(text: str) -> str | None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tutelage.lm import Message
+from tutelage.prompts.few_shot import Example
 
 INSTRUCTION = 'Think step by step, then end with "The answer is" and the answer alone.'
 _MARK = re.compile(r"(?:answer\s+is|answer\s*:|####)\s*:?\s*", re.IGNORECASE)
@@ -21,6 +23,15 @@ def step_by_step(messages: Sequence[Message]) -> tuple[Message, ...]:
     """The question with the instruction after its last turn."""
     *before, last = messages
     return (*before, Message(last.role, f"{last.content}\n\n{INSTRUCTION}"))
+
+
+def solved(example: Example, steps: str = "") -> Example:
+    """An example as the question will be put: asked for steps too, and its answer, behind them
+    where they are known, named as the instruction says."""
+    told = steps.strip() or example.completion.strip()
+    if final_answer(told) is None:
+        told = f"{steps.strip()}\nThe answer is {example.completion.strip()}.".strip()
+    return replace(example, messages=step_by_step(example.messages), completion=told)
 
 
 def boxed(text: str) -> str | None:
