@@ -165,9 +165,11 @@ def _say(
               f"{same} of {len(said)} the same")  # fmt: skip
     mine, theirs = (statistics.median(pair[side][0] for pair in pairs) for side in (0, 1))
     if options.kind == "scoring":
-        print(f"reading every prompt once at the machine's {peak / 1e9:.0f} GFLOP/s would take "
-              f"{needed / peak:.1f} s, {needed / peak / theirs:.0%} of lm-eval's {theirs:.1f} s and "
-              f"{needed / peak / mine:.0%} of our {mine:.1f} s; ours reads what prompts share once")  # fmt: skip
+        print(
+            f"reading every prompt once at the machine's {peak / 1e9:.0f} GFLOP/s would take "
+            f"{needed / peak:.1f} s: {needed / peak / theirs:.0%} of lm-eval's {theirs:.1f} s, "
+            f"{needed / peak / mine:.0%} of our {mine:.1f} s, which reads what is shared once"
+        )
     print(f"median {statistics.median(ratios):.2f}x, {min(ratios):.2f} to {max(ratios):.2f}")
 
 

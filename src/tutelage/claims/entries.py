@@ -172,10 +172,8 @@ def _entry(read: Mapping[str, Any], file: str) -> Entry:
     kind = {"formulas": "formula", "measurements": "measurement"}.get(file, file)
     known = dict(read)
     claimed = tuple(Claimed(**one) for one in known.pop("claimed", ()))
-    lists: dict[str, tuple[str, ...]] = {
-        name: tuple(known.pop(name, ())) for name in ("sources", "before")
-    }
-    return Entry(**{"kind": kind, **known}, claimed=claimed, **lists)
+    sources, before = (tuple(known.pop(name, ())) for name in ("sources", "before"))
+    return Entry(**{"kind": kind, **known}, claimed=claimed, sources=sources, before=before)
 
 
 def _at(answer: Any, path: str) -> Any:

@@ -94,11 +94,11 @@ def pick(
     if taken == best:
         why = f"the best, {value[best]:.3f} on {count} rows"
     else:
-        one = others[taken]
+        beside = others[taken]
         why = (
             f"the cheapest that loses at most {margin:g} against the best, {best} "
-            f"({value[taken]:.3f} against {value[best]:.3f}, loss {one.loss:+.3f}, at most "
-            f"{one.high:+.3f} on {count} rows)"
+            f"({value[taken]:.3f} against {value[best]:.3f}, loss {beside.loss:+.3f}, at most "
+            f"{beside.high:+.3f} on {count} rows)"
         )
     return Picked(taken, short + why + _cheaper(cheaper, others, margin), best, others)
 
