@@ -143,8 +143,11 @@ def judged(entry: Entry, found: Found | None) -> dict[str, Any]:
     """The contract's object of a claim; None where nothing was run: what is recorded stands."""
     value, when = (entry.recorded, entry.when) if found is None else (found.value, found.when)
     note = f"needs {entry.needs}" if entry.needs else entry.note
-    if when:
-        note = f"{note}; measured {when}" if note else f"measured {when}"
+    if value is None and entry.computed:
+        how = f"not taken yet: tutelage claims {entry.id} --run"
+    else:
+        how = f"measured {when}" if when else ""
+    note = "; ".join(part for part in (note, how) if part)
     first = entry.claimed[0].said() if entry.claimed else None
     return {
         "id": entry.id,

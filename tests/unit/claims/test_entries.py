@@ -83,7 +83,9 @@ def test_commands_run_in_one_folder_and_results_are_kept(
         "id", "It is.", "measurement", (Claimed("a", 2 / 3),), "b {folder}/q", "x",
         before=("a {folder}/p",), against="c", when="", needs="",
     )  # fmt: skip
-    assert one(measured)["value"] is None, "nothing is run unasked"
+    waiting = one(measured)
+    assert waiting["value"] is None and not asked, "nothing is run unasked"
+    assert waiting["note"] == "not taken yet: tutelage claims id --run"
     found = one(measured, run=True)
     assert found["value"] == pytest.approx(2 / 3) and "commit abc" in found["note"]
     folders = {line.split()[1].rpartition("/")[0] for line in asked[:2]}

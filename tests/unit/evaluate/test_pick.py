@@ -1,4 +1,4 @@
-"""Choosing among models: the cheapest not shown to be worse, and what a choice says of each."""
+"""Choosing among models: the cheapest whose loss is shown to be small, and what is said of each."""
 
 from __future__ import annotations
 
