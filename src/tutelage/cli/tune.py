@@ -210,7 +210,7 @@ def show(result: Json) -> None:
         )
     for task, kept in (result["general"] or {}).items():
         before, after = kept["before"]["value"], kept["after"]["value"]
-        print(f"  {task}: {before:.2f} -> {after:.2f} of {kept['n']} right")
+        print(f"  {task}: {before:.2f} -> {after:.2f} of {kept['after']['n']} right")
     print(f"written to {result['out']}")
 
 

@@ -87,7 +87,7 @@ def _done(lm: LM, rows: Sequence[Instruction]) -> list[float | None]:
 
 
 def kept(before: Rows, after: Rows, seed: int = 0) -> dict[str, Any]:
-    """`{TASK: {"before", "after": measured, "difference", "low", "high", "n"}}`, all questions
+    """`{TASK: {"before", "after": measured, "difference", "low", "high"}}`, all questions
     together as "all"; on the rows that both models had room for, paired."""
     pairs = {task: _both(rows, after[task]) for task, rows in before.items()}
     questions = [pair for task, rows in pairs.items() if task != INSTRUCTIONS for pair in rows]
@@ -111,5 +111,5 @@ def _told(rows: Sequence[tuple[float, float]], seed: int) -> Mapping[str, Any]:
     return {
         "before": dict(measured(first, mean, seed)),
         "after": dict(measured(last, mean, seed)),
-        "difference": gap.difference, "low": gap.low, "high": gap.high, "n": len(rows),
+        "difference": gap.difference, "low": gap.low, "high": gap.high,
     }  # fmt: skip

@@ -160,7 +160,7 @@ def _detail(one: Contender) -> Json:
         "answer_tokens_mean": None if last is None else last.answer_tokens_mean,
         "cut_off": 0 if last is None else last.cut_off,
         "divergence": one.kept.get("divergence"),
-        "general": one.kept.get("general") or None,
+        "general": [{"task": task, **kept} for task, kept in one.kept.get("general", {}).items()],
         "training": None if one.tuning is None else _training(one.tuning),
         "tried": one.tried,
     }

@@ -81,13 +81,14 @@ class Candidate(Frozen):
 class Kept(Frozen):
     """Share of a general task's rows that are right, before and after tuning, on the same rows."""
 
+    task: str
+    """`all` are all questions together; `instructions` are no questions."""
     before: Measured
     after: Measured
     difference: float
     """After less before, with its 95% interval."""
     low: float
     high: float
-    n: int
 
 
 class LossPoint(Frozen):
@@ -139,9 +140,9 @@ class CandidateDetail(Frozen):
     """Answers that ended at max_new_tokens, on the rows last evaluated."""
     divergence: Measured | None
     """Kullback-Leibler divergence from the base on the base's own samples, nats per token."""
-    general: dict[str, Kept] | None
-    """Of each small general task, of all their questions as "all", and of instructions; null where
-    nothing was tuned or nothing was asked."""
+    general: list[Kept]
+    """Of each small general task, of all together, and of instructions; empty where nothing was
+    tuned or nothing was asked."""
     training: Training | None
     tried: list[Choice]
 

@@ -49,7 +49,7 @@ def test_what_is_kept_is_the_paired_difference() -> None:
         gap = one["after"]["value"] - one["before"]["value"]
         assert one["difference"] == pytest.approx(gap)
         assert one["low"] <= one["difference"] <= one["high"]
-    assert found["all"]["n"] == 24 and found["instructions"]["n"] == 12
+    assert found["all"]["after"]["n"] == 24 and found["instructions"]["after"]["n"] == 12
     yes = sum(one.done("YES") for one in EXAM.instructions)
     assert found["instructions"]["before"]["value"] == pytest.approx(yes / 12) and yes >= 4
 
@@ -59,7 +59,7 @@ def test_rows_that_either_model_has_no_room_for_are_left_out_of_both() -> None:
     after = general.asked(Told(RIGHT, "YES", context=13), EXAM)  # type: ignore[arg-type]
     found = general.kept(before, after)
     assert "instructions" not in found, "none fits with its answer"
-    assert 0 < found["all"]["n"] < 24 and found["all"]["difference"] == 0
+    assert 0 < found["all"]["before"]["n"] < 24 and found["all"]["difference"] == 0
 
 
 def test_nothing_asked_is_nothing_kept() -> None:

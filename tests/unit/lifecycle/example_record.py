@@ -37,15 +37,15 @@ def _measured(value: float, half: float, n: int) -> dict[str, Any]:
     return {"value": value, "low": round(value - half, 4), "high": round(value + half, 4), "n": n}
 
 
-def _kept(before: float, after: float, n: int) -> dict[str, Any]:
+def _kept(task: str, before: float, after: float, n: int) -> dict[str, Any]:
     gap = round(after - before, 4)
     return {
+        "task": task,
         "before": _measured(before, 0.117, n),
         "after": _measured(after, 0.119, n),
         "difference": gap,
         "low": round(gap - 0.0813, 4),
         "high": round(gap + 0.0713, 4),
-        "n": n,
     }
 
 
@@ -133,7 +133,7 @@ def _detail(shots: int = 0, tokens: float | None = 301.5, **other: Any) -> dict[
         "answer_tokens_mean": 17.3,
         "cut_off": 6,
         "divergence": None,
-        "general": None,
+        "general": [],
         "training": None,
         "tried": [],
         **other,
@@ -375,11 +375,11 @@ _RECORD: dict[str, Any] = {
             ),
             "lora": _detail(
                 divergence=_measured(0.043, 0.011, 32),
-                general={
-                    "all": _kept(0.5938, 0.5625, 32),
-                    "sums": _kept(0.25, 0.125, 8),
-                    "instructions": _kept(0.4167, 0.3333, 12),
-                },
+                general=[
+                    _kept("all", 0.5938, 0.5625, 32),
+                    _kept("sums", 0.25, 0.125, 8),
+                    _kept("instructions", 0.4167, 0.3333, 12),
+                ],
                 training=_training("lora", 109.4, _LORA),
             ),
             "full": _detail(

@@ -100,9 +100,10 @@ def test_what_tuning_cost_elsewhere_is_in_the_record(tmp_path: Path) -> None:
     found = by_rung(record)
     more = record["detail"]["candidates"]
     lora = more[found["lora"]["name"]]["general"]
-    assert lora["all"]["n"] == 32 and lora["instructions"]["n"] == 12
+    counted = {one["task"]: one["after"]["n"] for one in lora}
+    assert counted["all"] == 32 and counted["sums"] == 8 and counted["instructions"] == 12
     assert more[found["lora+few-shot"]["name"]]["general"] == lora, "of the same weights"
-    assert more[found["zero-shot"]["name"]]["general"] is None
+    assert more[found["zero-shot"]["name"]]["general"] == []
     assert "32 easy questions" in record["detail"]["general"]
 
 
@@ -110,7 +111,7 @@ def test_nothing_asked_is_nothing_measured(tmp_path: Path) -> None:
     wanted = project.Forgetting(questions=0, instructions=0)
     made = plan(tmp_path, rungs=["zero-shot", "lora"], forgetting=wanted)
     record = run(made, out=tmp_path / "r", tools=world().tools())
-    assert all(one["general"] is None for one in record["detail"]["candidates"].values())
+    assert all(one["general"] == [] for one in record["detail"]["candidates"].values())
     assert record["detail"]["general"] == "nothing"
 
 
