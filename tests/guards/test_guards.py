@@ -41,7 +41,7 @@ def no_save(patch: Patch) -> None:
 
 
 def no_hint(patch: Patch) -> None:
-    patch.setattr(prepare.fit, "is_out_of_memory", lambda error: False)
+    patch.setattr(prepare, "is_exhausted", lambda error: False)
 
 
 def no_base_check(patch: Patch) -> None:

@@ -44,3 +44,22 @@ def test_a_manifest_of_another_structure_is_damage(folder: Path, manifest: Any) 
         with pytest.raises(DamagedError) as caught:
             check(folder)
         assert caught.value.field == str(folder / store.MANIFEST)
+
+
+def test_a_fingerprint_is_of_what_a_file_holds(tmp_path: Path) -> None:
+    file, copy = tmp_path / "a", tmp_path / "b"
+    content = bytes(range(256)) * 40
+    for path in (file, copy):
+        path.write_bytes(content)
+    for asked in ({}, {"pieces": 5, "piece": 100}):
+        before = store.fingerprint(file, **asked)
+        assert before == store.fingerprint(copy, **asked) and before[0] == len(content)
+        for place in (0, len(content) // 2, len(content) - 1):
+            changed = bytearray(content)
+            changed[place] ^= 1
+            copy.write_bytes(changed)
+            assert store.fingerprint(copy, **asked) != before, place
+            copy.write_bytes(content)
+        copy.write_bytes(content + b"x")
+        assert store.fingerprint(copy, **asked) != before
+        copy.write_bytes(content)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tutelage.backends import exhausted
 from tutelage.backends.headed import HeadLM
 from tutelage.backends.searched import searched
 from tutelage.backends.stream import AnswerStream, named, spelled
@@ -42,7 +43,7 @@ from tutelage.lm import (
     Score,
     TokenLogprob,
 )
-from tutelage.machine.device import Placement, resolve, use_threads
+from tutelage.machine.device import DTYPES, Placement, resolve, use_threads
 from tutelage.models.forward import Model
 from tutelage.models.spec import spec_for
 from tutelage.models.transformer import Transformer
@@ -50,6 +51,7 @@ from tutelage.peft._head import task_in
 from tutelage.peft._virtual import virtual_ids
 from tutelage.peft.layout import new_tokens
 from tutelage.peft.open import form_of, open_adapter
+from tutelage.plan.answering import Asked
 from tutelage.text.tokenizer import Tokenizer
 from tutelage.tokenizers.added import with_tokens
 
@@ -117,7 +119,7 @@ class LocalLM:
         for `wide`.
 
         Raises SourceError, GuardError for another checkpoint than was recorded, ConfigError for a
-        draft model that cannot guess for this one."""
+        draft model that cannot guess for this one, MemoryLimitError naming what would fit."""
         placement = resolve(device, dtype, exact)
         use_threads(threads)
         checkpoint = open_checkpoint(parse(source), seed=seed)
@@ -125,17 +127,11 @@ class LocalLM:
         checkpoint = with_tokens(checkpoint, () if adapter is None else new_tokens(adapter))
         task = None if adapter is None else task_in(adapter)
         checkpoint = checkpoint if task is None else with_head(checkpoint, task, seed)
-        form = None if adapter is None else form_of(adapter)
-        where = (checkpoint, placement.dtype, placement.device)
-        stored = adapter is None and not wide and is_quantized(checkpoint.config)
-        model = build(*where, form, stored)
-        if stored and Stepper.of(model) is None:
-            model = build(*where)  # PyTorch alone would make every weight wide for every token
-        if adapter is not None:
-            open_adapter(model, checkpoint, adapter)
         speculation = None
-        if speculative is not None:
-            speculation = _speculation(speculative, checkpoint.tokenizer, placement)
+        with exhausted.named(exhausted.Held(checkpoint, placement.dtype, exact=exact)):
+            model = _built(checkpoint, placement, adapter, wide)
+            if speculative is not None:
+                speculation = _speculation(speculative, checkpoint.tokenizer, placement)
         return cls(checkpoint, model, exact=exact, speculation=speculation)
 
     def capabilities(self) -> Capabilities:
@@ -181,28 +177,31 @@ class LocalLM:
         ]
         plain = [n for n, r in enumerate(requests) if r.search is None and r.max_new_tokens]
         stopped = _Stopped(lambda n: asked(plain[n]))
+        longest = max((len(ids) for ids in prompts), default=0)
+        answer = max((job.max_new_tokens for job in jobs), default=0)
         for index, stream in enumerate(streams):
             stream.prompt_logprobs = told[index]
             if not requests[index].max_new_tokens:
                 yield from stream.end("length")
-        for token in self.engine.run([jobs[n] for n in plain], stopped):
-            stream = streams[plain[token.index]]
-            if token.token is not None and not stream.finished:
-                yield from stream.push(token.token, token.logprobs)
-            if token.finish is not None:
-                yield from stream.end("stop" if stream.finished else token.finish)
-            elif stream.finished:
-                stopped.ended.add(token.index)
-        for index, request in enumerate(requests):
-            if request.search is not None and request.max_new_tokens:
-                streamed = functools.partial(self._stream, index, request, len(prompts[index]))
-                ended = functools.partial(asked, index)
-                search = functools.partial(
-                    searched, self.model, jobs[index], request.search, streamed, ended
-                )
-                for event in self.engine.between(self.adapter, search):
-                    if event is not None:
-                        yield event
+        with exhausted.named(self._held(), Asked(len(jobs), longest + answer), answer):
+            for token in self.engine.run([jobs[n] for n in plain], stopped):
+                stream = streams[plain[token.index]]
+                if token.token is not None and not stream.finished:
+                    yield from stream.push(token.token, token.logprobs)
+                if token.finish is not None:
+                    yield from stream.end("stop" if stream.finished else token.finish)
+                elif stream.finished:
+                    stopped.ended.add(token.index)
+            for index, request in enumerate(requests):
+                if request.search is not None and request.max_new_tokens:
+                    streamed = functools.partial(self._stream, index, request, len(prompts[index]))
+                    ended = functools.partial(asked, index)
+                    search = functools.partial(
+                        searched, self.model, jobs[index], request.search, streamed, ended
+                    )
+                    for event in self.engine.between(self.adapter, search):
+                        if event is not None:
+                            yield event
 
     def _job(self, request: Request, ids: Sequence[int], limit: int) -> Job:
         return Job(
@@ -255,11 +254,12 @@ class LocalLM:
                 )
             self._fits(index, ids, more)
             examples.append(self.reading.scored(ids, more))
+        ask = functools.partial(score, self.model, examples, self.exact)
+        with exhausted.named(self._held(), None):
+            scored = self.engine.call(self.adapter, ask)
         return [
             Score(sum(found.log_probabilities), len(found.greedy), all(found.greedy))
-            for found in self.engine.call(
-                self.adapter, functools.partial(score, self.model, examples, self.exact)
-            )
+            for found in scored
         ]
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -285,7 +285,15 @@ class LocalLM:
                 )  # fmt: skip
         assert isinstance(self.model, Transformer)
         ask = functools.partial(embed, self.model, rows, pooling, self.exact)
-        return self.engine.call(self.adapter, ask)
+        with exhausted.named(self._held(), None):
+            return self.engine.call(self.adapter, ask)
+
+    def _held(self) -> exhausted.Held:
+        """This model, as its weights are in memory now."""
+        held = sum(tensor.nbytes for tensor in self.model.parameters())
+        shared = None if self.engine.loop is None else self.engine.cache_bytes
+        dtype = next(name for name, kind in DTYPES.items() if kind == self.model.compute)
+        return exhausted.Held(self.checkpoint, dtype, held, self.exact, shared)
 
     def _pooling(self) -> Pooling:
         return pooling_of(self.checkpoint.sentence, self.checkpoint.source)
@@ -360,6 +368,19 @@ def open_local(source: str, cache_bytes: int | None = None, **how: Any) -> LM:
             lm.share(cache_bytes)
         return lm
     return HeadLM(lm.checkpoint, lm.model, exact=lm.exact)
+
+
+def _built(checkpoint: Checkpoint, placement: Placement, adapter: Path | None, wide: bool) -> Model:
+    """The model with its adapter."""
+    form = None if adapter is None else form_of(adapter)
+    where = (checkpoint, placement.dtype, placement.device)
+    stored = adapter is None and not wide and is_quantized(checkpoint.config)
+    model = build(*where, form, stored)
+    if stored and Stepper.of(model) is None:
+        model = build(*where)  # PyTorch alone would make every weight wide for every token
+    if adapter is not None:
+        open_adapter(model, checkpoint, adapter)
+    return model
 
 
 def _speculation(asked: Speculative, tokenizer: Tokenizer, placement: Placement) -> Speculation:

@@ -30,7 +30,7 @@ from cyclopts import (
 )
 
 from tutelage.cli.shared import Shared, answer, not_text, protected_stdout, stop_progress
-from tutelage.errors import ConfigError, Interrupted, TutelageError, WorkError
+from tutelage.errors import ConfigError, Interrupted, MemoryLimitError, TutelageError, WorkError
 
 ABOUT = "Raise a language model through its life, and measure whether each step was worth it."
 VERBS = {
@@ -162,8 +162,9 @@ def _run_reporting(tokens: list[str], as_json: bool) -> int:
     except CycloptsError as raised:
         error = _parse_error(raised)
     except Exception as raised:
-        traceback.print_exc(file=sys.stderr)
-        error = _internal(raised)
+        error = _exhausted(raised) or _internal(raised)
+        if error.kind == "internal":
+            traceback.print_exc(file=sys.stderr)
     finally:
         stop_progress()
     print(f"error: {error}", file=sys.stderr, flush=True)
@@ -255,6 +256,19 @@ def _parse_error(error: CycloptsError) -> ConfigError:
         hint=hint.group().replace("Did", "did").replace('"', "'")
         if hint
         else f"see --help{dashed}",
+    )
+
+
+def _exhausted(error: Exception) -> TutelageError | None:
+    """Memory that ran out where nobody knew a setting that would fit."""
+    from tutelage.machine.memory import is_exhausted
+
+    if not is_exhausted(error):
+        return None
+    return MemoryLimitError(
+        "memory ran out",
+        got=str(error).splitlines()[0] if str(error) else type(error).__name__,
+        hint="free memory, or take --dtype bf16, a smaller model or shorter rows",
     )
 
 

@@ -20,6 +20,7 @@ from tutelage.data.builtin import BUILTIN
 from tutelage.data.files import DataFile, data_files, read
 from tutelage.data.rows import SetAside
 from tutelage.data.shapes import Record
+from tutelage.store import fingerprint
 
 Entry = Document | SetAside
 
@@ -40,12 +41,12 @@ class Source:
             yield one if isinstance(one, SetAside) else document_from(one, self.field)
 
     def identity(self) -> dict[str, Any]:
-        """The files with their sizes and times, or the built-in set; changes where they do."""
+        """The files and what is in them (`store.fingerprint`), or the built-in set; changes where
+        they do."""
         files = []
         for file in self.files:
-            found = file.path.stat() if file.path.exists() else None
-            size = [found.st_size, found.st_mtime_ns] if found else [str(file.path)]
-            files.append([file.name, *size])
+            content = fingerprint(file.path) if file.path.exists() else [str(file.path)]
+            files.append([file.name, *content])
         return {"name": self.name, "files": files, "rows": len(self.records), "field": self.field}
 
     def _entries(self) -> Iterator[Record | SetAside]:

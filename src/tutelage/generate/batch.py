@@ -52,7 +52,7 @@ class Batch:
         self._model, self._exact, self._speculation = model, exact, speculation
         self._patient = patient
         self._use = use or (lambda _: None)
-        self._mix = None if exact else mix
+        self._mix = mix
         self._mixed: Rows | None = None
         self._encodes = isinstance(model, EncoderDecoder)
         self._scans = scans(model)
@@ -178,7 +178,7 @@ class Batch:
             alive = [row for row, _ in pairs]
             mixed = self._rows_mixed(alive)
             if mixed is not None:
-                yield from self._stepped(mixed, alive)
+                yield from self._stepped(mixed, alive, self._mix)
                 return
         for adapter in adapters:
             alike = [(row, guess) for row, guess in pairs if row.job.adapter == adapter]
@@ -187,8 +187,12 @@ class Batch:
             else:
                 yield from self._stepped(self._rows(alike[0][0]), [row for row, _ in alike])
 
-    def _stepped(self, rows: Rows, alive: list[Row]) -> Iterator[tuple[Row, Token]]:
+    def _stepped(
+        self, rows: Rows, alive: list[Row], mix: Callable[..., bool] | None = None
+    ) -> Iterator[tuple[Row, Token]]:
         for some in self._together(rows, alive):
+            if mix is not None:
+                mix([row.job.adapter for row in some])
             logits = rows.step([row.slot for row in some], [row.tokens[-1] for row in some])
             greedy = logits.argmax(-1).tolist()
             for row, scores, known in zip(some, logits, greedy, strict=True):
@@ -266,9 +270,13 @@ class Batch:
         return self._of[adapter]
 
     def _rows_mixed(self, alive: list[Row]) -> Rows | None:
-        """The model with every row's adapter in place for one token of each, where that can be."""
+        """The model with every row's adapter in place for one token of each, where that can be; in
+        exact only by the kernel, whose rows do not touch each other."""
         if self._mix is None or not self._mix([row.job.adapter for row in alive]):
             return None
         if self._mixed is None:
             self._mixed = Rows(self._model, self.cache)
+        if self._exact and self._mixed.stepper is None:
+            self._mix = None
+            return None
         return self._mixed

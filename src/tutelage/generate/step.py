@@ -4,11 +4,13 @@ The same mathematics as `nn/cache.py`'s DecodeStep through the model, with float
 a few rows it is bound by reading the weights once, where PyTorch is bound by its operators. Inputs
 of products alone are rounded: to bfloat16 where the weights are and the processor multiplies pairs
 of it; to whole numbers of 8 bits, 32 of them sharing a scale, where the weights are in 8 or 4 bits.
+What low-rank adapters add is computed beside each product, each row's by its own adapter.
 """
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,6 +26,7 @@ from tutelage.kernels.library import (
     library,
     pointer,
 )
+from tutelage.kernels.tiles import lay
 from tutelage.models.forward import Model
 from tutelage.models.transformer import Transformer
 from tutelage.nn.attention import Attention
@@ -32,6 +35,7 @@ from tutelage.nn.cache import Cache
 from tutelage.nn.embedding import Embed, Embedding
 from tutelage.nn.head import Head
 from tutelage.nn.linear import Linear
+from tutelage.nn.low_rank import Adapted, LowRank
 from tutelage.nn.mlp import GatedMLP
 from tutelage.nn.norm import RMSNorm
 from tutelage.nn.quantized import GROUP, AnyLinear, Held, QuantizedEmbedding, QuantizedLinear
@@ -51,7 +55,9 @@ class Stepper:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self._layers = (LayerStruct * len(model.blocks))(*(_layer(b) for b in model.blocks))
+        self._maps = _Maps(model)
+        layers = (_layer(block, self._maps.linear) for block in model.blocks)
+        self._layers = (LayerStruct * len(model.blocks))(*layers)
         heads = model.heads
         head = model.head_map
         shape = head.shape if isinstance(head, Held) else head.weight.shape
@@ -66,7 +72,8 @@ class Stepper:
             eps=model.norm.eps,
             layer=self._layers,
             norm=pointer(model.norm.weight),
-            head=_map(head, None),
+            head=self._maps.of(head, None),
+            ranks=self._maps.ranks,
         )
         loaded = library()
         assert loaded is not None
@@ -108,6 +115,7 @@ class Stepper:
             ctypes.byref(self._struct), ctypes.byref(held), len(ids), threads
         )
         scratch = torch.empty(size)
+        adapter = self._maps.adapters(len(ids))
         batch = BatchStruct(
             rows=len(ids),
             length=pointer(lengths),
@@ -117,6 +125,7 @@ class Stepper:
             logits=pointer(logits),
             scratch=pointer(scratch),
             threads=threads,
+            adapter=pointer(adapter),
         )
         loaded.tutelage_step(ctypes.byref(self._struct), ctypes.byref(held), ctypes.byref(batch))
         return logits
@@ -131,8 +140,15 @@ def _is_known(model: Transformer) -> bool:
         and model.head is not None
         and model.head.scale == 1
         and model.head_bias is None
-        and all(type(module) in PARTS and _is_plain(module) for module in model.modules())
+        and type(model.head_map) in PARTS
+        and all(_is_computed(module) for module in model.modules())
     )
+
+
+def _is_computed(module: nn.Module) -> bool:
+    if isinstance(module, Adapted):
+        return module.low_rank() is not None
+    return type(module) in PARTS and _is_plain(module)
 
 
 def _is_plain(module: nn.Module) -> bool:
@@ -161,6 +177,7 @@ def _is_readable(model: Any) -> bool:
     reads bfloat16 weights two by two, so what the products sum over must be even. Weights in few
     bits meet activations in few bits, which only models computed in bfloat16 put up with."""
     types = {parameter.dtype for parameter in model.parameters()}
+    types |= {part.dtype for found in _updates(model) for part in (found.down, found.up)}
     held = [module for module in model.modules() if isinstance(module, Held)]
     devices = {tensor.device.type for tensor in (*model.parameters(), *model.buffers())}
     attn, mlp = model.blocks[0].attn, model.blocks[0].mlp
@@ -173,30 +190,68 @@ def _is_readable(model: Any) -> bool:
     )
 
 
-def _linear(module: AnyLinear) -> LinearStruct:
-    return _map(module, module.bias)
+class _Maps:
+    """The linear maps as the kernel reads them, and what it points to that no model holds: weights
+    in few bits laid out anew, and what adapters put beside a map."""
+
+    def __init__(self, model: Any) -> None:
+        self._kept: list[Tensor] = []
+        self._tiles = _tiles(model)
+        found = _updates(model)
+        self.ranks = max((one.most for one in found), default=0)
+        """Of the widest adapter."""
+        self._adapters = found[0].adapters if found else None
+
+    def adapters(self, rows: int) -> Int[Tensor, "M"] | None:
+        """Of each row of the next step, -1 for none."""
+        return None if self._adapters is None else self._adapters(rows)
+
+    def linear(self, module: AnyLinear | Adapted) -> LinearStruct:
+        if not isinstance(module, Adapted):
+            return self.of(module, module.bias)
+        found = module.low_rank()
+        assert found is not None
+        made = self.of(found.base, found.base.bias)
+        starts = torch.tensor(found.starts)
+        parts = (found.down.contiguous(), found.up.t().contiguous(), starts)
+        self._kept += parts
+        made.down, made.up, made.starts = map(pointer, parts)
+        return made
+
+    def of(
+        self, module: AnyLinear | Embedding | QuantizedEmbedding, bias: Tensor | None
+    ) -> LinearStruct:
+        if isinstance(module, Held):
+            form, laid = module.form, pointer(self._tiles[module])
+            return LinearStruct(laid, pointer(bias), *module.shape, form.bits, form.minimum)
+        return LinearStruct(pointer(module.weight), pointer(bias), *module.weight.shape)
 
 
-def _map(module: AnyLinear | Embedding | QuantizedEmbedding, bias: Tensor | None) -> LinearStruct:
-    if isinstance(module, Held):
-        codes, bits = (module.numbers, module.scales, module.minimums), module.form.bits
-        weight, scales, minimums = map(pointer, codes)
-        return LinearStruct(weight, pointer(bias), *module.shape, scales, minimums, bits)
-    return LinearStruct(pointer(module.weight), pointer(bias), *module.weight.shape, None, None, 0)
+def _updates(model: nn.Module) -> list[LowRank]:
+    found = (module.low_rank() for module in model.modules() if isinstance(module, Adapted))
+    return [one for one in found if one is not None]
 
 
-def _layer(block: Any) -> LayerStruct:
+def _tiles(model: Any) -> dict[nn.Module, Tensor]:
+    """The kernel's own copy of weights in few bits, in the order in which it reads them."""
+    order = (module for block in model.blocks for module in block.modules())
+    held = [module for module in (*order, model.head_map) if isinstance(module, Held)]
+    laid = lay([(one.numbers, one.scales, one.minimums) for one in held]) if held else []
+    return dict(zip(held, laid, strict=True))
+
+
+def _layer(block: Any, linear: Callable[[Any], LinearStruct]) -> LayerStruct:
     attn, mlp = block.attn, block.mlp
     return LayerStruct(
         norm_attn=pointer(block.norm_attn.weight),
         norm_mlp=pointer(block.norm_mlp.weight),
-        q=_linear(attn.q),
-        k=_linear(attn.k),
-        v=_linear(attn.v),
-        o=_linear(attn.o),
-        gate=_linear(mlp.gate),
-        up=_linear(mlp.up),
-        down=_linear(mlp.down),
+        q=linear(attn.q),
+        k=linear(attn.k),
+        v=linear(attn.v),
+        o=linear(attn.o),
+        gate=linear(mlp.gate),
+        up=linear(mlp.up),
+        down=linear(mlp.down),
     )
 
 

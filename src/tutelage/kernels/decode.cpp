@@ -19,11 +19,12 @@
 extern "C" {
 
 struct Linear {
-  const void *weight; // [out, in]; or codes, as nn/quantized.py lays them out
+  const void *weight; // [out, in]; or tiles of codes, as tiles.py lays them out
   const void *bias;   // [out] or null
   int64_t out, in;
-  const void *scales, *minimums; // of the codes, or null
-  int64_t bits;                  // of a code; 0 where the weight has the model's own type
+  int64_t bits, minimum; // of a code, 0 where the weight has the model's own type; with minimums
+  const void *down, *up; // beside the weight, [ranks, in] and [ranks, out]; or null
+  const int64_t *starts; // ranks [starts[k], starts[k + 1]) are adapter k's
 };
 
 struct Layer {
@@ -38,6 +39,7 @@ struct Model {
   const Layer *layer;
   const void *norm;
   Linear head;
+  int64_t ranks; // of the widest adapter; 0 where nothing stands beside any weight
 };
 
 // Keys and values in blocks; a row's tokens stand in the blocks of its table, one after the other.
@@ -56,6 +58,7 @@ struct Batch {
   float *logits;                // [rows, vocabulary]
   float *scratch;               // see tutelage_scratch
   int64_t threads;
+  const int64_t *adapter;       // of each row, -1 for none; or null
 };
 
 // Attention alone, of one new query a row over that row's own keys, for batches whose products
@@ -169,18 +172,43 @@ INLINE void rows_paired(const Linear &l, const float *x, int64_t rows, float *y,
   pairs::rows(weight, static_cast<const bf16 *>(l.bias), rounded, rows, l.in, l.out, y, add, first, last);
 }
 
+// a . x, by four sums in flight.
+template <class T> INLINE float dot(const T *a, const float *x, int64_t in) {
+  const int64_t step = 4 * LANES, whole = in / step * step;
+  lanes s0 = {}, s1 = {}, s2 = {}, s3 = {};
+  for (int64_t i = 0; i < whole; i += step) {
+    s0 += load(a + i) * load(x + i);
+    s1 += load(a + i + LANES) * load(x + i + LANES);
+    s2 += load(a + i + 2 * LANES) * load(x + i + 2 * LANES);
+    s3 += load(a + i + 3 * LANES) * load(x + i + 3 * LANES);
+  }
+  float four[4];
+  totals(s0, s1, s2, s3, four);
+  float sum = (four[0] + four[1]) + (four[2] + four[3]);
+  for (int64_t i = whole; i < in; i++) sum += wide(a[i]) * x[i];
+  return sum;
+}
+
+// y[n] += sum over k of low[k] up[k, n] for n in [first, last)
+template <class T>
+INLINE void widen_low(const T *up, const float *low, int64_t ranks, int64_t out, float *y, int64_t first,
+                      int64_t last) {
+  int64_t n = first;
+  for (; n + LANES <= last; n += LANES) {
+    lanes sum = load(y + n);
+    for (int64_t k = 0; k < ranks; k++) sum += low[k] * load(up + k * out + n);
+    save(y + n, sum);
+  }
+  for (; n < last; n++)
+    for (int64_t k = 0; k < ranks; k++) y[n] += low[k] * wide(up[k * out + n]);
+}
+
 // Codes instead of numbers: only beside activations and biases of bfloat16 models.
 INLINE void rows_of_codes(const Linear &l, const float *x, int64_t rows, float *y, bool add, int64_t first,
                           int64_t last, float *room) {
-  const quantized::Matrix m = {static_cast<const uint8_t *>(l.weight),
-                               static_cast<const uint16_t *>(l.scales),
-                               static_cast<const uint16_t *>(l.minimums), l.bits, l.out, l.in};
-  const bf16 *bias = static_cast<const bf16 *>(l.bias);
-  if (rows > FEW && paired(l, bias))
-    quantized::rows_widened(m, bias, x, rows, reinterpret_cast<bf16 *>(room), y, add, first, last);
-  else
-    quantized::rows_narrowed(m, bias, x, rows, reinterpret_cast<quantized::Narrow *>(room), y, add, first,
-                             last);
+  const quantized::Matrix m = {static_cast<const uint8_t *>(l.weight), l.bits, l.minimum, l.out, l.in};
+  quantized::product(m, static_cast<const bf16 *>(l.bias), x, rows,
+                     reinterpret_cast<quantized::Narrow *>(room), y, add, first, last);
 }
 
 template <class T>
@@ -318,7 +346,33 @@ template <class T> struct Worker {
     last = last < count ? last : count;
   }
 
-  inline __attribute__((always_inline)) void linear(const Linear &l, const float *x, float *y, bool add) const {
+  // low[r, k] = down[k, :] x[r, :] over the ranks of row r's adapter.
+  inline __attribute__((always_inline)) void narrow(const Linear &l, const float *x, float *low) const {
+    if (!l.down) return;
+    const T *down = static_cast<const T *>(l.down);
+    for (int64_t unit = thread; unit < b.rows * m.ranks; unit += threads) {
+      const int64_t r = unit / m.ranks, own = b.adapter[r];
+      if (own < 0) continue;
+      const int64_t rank = l.starts[own] + unit % m.ranks;
+      if (rank < l.starts[own + 1]) low[unit] = dot(down + rank * l.in, x + r * l.in, l.in);
+    }
+  }
+
+  // y[r, :] += what row r's adapter adds, by what `narrow` found, for the outputs of this thread.
+  inline __attribute__((always_inline)) void adapt(const Linear &l, const float *low, float *y, int64_t first,
+                                                   int64_t last) const {
+    if (!l.up) return;
+    for (int64_t r = 0; r < b.rows; r++) {
+      const int64_t own = b.adapter[r];
+      if (own < 0) continue;
+      const int64_t ranks = l.starts[own + 1] - l.starts[own];
+      const T *up = static_cast<const T *>(l.up) + l.starts[own] * l.out;
+      widen_low(up, low + r * m.ranks, ranks, l.out, y + r * l.out, first, last);
+    }
+  }
+
+  inline __attribute__((always_inline)) void linear(const Linear &l, const float *x, float *y, bool add,
+                                                    const float *low = nullptr) const {
     int64_t first, last;
     split(l.out, 16, first, last);
     const T *weight = static_cast<const T *>(l.weight);
@@ -328,6 +382,7 @@ template <class T> struct Worker {
       rows_paired(l, x, b.rows, y, add, first, last, room, weight);
     else
       rows_of<T>(l, x, b.rows, y, add, first, last, room);
+    adapt(l, low, y, first, last);
   }
 
   inline __attribute__((always_inline)) void norm(const void *gain, float *y) const {
@@ -386,7 +441,7 @@ template <class T> struct Worker {
 };
 
 struct Scratch {
-  float *normed, *q, *k, *v, *mixed, *gate, *up, *rooms, *scores;
+  float *normed, *q, *k, *v, *mixed, *gate, *up, *low[3], *rooms, *scores;
 };
 
 int64_t widest(const Model &m) {
@@ -395,8 +450,8 @@ int64_t widest(const Model &m) {
   return hidden > most ? hidden : most;
 }
 
-// Floats of a thread's own: the vectors of a batch in whatever form, and eight rows of a weight.
-int64_t roomy(const Model &m, int64_t rows) { return (rows + pairs::WIDE) * quantized::room(widest(m)); }
+// Floats of a thread's own: the vectors of a batch in whatever form.
+int64_t roomy(const Model &m, int64_t rows) { return rows * (widest(m) + quantized::room(widest(m))); }
 
 Scratch carve(const Model &m, int64_t rows, int64_t threads, float *at) {
   const int64_t queries = m.heads * m.head_width, keys = m.key_heads * m.head_width;
@@ -409,6 +464,7 @@ Scratch carve(const Model &m, int64_t rows, int64_t threads, float *at) {
   s.mixed = at, at += rows * queries;
   s.gate = at, at += rows * hidden;
   s.up = at, at += rows * hidden;
+  for (int i = 0; i < 3; i++) s.low[i] = at, at += rows * m.ranks;
   s.rooms = at, at += threads * roomy(m, rows);
   s.scores = at;
   return s;
@@ -419,24 +475,44 @@ template <class T> INLINE void phase(const Worker<T> &w, const Scratch &s, int64
   switch (which) {
   case 0: w.norm(l.norm_attn, s.normed); break;
   case 1:
-    w.linear(l.q, s.normed, s.q, false);
-    w.linear(l.k, s.normed, s.k, false);
-    w.linear(l.v, s.normed, s.v, false);
+    w.linear(l.q, s.normed, s.q, false, s.low[0]);
+    w.linear(l.k, s.normed, s.k, false, s.low[1]);
+    w.linear(l.v, s.normed, s.v, false, s.low[2]);
     break;
   case 2: w.keep(layer, s.k, s.v); break;
   case 3: w.attend(layer, s.q, s.scores, s.mixed); break;
-  case 4: w.linear(l.o, s.mixed, w.b.x, true); break;
+  case 4: w.linear(l.o, s.mixed, w.b.x, true, s.low[0]); break;
   case 5: w.norm(l.norm_mlp, s.normed); break;
   case 6:
-    w.linear(l.gate, s.normed, s.gate, false);
-    w.linear(l.up, s.normed, s.up, false);
+    w.linear(l.gate, s.normed, s.gate, false, s.low[0]);
+    w.linear(l.up, s.normed, s.up, false, s.low[1]);
     w.gate(s.gate, s.up, l.gate.out); // the same split: each thread gates what it computed
     break;
-  case 7: w.linear(l.down, s.gate, w.b.x, true); break;
+  case 7: w.linear(l.down, s.gate, w.b.x, true, s.low[0]); break;
   case 8: w.norm(w.m.norm, s.normed); break;
   default: w.linear(w.m.head, s.normed, w.b.logits, false);
   }
 }
+
+// What stands before a phase of products where adapters stand beside its weights: their narrow halves.
+template <class T> INLINE void narrows(const Worker<T> &w, const Scratch &s, int64_t layer, int which) {
+  const Layer &l = w.m.layer[layer];
+  switch (which) {
+  case 1:
+    w.narrow(l.q, s.normed, s.low[0]);
+    w.narrow(l.k, s.normed, s.low[1]);
+    w.narrow(l.v, s.normed, s.low[2]);
+    break;
+  case 4: w.narrow(l.o, s.mixed, s.low[0]); break;
+  case 6:
+    w.narrow(l.gate, s.normed, s.low[0]);
+    w.narrow(l.up, s.normed, s.low[1]);
+    break;
+  case 7: w.narrow(l.down, s.gate, s.low[0]); break;
+  }
+}
+
+INLINE bool multiplies(int which) { return which == 1 || which == 4 || which == 6 || which == 7; }
 
 // Clones are made of functions that hold no OpenMP region: an outlined region would lose them.
 DISPATCH void phase_half(const Worker<bf16> &w, const Scratch &s, int64_t layer, int which) {
@@ -445,12 +521,24 @@ DISPATCH void phase_half(const Worker<bf16> &w, const Scratch &s, int64_t layer,
 DISPATCH void phase_full(const Worker<float> &w, const Scratch &s, int64_t layer, int which) {
   phase(w, s, layer, which);
 }
+DISPATCH void narrows_half(const Worker<bf16> &w, const Scratch &s, int64_t layer, int which) {
+  narrows(w, s, layer, which);
+}
+DISPATCH void narrows_full(const Worker<float> &w, const Scratch &s, int64_t layer, int which) {
+  narrows(w, s, layer, which);
+}
 
 void run(const Worker<bf16> &w, const Scratch &s, int64_t layer, int which) {
   phase_half(w, s, layer, which);
 }
 void run(const Worker<float> &w, const Scratch &s, int64_t layer, int which) {
   phase_full(w, s, layer, which);
+}
+void run_narrows(const Worker<bf16> &w, const Scratch &s, int64_t layer, int which) {
+  narrows_half(w, s, layer, which);
+}
+void run_narrows(const Worker<float> &w, const Scratch &s, int64_t layer, int which) {
+  narrows_full(w, s, layer, which);
 }
 
 template <class T> void step(const Model &m, const Cache &c, const Batch &b) {
@@ -462,6 +550,10 @@ template <class T> void step(const Model &m, const Cache &c, const Batch &b) {
     const Worker<T> w{m, c, b, thread, omp_get_num_threads(), room};
     for (int64_t layer = 0; layer < m.layers; layer++)
       for (int which = 0; which < 8; which++) {
+        if (m.ranks && multiplies(which)) {
+          run_narrows(w, s, layer, which);
+#pragma omp barrier
+        }
         run(w, s, layer, which);
 #pragma omp barrier
       }
@@ -519,7 +611,7 @@ void tutelage_attend(const Own *own) {
 // Floats that a step of `rows` rows needs in Batch.scratch.
 int64_t tutelage_scratch(const Model *m, const Cache *c, int64_t rows, int64_t threads) {
   const int64_t queries = m->heads * m->head_width, keys = m->key_heads * m->head_width;
-  const int64_t each = m->width + 2 * queries + 2 * keys + 2 * m->layer[0].gate.out;
+  const int64_t each = m->width + 2 * queries + 2 * keys + 2 * m->layer[0].gate.out + 3 * m->ranks;
   return rows * each + threads * (roomy(*m, rows) + m->heads / m->key_heads * (c->most * c->size + 1));
 }
 

@@ -20,7 +20,8 @@ int64, void_p = ctypes.c_int64, ctypes.c_void_p
 class LinearStruct(ctypes.Structure):
     _fields_ = (
         ("weight", void_p), ("bias", void_p), ("out", int64), ("in_", int64),
-        ("scales", void_p), ("minimums", void_p), ("bits", int64),
+        ("bits", int64), ("minimum", int64),
+        ("down", void_p), ("up", void_p), ("starts", void_p),
     )  # fmt: skip
 
 
@@ -42,6 +43,7 @@ class ModelStruct(ctypes.Structure):
         ("layer", ctypes.POINTER(LayerStruct)),
         ("norm", void_p),
         ("head", LinearStruct),
+        ("ranks", int64),
     )
 
 
@@ -61,6 +63,7 @@ class BatchStruct(ctypes.Structure):
         ("rows", int64),
         *((name, void_p) for name in ("length", "cosine", "sine", "x", "logits", "scratch")),
         ("threads", int64),
+        ("adapter", void_p),
     )
 
 

@@ -6,13 +6,14 @@
     peak.above          # the same, above what was resident when the block began
 
 Linux measures exactly through /proc; elsewhere a thread samples. CUDA memory, if used, is added.
-Knows nothing of what is measured, and does not import torch.
+Knows what exhausted memory looks like, nothing of what is measured, and does not import torch.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import gc
 import os
 import resource
@@ -26,6 +27,10 @@ from typing import Any
 SAMPLE_SECONDS = 0.02
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
+_GROUPS = Path("/proc/self/cgroup")
+_CGROUP = Path("/sys/fs/cgroup")
+NO_LIMIT = 1 << 60
+"""Version 1 of control groups writes a number beyond this where there is no limit."""
 
 
 class Peak:
@@ -131,20 +136,37 @@ def highest() -> int:
     return _status("VmHWM") or _highest()
 
 
+EXHAUSTED = ("can't allocate memory", "DefaultCPUAllocator", "Cannot allocate memory")
+"""What torch and files that are mapped say, in a plain error, when memory is exhausted."""
+
+
+def is_exhausted(error: BaseException) -> bool:
+    """Whether the error says that memory ran out, on any device."""
+    if isinstance(error, MemoryError):
+        return True
+    if any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
+        return True  # torch's, of a GPU
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    return isinstance(error, RuntimeError | OSError) and any(
+        text in str(error) for text in EXHAUSTED
+    )
+
+
 def total() -> int:
-    """Physical memory of the machine, or the limit of this container if that is lower."""
+    """Physical memory of the machine, or the limit of a container around us if that is lower."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = _container_limit()
-    return min(physical, limit) if limit else physical
+    return min([physical, *(limit for limit, _ in _containers())])
 
 
 def available() -> int:
-    """Bytes that can be had now without swapping: the kernel's estimate, within the container."""
+    """Bytes that can be had now without swapping: the kernel's estimate, within the containers
+    around this process and the limits that it was given (`ulimit -v`, `ulimit -d`)."""
     free = _meminfo("MemAvailable")
     if free is None:
         free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    limit = _container_limit()
-    return min(free, max(limit - _container_used(), 0)) if limit else free
+    limits = [*_containers(), *_process_limits()]
+    return min([free, *(max(limit - used, 0) for limit, used in limits)])
 
 
 class _Sampler(threading.Thread):
@@ -197,18 +219,38 @@ def _highest() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _container_limit() -> int | None:
-    return _number(Path("/sys/fs/cgroup/memory.max")) or _v1_limit()
+def _process_limits() -> Iterator[tuple[int, int]]:
+    """What this process may take, and has: addresses, and data of its own."""
+    for which, key in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
+        limit, used = resource.getrlimit(which)[0], _status(key)
+        if limit != resource.RLIM_INFINITY and used is not None:
+            yield limit, used
 
 
-def _v1_limit() -> int | None:
-    limit = _number(Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-    return limit if limit and limit < 1 << 60 else None
+def _containers() -> Iterator[tuple[int, int]]:
+    """The limit and the use of each control group around this process that has a limit."""
+    for folder in _groups():
+        limit = _number(folder / "memory.max") or _number(folder / "memory.limit_in_bytes")
+        if limit is not None and limit < NO_LIMIT:
+            used = _number(folder / "memory.current") or _number(folder / "memory.usage_in_bytes")
+            yield limit, used or 0
 
 
-def _container_used() -> int:
-    found = _number(Path("/sys/fs/cgroup/memory.current"))
-    return found or _number(Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")) or 0
+def _groups() -> Iterator[Path]:
+    """Folders of the control groups of memory that this process is in, each from the outermost:
+    of version 2, which `/proc` lists as `0::/a/b`, and of version 1, `4:memory:/a/b`."""
+    paths = {"": "/", "memory": "/"}
+    with contextlib.suppress(OSError, ValueError):
+        for line in _GROUPS.read_text(encoding="utf-8", errors="replace").splitlines():
+            _, kind, path = line.split(":", 2)
+            if kind in paths:
+                paths[kind] = path
+    for kind, path in paths.items():
+        folder = _CGROUP / kind
+        yield folder
+        for name in filter(None, path.split("/")):
+            folder /= name
+            yield folder
 
 
 def _number(path: Path) -> int | None:

@@ -1,7 +1,7 @@
 """The linear map and the token table with their numbers in few bits; groups of a row share a scale.
 
-This layout is what the C++ kernels read, and it is the same in memory and in files. A matrix of O
-rows in groups of G places, N = ceil(columns / G) groups a row, is
+This layout is the same in memory and in files; kernels/tiles.py lays it out anew for the decoding
+step in C++. A matrix of O rows in groups of G places, N = ceil(columns / G) groups a row, is
 
     numbers   int8  [O, N, G]     8 bits:  q = -128 .. 127
               uint8 [O, N, G/2]   4 bits:  q =    0 .. 15, two a byte: byte j of a group holds place

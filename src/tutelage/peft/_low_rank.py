@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from tutelage.nn.embedding import Embedding
 from tutelage.nn.linear import Linear
+from tutelage.nn.low_rank import LowRank, the_first
 from tutelage.nn.quantized import AnyLinear
 from tutelage.peft._wrapped import Folding, Wrapped, trainable
 
@@ -69,6 +70,14 @@ class LoraLinear(Wrapped):
     def update(self) -> Float[Tensor, "O I"]:
         """s B A in float32."""
         return self.scale * (self.up().float() @ self.lora_a.float())
+
+    def low_rank(self) -> LowRank | None:
+        """Itself; None for a subclass, which may compute anything, and while inputs drop out."""
+        if type(self) is not LoraLinear or (self.training and self.dropout):
+            return None
+        with torch.no_grad():
+            down, up = self.lora_a.detach(), self.up() * self.scale
+        return LowRank(self.base, down, up, (0, len(down)), the_first)
 
     def merged(self) -> tuple[Tensor, Tensor | None]:
         return self.base.matrix(torch.float32) + self.update(), None

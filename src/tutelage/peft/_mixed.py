@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tutelage.nn.low_rank import LowRank
 from tutelage.nn.quantized import AnyLinear
 from tutelage.peft._low_rank import LoraLinear
 from tutelage.peft._wrapped import Wrapped
@@ -31,6 +32,11 @@ class Mix:
     def put(self, rows: Int[Tensor, "N"]) -> None:
         self._rows, self._masks = rows, {}
 
+    def rows(self, count: int) -> Int[Tensor, "N"]:
+        """Of the `count` rows of the next pass."""
+        assert len(self._rows) == count
+        return self._rows
+
     def mask(self, owners: tuple[int, ...], like: Tensor) -> Float[Tensor, "N R"]:
         """1 where a rank belongs to the row's adapter; made once for all layers alike."""
         if owners not in self._masks:
@@ -40,13 +46,13 @@ class Mix:
 
 
 class MixedLinear(Wrapped):
-    """A frozen Linear with the updates of several adapters, given by their numbers."""
+    """A frozen Linear with the updates of some of `count` adapters, given by their numbers."""
 
     def __init__(
-        self, base: AnyLinear, adapters: Sequence[tuple[int, LoraLinear]], mix: Mix
+        self, base: AnyLinear, adapters: Sequence[tuple[int, LoraLinear]], mix: Mix, count: int
     ) -> None:
         super().__init__(base)
-        self._mix = mix
+        self._mix, self._count = mix, count
         self._owners = tuple(number for number, one in adapters for _ in one.lora_a)
         with torch.no_grad():
             self._a = torch.cat([one.lora_a for _, one in adapters])
@@ -56,3 +62,10 @@ class MixedLinear(Wrapped):
         low = x @ self._a.to(x.dtype).t()
         low = low * self._mix.mask(self._owners, low)
         return torch.addmm(self.base(x), low, self._b.to(x.dtype).t())
+
+    def low_rank(self) -> LowRank:
+        """Itself: each adapter's ranks stand together, in the order of the adapters' numbers."""
+        starts = tuple(
+            sum(owner < number for owner in self._owners) for number in range(self._count + 1)
+        )
+        return LowRank(self.base, self._a, self._b, starts, self._mix.rows)

@@ -96,7 +96,7 @@ class Switch:
         for changes in found.values():
             one = changes[0][1]
             updates = [(n, c.after) for n, c in changes if isinstance(c.after, LoraLinear)]
-            mixed = MixedLinear(updates[0][1].base, updates, self._mix)
+            mixed = MixedLinear(updates[0][1].base, updates, self._mix, len(self._low))
             made.append(_Change(one.table, one.name, one.before, mixed))
         return made
 

@@ -81,5 +81,7 @@ def from_exception(error: BaseException) -> Fault:
         return Fault(400, error.message, param=param, code="invalid_request")
     print(f"serve: {type(error).__name__} while answering", file=sys.stderr, flush=True)
     if isinstance(error, MemoryLimitError):
+        if error.hint is not None:  # figures and flags, for who runs the server
+            print(f"serve: {error.hint}", file=sys.stderr, flush=True)
         return Fault(503, "not enough memory for this request", code="out_of_memory")
     return Fault(500, "the model could not answer", code="internal_error")

@@ -1,4 +1,4 @@
-"""A run that ran out of memory: whether that is what happened, and a setting that would fit.
+"""A run that ran out of memory: a setting that would fit.
 
 Settings are walked from the cheapest in time to the dearest, each kept as the next is added, and
 the first that is predicted to fit is named. Knows the settings and their flags; what each needs is
@@ -17,17 +17,7 @@ from tutelage.train.config import TuneConfig
 
 MICRO_BATCHES = (2, 4, 8)
 FEWEST_TOKENS = 64
-CPU_ALLOCATOR = ("can't allocate memory", "DefaultCPUAllocator")
-"""What torch says, in a plain RuntimeError, when the processor's memory is exhausted."""
-
 Needed = Callable[[TuneConfig], int]
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error says that memory ran out, on any device."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in CPU_ALLOCATOR)
 
 
 def room(device: str) -> int:
@@ -56,7 +46,8 @@ def _hint(config: TuneConfig, needed: Needed, room: int) -> str:
             return f"predicted to fit: {flags} ({_text(bytes_)} of {_text(room)})"
     return (
         f"no --micro-batches, --checkpointing or --batch-tokens is predicted to fit in "
-        f"{_text(room)}; free memory, or take a smaller model or shorter rows"
+        f"{_text(room)}; free memory, or take a smaller model, shorter rows or a method that "
+        "trains fewer weights"
     )
 
 

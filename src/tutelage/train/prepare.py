@@ -28,6 +28,7 @@ from tutelage.heads import HEADS
 from tutelage.heads import examples as head_examples
 from tutelage.heads.coder import Coder
 from tutelage.machine.device import Placement, resolve, use_threads
+from tutelage.machine.memory import is_exhausted
 from tutelage.models.forward import Model
 from tutelage.models.spec import Weight, layout, shape, spec_for
 from tutelage.objectives import clm
@@ -266,8 +267,8 @@ def memory_named(run: Run) -> Iterator[None]:
     room = fit.room(run.placement.device)
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
-        if not fit.is_out_of_memory(error):
+    except (MemoryError, RuntimeError, OSError) as error:
+        if not is_exhausted(error):
             raise
         raise fit.too_large(error, run.config, lambda c: _needed(run, c), room) from error
 

@@ -15,6 +15,8 @@ from tests.unit.train.rows import SOURCE, config, tuned
 from tutelage.backends.adapters import with_adapters
 from tutelage.backends.local import LocalLM
 from tutelage.errors import SourceError
+from tutelage.generate.step import Stepper
+from tutelage.kernels.library import library
 from tutelage.lm import Completion, Request, complete
 from tutelage.peft.switch import Switch
 
@@ -113,11 +115,34 @@ def test_the_base_is_in_memory_once_and_stays_as_it_was(
     assert not own
 
 
+@pytest.mark.skipif(library() is None, reason="the library was not built")
+def test_the_kernel_says_what_pytorch_says(
+    models: dict[str | None, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a LoRA adapter beside its base, whose steps it takes."""
+    taken: list[int] = []
+    step = Stepper.step
+
+    def counted(stepper: Stepper, cache: Any, slots: Any, *more: Any) -> Any:
+        taken.append(len(slots))
+        return step(stepper, cache, slots, *more)
+
+    monkeypatch.setattr(Stepper, "step", counted)
+    by_kernel = tokens(models["low"])
+    assert taken
+    taken.clear()
+    monkeypatch.setattr(Stepper, "of", lambda model: None)
+    assert tokens(models["low"]) == by_kernel and not taken
+
+
+@pytest.mark.parametrize("exact", [False, True])
 def test_rows_of_several_adapters_take_steps_together(
-    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exact: bool
 ) -> None:
     """Callers in threads of their own: each is answered as if alone, and no step is taken once for
     each adapter."""
+    if exact and library() is None:
+        pytest.skip("in exact PyTorch computes each row by itself")
     low = {"low": folders["low"]}
     for name, options in (
         ("wide", {"rank": 8}),
@@ -125,7 +150,7 @@ def test_rows_of_several_adapters_take_steps_together(
     ):
         tuned(tmp_path / name, config(method="lora", options=options, learning_rate=0.1))
         low[name] = tmp_path / name
-    models = with_adapters(SOURCE, low, **WHERE)
+    models = with_adapters(SOURCE, low, **WHERE, exact=exact)
     expected = {name: tokens(lm) for name, lm in models.items()}
     assert len(set(expected.values())) == len(models), "they differ"
     mixed: list[set[str | None]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -154,5 +155,7 @@ def test_identity_changes_with_the_files(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl")
     before = open_source(str(file)).identity()
     assert open_source(str(file)).identity() == before
+    os.utime(file, (1, 1))
+    assert open_source(str(file)).identity() == before, "a copy is the same corpus"
     file.write_text(file.read_text() + "\n")
     assert open_source(str(file)).identity() != before

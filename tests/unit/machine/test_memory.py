@@ -3,8 +3,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
+import torch
 
 from tutelage.machine import memory
 from tutelage.machine.memory import Peak, available, resident, total
@@ -104,11 +106,78 @@ def test_available_is_within_the_machine() -> None:
     assert resident() < total()
 
 
-def test_the_container_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_container_limit", lambda: 3_000_000)
-    monkeypatch.setattr(memory, "_container_used", lambda: 1_000_000)
+@pytest.mark.parametrize(
+    ("listing", "folder", "names"),
+    [
+        ("0::/", "", ("memory.max", "memory.current")),
+        ("0::/user.slice/run.scope", "user.slice/run.scope", ("memory.max", "memory.current")),
+        ("0::/user.slice/run.scope", "user.slice", ("memory.max", "memory.current")),
+        ("0::/elsewhere", "", ("memory.max", "memory.current")),
+        (
+            "5:cpu:/a\n4:memory:/a/b\n0::/",
+            "memory/a/b",
+            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ),
+    ],
+)
+def test_the_limit_of_any_container_around_counts(
+    listing: str,
+    folder: str,
+    names: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "listing").write_text(listing)
+    monkeypatch.setattr(memory, "_GROUPS", tmp_path / "listing")
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path / "groups")
+    inside = tmp_path / "groups" / folder
+    inside.mkdir(parents=True)
+    for name, number in zip(names, (3_000_000, 1_000_000), strict=True):
+        (inside / name).write_text(f"{number}\n")
     assert total() == 3_000_000
     assert available() == 2_000_000
+
+
+@pytest.mark.parametrize("words", ["max", str(2**63 - 4096)])
+def test_a_container_without_a_limit_counts_for_nothing(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_GROUPS", tmp_path / "none")
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path / "none")
+    without = total()
+    (tmp_path / "memory").mkdir()
+    for file in (tmp_path / "memory.max", tmp_path / "memory" / "memory.limit_in_bytes"):
+        file.write_text(words)
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    assert total() == without
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process has is told by /proc")
+@pytest.mark.parametrize("which", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_a_limit_that_the_process_was_given_counts(which: str) -> None:
+    code = f"""
+import resource
+from tutelage.machine.memory import available
+resource.setrlimit(resource.{which}, (700_000_000, 700_000_000))
+print(available())
+array = bytearray(200_000_000)
+print(available())
+"""
+    first, second = apart(code)
+    assert 195 * MEGABYTE < first - second < 210 * MEGABYTE
+    assert first < 700_000_000
+
+
+def test_what_exhausted_memory_raises_is_known() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert memory.is_exhausted(caught.value)
+    assert memory.is_exhausted(MemoryError())
+    assert memory.is_exhausted(torch.OutOfMemoryError("CUDA out of memory"))
+    assert memory.is_exhausted(OSError(12, "Cannot allocate memory"))
+    assert not memory.is_exhausted(OSError(2, "No such file"))
+    assert not memory.is_exhausted(RuntimeError("shapes do not match"))
+    assert not memory.is_exhausted(ValueError("can't allocate memory"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="page faults are counted as Linux does")

@@ -5,22 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-import torch
 
 from tutelage.errors import MemoryLimitError
 from tutelage.machine import memory
 from tutelage.train import fit
 from tutelage.train.config import TuneConfig
-
-
-def test_what_torch_raises_on_the_processor_is_memory() -> None:
-    with pytest.raises(RuntimeError) as caught:
-        torch.empty(2**60, dtype=torch.uint8)
-    assert fit.is_out_of_memory(caught.value)
-    assert fit.is_out_of_memory(MemoryError())
-    assert fit.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
-    assert not fit.is_out_of_memory(RuntimeError("shapes do not match"))
-    assert not fit.is_out_of_memory(ValueError("can't allocate memory"))
 
 
 def test_the_room_on_the_processor_is_what_is_available() -> None:
