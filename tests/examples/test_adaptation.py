@@ -86,3 +86,13 @@ def test_the_grid_of_rates_is_widened_until_the_best_lies_inside(
     assert len(made) == len(set(made)), "a round of a rate is run once"
     assert [sum(number == turn for _, number in made) for turn in (1, 2)] == [tried // 2, 1]
     assert sum(number == 0 for _, number in made) == tried
+
+
+def test_the_page_in_docs_is_that_of_the_results(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "adaptation_compared.md").read_text(encoding="utf-8")
+    (tmp_path / "adaptation_compared.md").write_text(page, encoding="utf-8")
+    command = [sys.executable, FOLDER / "draw.py", "--docs", tmp_path]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    assert (tmp_path / "adaptation_compared.md").read_text(encoding="utf-8") == page
+    for study in ("docstrings", "ner", "sweeps", "dialogues", "ner-decoder"):
+        assert f"<!-- results: {study} -->" in page
