@@ -21,9 +21,11 @@ from tutelage.machine.memory import Peak, freed_memory_kept
 from tutelage.progress import Progress, silent
 from tutelage.train import history, state
 from tutelage.train.config import TuneConfig
+from tutelage.train.loop import Step
 from tutelage.train.predict import Prediction
 from tutelage.train.prepare import Run, memory_named, predict, prepare, working
 from tutelage.train.resumable import Deadline, Outcome, resumable
+from tutelage.train.start import interpolate
 
 RESULT = "tutelage.json"
 
@@ -69,6 +71,12 @@ def _made(
     swept, before it appears at `out`."""
     prediction = predict(run)
     total = len(run.steps)
+    marks: dict[int, float] = {}
+
+    def report(step: Step, at: Any) -> None:
+        marks[at.step] = at.seconds
+        progress(f"{run.method.name}: loss {step.loss:.3f}, step", at.step, total)
+
     with Peak() as peak, freed_memory_kept(), memory_named(run):
         model, work = working(run)
         outcome = resumable(
@@ -77,14 +85,15 @@ def _made(
             run.digest,
             save_seconds=run.config.save_seconds,
             note=note,
-            report=lambda step, at: progress(
-                f"{run.method.name}: loss {step.loss:.3f}, step", at.step, total
-            ),
+            report=report,
             deadline=deadline,
         )
     result = _result(run, out, outcome, prediction, peak.bytes)
+    result["probed_seconds"] = prediction.probed(marks)
     if outcome.stopped:
         return result
+    if run.config.interpolate < 1:
+        interpolate(run.method, work.parameters, work.start, run.config.interpolate)
     with store.new_folder(folder / "result") as inside:
         run.write(model, inside)
         store.write_json(inside / RESULT, {"request": run.digest, **result})

@@ -94,7 +94,7 @@ def test_shows_the_recommendation_with_its_value_and_interval(tmp_path: Path) ->
 def test_sections_stand_in_the_order_of_a_readers_questions(tmp_path: Path) -> None:
     page = Page(page_of(example_record.record(), tmp_path))
     found = [each["id"] for tag, each in page.elements if tag == "section"]
-    assert found == ["front", "candidates", "training", "samples", "plan", "data", "run"]
+    assert found == ["front", "candidates", "training", "general", "samples", "plan", "data", "run"]
     assert [e["id"] for _, e in page.elements if e.get("class") == "chart"] == [
         "chart-making",
         "chart-answering",
