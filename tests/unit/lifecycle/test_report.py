@@ -298,6 +298,8 @@ FOUR, EIGHT = "4 examples: 0.209 in 12.3 s", "8 examples: too dear"
         (formats.choice(Choice(shots=4, value=0.209, seconds=12.3, reason=None)), FOUR),
         (formats.choice(Choice(shots=8, value=None, seconds=None, reason="too dear")), EIGHT),
         (formats.plain([True, None, 5e-05]), "yes, –, 5e-05"),
+        (formats.plain([]), "–"),
+        (formats.plain({"new_tokens": ()}), "new tokens –"),
     ],
 )
 def test_numbers_are_written_for_people(written: str, expected: str) -> None:
