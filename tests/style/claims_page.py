@@ -20,7 +20,8 @@ entries are `src/tutelage/claims/*.toml`, and this page is made from them by `sc
 
 *holds*: every source agrees with what comes out here. *sources disagree*: some do. *does not hold
 here*: none does. *not testable here*: what it needs is not there yet, or was not run; nothing is
-faked.
+faked. `tutelage claims --run` takes the measurements that have commands, in a folder of their own,
+and keeps what they gave with its record for this commit.
 
 """
 TITLES = {

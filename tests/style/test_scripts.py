@@ -60,6 +60,16 @@ def test_a_python_without_venv_is_named(tmp_path: Path) -> None:
     assert "install python3-venv" in done.stderr
 
 
+def test_who_has_no_network_learns_what_to_do(tmp_path: Path) -> None:
+    venv = tmp_path / "checkout" / ".venv" / "bin"
+    program(venv / "python", 'case "$3" in install) echo "no index" >&2; exit 1;; esac')
+    done = set_up(tmp_path, "exit 0")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "no index" in done.stderr, "pip's own message stays"
+    assert "PIP_NO_INDEX=1 PIP_FIND_LINKS=" in done.stderr and "goes on" in done.stderr
+
+
 def test_a_path_of_folders_for_cd_does_not_mislead(tmp_path: Path) -> None:
     """With CDPATH set, cd prints where it went, and may go elsewhere."""
     (tmp_path / "scripts").mkdir()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib.resources
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -52,7 +52,9 @@ class Claimed:
 @dataclass(frozen=True)
 class Entry:
     """One claim. `command` is a command line of tutelage and `path` a place in its object, as
-    a.0.b; the value there is divided by that at `over` and multiplied by `times`.
+    a.0.b; the value there is divided by that at `over` and multiplied by `times`. Commands of
+    `before` are run first, in a folder that all of them call {folder}; with `against` the value is
+    the ratio to the same place of another command's object.
 
     `needs` says what of the package is not there yet; `verdict` is for `published` entries alone.
     A measurement that is `quick` is taken whenever it is asked for, another with `--run`;
@@ -66,6 +68,8 @@ class Entry:
     command: str | None = None
     path: str | None = None
     over: str | None = None
+    against: str | None = None
+    before: tuple[str, ...] = ()
     times: float = 1.0
     note: str = ""
     needs: str = ""
@@ -99,15 +103,19 @@ def find(id: str) -> Entry:
     return known[id]
 
 
-def value_of(entry: Entry, answer: Mapping[str, Any]) -> Number:
-    """The number, or text, an entry points at in its command's object."""
+def value_of(
+    entry: Entry, answer: Mapping[str, Any], against: Mapping[str, Any] | None = None
+) -> Number:
+    """The number, or text, an entry points at in its command's object, over that of `against`."""
     assert entry.path is not None
     got = _at(answer, entry.path)
     if not isinstance(got, int | float):
         return None if got is None else str(got)
     under = 1.0 if entry.over is None else float(_at(answer, entry.over))
+    if against is not None:
+        under *= float(_at(against, entry.path))
     value = got / under * entry.times
-    return value if entry.over or entry.times != 1 else got
+    return got if under == entry.times == 1 and against is None else value
 
 
 def verdict(entry: Entry, value: Number) -> Verdict:
@@ -123,12 +131,23 @@ def verdict(entry: Entry, value: Number) -> Verdict:
     return "sources disagree" if any(agree) else "does not hold here"
 
 
-def judged(entry: Entry, answer: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The contract's object of a claim; `answer` is its command's, None where none was run."""
-    value = entry.recorded if answer is None else value_of(entry, answer)
+@dataclass(frozen=True)
+class Found:
+    """A value, and when and on what it was measured; "" for one that was computed just now."""
+
+    value: Number
+    when: str = ""
+
+
+def judged(entry: Entry, found: Found | None) -> dict[str, Any]:
+    """The contract's object of a claim; None where nothing was run: what is recorded stands."""
+    value, when = (entry.recorded, entry.when) if found is None else (found.value, found.when)
     note = f"needs {entry.needs}" if entry.needs else entry.note
-    if answer is None and entry.when:
-        note = f"{note}; measured {entry.when}" if note else f"measured {entry.when}"
+    if value is None and entry.computed:
+        how = f"not taken yet: tutelage claims {entry.id} --run"
+    else:
+        how = f"measured {when}" if when else ""
+    note = "; ".join(part for part in (note, how) if part)
     first = entry.claimed[0].said() if entry.claimed else None
     return {
         "id": entry.id,
@@ -138,18 +157,26 @@ def judged(entry: Entry, answer: Mapping[str, Any] | None) -> dict[str, Any]:
         "verdict": verdict(entry, value),
         "value": value,
         "expected": first,
-        "command": None if entry.command is None else f"tutelage {entry.command}",
+        "command": _commands(entry),
         "claimed": [{"source": one.source, "value": one.said()} for one in entry.claimed],
         "note": note,
     }
+
+
+def _commands(entry: Entry) -> str | None:
+    """All command lines of an entry, in their order."""
+    if entry.command is None:
+        return None
+    against = () if entry.against is None else (entry.against,)
+    return " && ".join(f"tutelage {one}" for one in (*entry.before, entry.command, *against))
 
 
 def _entry(read: Mapping[str, Any], file: str) -> Entry:
     kind = {"formulas": "formula", "measurements": "measurement"}.get(file, file)
     known = dict(read)
     claimed = tuple(Claimed(**one) for one in known.pop("claimed", ()))
-    sources: Sequence[str] = known.pop("sources", ())
-    return Entry(**{"kind": kind, **known}, claimed=claimed, sources=tuple(sources))
+    sources, before = (tuple(known.pop(name, ())) for name in ("sources", "before"))
+    return Entry(**{"kind": kind, **known}, claimed=claimed, sources=sources, before=before)
 
 
 def _at(answer: Any, path: str) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tutelage.cli.plan_memory import Plain
 
 if TYPE_CHECKING:
-    from tutelage.claims.entries import Entry
+    from tutelage.claims.entries import Entry, Found, Number
 
 MARKS = {
     "holds": "green",
@@ -29,22 +29,43 @@ def claims(
         One claim alone.
     run
         Measure what only a measurement can say, too; it takes minutes. Formulas are always
-        evaluated.
+        evaluated. Results are kept for this commit, and shown without --run afterwards.
     """
     from tutelage.claims.entries import entries, find
+    from tutelage.claims.kept import kept
 
     chosen = entries() if id is None else [find(id)]
-    return {"claims": [one(entry, run) for entry in chosen]}
+    return {"claims": [one(entry, run, kept(entry, of_this_code=run)) for entry in chosen]}
 
 
-def one(entry: Entry, run: bool = False) -> dict[str, Any]:
-    """A claim judged, its command run where it is quick or where it was asked for."""
-    from tutelage.claims.entries import judged
+def one(entry: Entry, run: bool = False, known: Found | None = None) -> dict[str, Any]:
+    """A claim judged, its command run where it is quick, or where it was asked for and no result
+    is `known`."""
+    from tutelage.claims.entries import Found, judged, value_of
+    from tutelage.claims.kept import keep
 
-    if not entry.computed or (entry.kind == "measurement" and not (run or entry.quick)):
+    if not entry.computed:
         return judged(entry, None)
+    if entry.kind != "measurement" or entry.quick:
+        assert entry.command is not None
+        return judged(entry, Found(value_of(entry, _answer(entry.command))))
+    if known is not None or not run:
+        return judged(entry, known)
+    return judged(entry, keep(entry, measured(entry)))
+
+
+def measured(entry: Entry) -> Number:
+    """An entry's value by its command lines, in a folder of their own that is removed."""
+    from tempfile import TemporaryDirectory
+
+    from tutelage.claims.entries import value_of
+
     assert entry.command is not None
-    return judged(entry, _answer(entry.command))
+    with TemporaryDirectory() as folder:
+        lines = [*entry.before, entry.command, *([entry.against] if entry.against else [])]
+        answers = [_answer(line.replace("{folder}", folder)) for line in lines]
+    first = len(entry.before)
+    return value_of(entry, answers[first], answers[first + 1] if entry.against else None)
 
 
 def _answer(command: str) -> dict[str, Any]:

@@ -52,8 +52,8 @@ def compare(
     from tutelage.evaluate.slices import compare_slices
     from tutelage.score import METRICS
 
-    one, other = _read(a), _read(b)
-    _same_items(one, other, a, b)
+    one, other = read_evaluation(a), read_evaluation(b)
+    same_items(one, other, a, b)
     name = _metric(one, other, metric, a, b)
     rows_a, rows_b = _statistics(one, name, a), _statistics(other, name, b)
     found = METRICS.get(name, field="--metric")
@@ -62,7 +62,11 @@ def compare(
     result = statistics.compare(
         rows_a, rows_b, found.aggregate, seed, clusters=clusters, limits=found.limits, test=test
     )
-    floor = noise_floor([_value(_read(path), name, path) for path in noise]) if noise else None
+    floor = (
+        noise_floor([_value(read_evaluation(path), name, path) for path in noise])
+        if noise
+        else None
+    )
     verdict = _verdict(result.verdict, found.errors)
     if floor is not None and abs(result.difference) <= floor.size:
         verdict = "cannot tell"
@@ -142,7 +146,7 @@ def show(result: dict[str, Any]) -> None:
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_evaluation(path: Path) -> dict[str, Any]:
     """An eval file, or a run's. Raises DataError naming what it is instead."""
     from tutelage.store import read_json
 
@@ -208,7 +212,7 @@ def _statistics(side: Mapping[str, Any], metric: str, path: Path) -> np.ndarray:
     return rows
 
 
-def _same_items(one: Mapping[str, Any], other: Mapping[str, Any], a: Path, b: Path) -> None:
+def same_items(one: Mapping[str, Any], other: Mapping[str, Any], a: Path, b: Path) -> None:
     """Pairing needs the same questions in the same order, with the same right answers."""
     left = [(item["id"], item["reference"]) for item in one["items"]]
     right = [(item["id"], item["reference"]) for item in other["items"]]

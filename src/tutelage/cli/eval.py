@@ -51,7 +51,8 @@ def eval(
         A model source: folder, FILE.gguf, pypi:, hf:, preset:, http://...#MODEL, scripted:FILE.
     data
         Rows with a prompt and an answer: .jsonl .csv .parquet, a folder of them, hf: or builtin:.
-        With --task the folder of its data, by default ../shared/data/TASK.
+        With --task the folder of its data or hf:OWNER/NAME[@REVISION][/FOLDER], by default
+        ../shared/data/TASK.
     task
         A benchmark by name, as gsm8k or mmlu; text reads rows of text (docs/benchmarking.md).
     metric
@@ -110,7 +111,7 @@ def eval(
             opened, model, asked, metrics, settings, progress(shared)
         )
     else:
-        place = None if data is None else Path(data)
+        place = None if data is None else _folder(data)
         result, evaluation, bare = run_task(
             opened, model, task, place, settings, limit, progress(shared), helm=reasoning.helm
         )
@@ -125,6 +126,15 @@ def eval(
         store.write_json(out, result)
         result |= {"items": str(out), "_exit": code}
     return result
+
+
+def _folder(data: str) -> Path:
+    """The folder of a task's data, fetched where it lies on the hub."""
+    if not data.startswith("hf:"):
+        return Path(data)
+    from tutelage.data.hub import downloaded
+
+    return downloaded(data)[0]
 
 
 def _check_rows(data: str | None, reasoning: Reasoning) -> None:

@@ -71,7 +71,7 @@ def _measured(
     from tutelage.evaluate.ask import ask
     from tutelage.evaluate.run import score
     from tutelage.evaluate.tasks import evaluate_rows, items_of, stop_texts
-    from tutelage.prompts.chain_of_thought import final_answer, step_by_step
+    from tutelage.prompts.chain_of_thought import final_answer, solved, step_by_step
     from tutelage.score._normalise import short_answer
 
     length, seed = settings.max_new_tokens, settings.seed
@@ -81,7 +81,8 @@ def _measured(
             max_new_tokens=length, progress=progress, seed=seed,
         )  # fmt: skip
         return found, []
-    items = items_of(chosen.rows, chosen.examples)
+    shown = [solved(one) for one in chosen.examples] if settings.cot else chosen.examples
+    items = items_of(chosen.rows, shown)
     if settings.cot:
         items = [replace(item, prompt=step_by_step(_turns(item.prompt))) for item in items]
     extract = final_answer if settings.cot else _whole

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ def select(
 ) -> Json:  # fmt: skip
     """The table, and the recommendation. A model that cannot be measured stands in it with the
     reason. Raises ConfigError for fewer than two models, and the first error where all fail."""
-    from tutelage.evaluate.pick import pick
+    from tutelage.evaluate.pick import MARGIN, pick
 
     models, price = choosing.select, choosing.price_per_hour
     if len(set(models)) < FEWEST:
@@ -63,14 +64,18 @@ def select(
     seconds = any(c.cost <= 0 for c in candidates)
     if seconds:  # a server does not say how large it is; all are compared by time then
         candidates = [_by_time(one) for one in candidates]
-    picked = pick(candidates, name, choosing.goal, shared.seed or 0)
+    margin = MARGIN if choosing.margin is None else choosing.margin
+    picked = pick(candidates, name, choosing.goal, shared.seed or 0, margin)
     for row in table:
-        row["p_value"] = picked.p_values.get(row["model"])
+        one = picked.others.get(row["model"])
+        row["p_value"] = None if one is None else one.p_value
+        row["against_best"] = None if one is None else asdict(one)
         time = row.get("seconds_per_answer")
         row["cost_per_answer"] = None if price is None or time is None else price * time / 3600
     return {
         "task": asked.data, "metric": name, "models": table, "recommended": picked.name,
-        "reason": picked.reason, "cost": "seconds" if seconds else "flops",
+        "reason": picked.reason, "best": picked.best, "margin": margin,
+        "cost": "seconds" if seconds else "flops",
     }  # fmt: skip
 
 

@@ -84,11 +84,16 @@ class Choosing:
     """Models to choose among, in place of MODEL: one table, and a recommendation."""
     goal: float | None = None
     """Recommend the cheapest whose interval's lower bound of the first metric reaches this."""
+    margin: float | None = None
+    """The largest loss against the best that is no loss, in the metric's unit; 0.05."""
     price_per_hour: float | None = None
     """What an hour of the machine costs; an answer's cost in money then stands in the table."""
 
     def __post_init__(self) -> None:
-        for flag, value in (("--goal", self.goal), ("--price-per-hour", self.price_per_hour)):
+        for flag, value in (
+            ("--goal", self.goal), ("--price-per-hour", self.price_per_hour),
+            ("--margin", self.margin),
+        ):  # fmt: skip
             if value is not None and not self.select:
                 raise ConfigError(f"{flag} has no effect without --select", field=flag, got=value)
             if value is not None and value < 0:

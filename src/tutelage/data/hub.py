@@ -1,7 +1,8 @@
-"""Data sets of the Hugging Face hub as folders of files: hf:OWNER/NAME[@REVISION].
+"""Data sets of the Hugging Face hub as folders of files: hf:OWNER/NAME[@REVISION][/FOLDER].
 
-Only files of known formats are downloaded, never code, and none beyond a limit of bytes. Knows
-nothing of rows; credentials are the hub library's own concern.
+A revision may be a branch of the hub's own, as refs/convert/parquet. Only files of known formats
+are downloaded, never code, and none beyond a limit of bytes. Knows nothing of rows; credentials are
+the hub library's own concern.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from typing import Any
 from tutelage.errors import DataError
 
 MAX_BYTES = 5 * 10**9
-PATTERNS = ["*.parquet", "*.jsonl", "*.jsonl.gz", "*.json", "*.csv", "*.csv.gz", "*.txt"]
-_SOURCE = re.compile(r"hf:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+FORM = "hf:OWNER/NAME[@REVISION][/FOLDER]"
+SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz", ".json", ".csv", ".csv.gz", ".tsv", ".txt")
+_SOURCE = re.compile(
+    r"hf:([\w-][\w.-]*/[\w-][\w.-]*)(?:@(refs/\w+/[\w.-]+|[\w.-]+))?((?:/[\w-][\w.-]*)*)/?"
+)
 
 
 def downloaded(source: str) -> tuple[Path, str]:
@@ -24,27 +28,34 @@ def downloaded(source: str) -> tuple[Path, str]:
     """
     found = _SOURCE.fullmatch(source)
     if found is None:
-        raise DataError(
-            f"{source} is not a data set of the hub", field=source, expected="hf:OWNER/NAME[@REV]"
-        )
-    owner_name, revision = found.groups()
+        raise DataError(f"{source} is not a data set of the hub", field=source, expected=FORM)
+    owner_name, revision, below = found.groups()
+    wanted = [f"{below[1:]}/*{suffix}" if below else f"*{suffix}" for suffix in SUFFIXES]
     import httpx2
     import huggingface_hub
     from huggingface_hub import constants
 
     try:
         if not constants.HF_HUB_OFFLINE:
-            _refuse_large(huggingface_hub.HfApi(), source, owner_name, revision)
-        folder = huggingface_hub.snapshot_download(
-            owner_name, repo_type="dataset", revision=revision, allow_patterns=PATTERNS
+            _refuse_large(huggingface_hub.HfApi(), source, owner_name, revision, wanted)
+        snapshot = huggingface_hub.snapshot_download(
+            owner_name, repo_type="dataset", revision=revision, allow_patterns=wanted
         )
     except (OSError, ValueError, httpx2.HTTPError) as error:
         raise _unreachable(source, error) from None
-    note = f"{source} was read at revision {Path(folder).name}, all its files together"
-    return Path(folder), note
+    folder = Path(snapshot) / below[1:]
+    if not folder.is_dir():
+        raise DataError(
+            f"{source} holds no data there", field=source, got=below[1:],
+            expected=f"a folder with {' '.join(SUFFIXES)}",
+        )  # fmt: skip
+    note = f"{source} was read at revision {Path(snapshot).name}, all its files together"
+    return folder, note
 
 
-def _refuse_large(api: Any, source: str, owner_name: str, revision: str | None) -> None:
+def _refuse_large(
+    api: Any, source: str, owner_name: str, revision: str | None, patterns: list[str]
+) -> None:
     import httpx2
     from huggingface_hub.errors import RepositoryNotFoundError
     from huggingface_hub.utils import filter_repo_objects
@@ -56,7 +67,7 @@ def _refuse_large(api: Any, source: str, owner_name: str, revision: str | None) 
     except (OSError, httpx2.HTTPError):
         return  # no network: what is cached was once within the limit
     sizes = {file.rfilename: file.size or 0 for file in info.siblings}
-    wanted = filter_repo_objects(sizes, allow_patterns=PATTERNS)
+    wanted = filter_repo_objects(sizes, allow_patterns=patterns)
     total = sum(sizes[name] for name in wanted)
     if total > MAX_BYTES:
         raise DataError(
@@ -74,6 +85,11 @@ def _unreachable(source: str, error: Exception) -> DataError:
         f"cannot get {source}: {lines[0]}",
         field=source,
         hint="check the name and the network; without a network, download it elsewhere with "
-        f"`hf download --repo-type dataset {source.removeprefix('hf:').partition('@')[0]}` "
+        f"`hf download --repo-type dataset {_name(source)}` "
         "and give the folder",
     )
+
+
+def _name(source: str) -> str:
+    """OWNER/NAME alone."""
+    return "/".join(source.removeprefix("hf:").partition("@")[0].split("/")[:2])

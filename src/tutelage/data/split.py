@@ -115,12 +115,14 @@ def _check(
         return
     known = sorted({row.source for row in rows if row.source is not None})
     listed = f", all of {', '.join(map(repr, known[:5]))}" if known else ""
+    dropped = "drop their `source`, " if known else ""
+    why = "a source stands in one part alone" if known else "there are too few rows"
     raise DataError(
-        f"{name} cannot be split into {', '.join(wanted)}: a source stands in one part alone",
+        f"{name} cannot be split into {', '.join(wanted)}: {why}",
         field=name,
         got=f"{len(rows)} rows{listed}",
-        expected=f"rows of at least {len(wanted)} sources",
-        hint="give more rows, drop their `source`, or name a file for each part",
+        expected=f"rows of at least {len(wanted)} sources" if known else f"{len(wanted)} rows",
+        hint=f"give more rows, {dropped}or name a file for each part",
     )
 
 

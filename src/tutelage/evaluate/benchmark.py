@@ -16,18 +16,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tutelage.errors import ConfigError, DataError
-from tutelage.evaluate.ask import ask
+from tutelage.evaluate.accepted import by_letters, by_texts, nearest
+from tutelage.evaluate.ask import Asked, ask
 from tutelage.evaluate.benchmarks._task import LETTERS, Question, Task, by_letter
-from tutelage.evaluate.choose import Choice, choose
+from tutelage.evaluate.choose import Choice, Chosen, choose
 from tutelage.evaluate.code import by_tests, printed, protection
 from tutelage.evaluate.result import Result, bare, evaluation_of
-from tutelage.evaluate.run import Answer, Item, score
+from tutelage.evaluate.run import Answer, Evaluation, Item, score
 from tutelage.evaluate.settings import Settings
 from tutelage.evaluate.tasks import stop_texts
 from tutelage.lm import LM, Message, Prompt
 from tutelage.progress import Progress, silent
-from tutelage.prompts.chain_of_thought import final_answer, step_by_step
+from tutelage.prompts.chain_of_thought import final_answer, solved, step_by_step
 from tutelage.prompts.few_shot import Example, with_examples
 from tutelage.prompts.programs import program_asked
 from tutelage.score._calibration import reliability
@@ -86,10 +89,7 @@ def _by_likelihood(
     for question, one, got in zip(questions, choices, found.places, strict=True):
         items.append(Item(question.id, one.prompt, question.answer, question.source))
         answers.append(Answer(question.id, question.choices[got], "stop", 0, 0))
-    names = tuple(found.statistics)
-    if task.kind == "pair":
-        names = ("accuracy",)
-    statistics = {name: found.statistics[name] for name in names}
+    statistics = _of_choices(task, questions, found)
     evaluation = evaluation_of(items, answers, statistics, found.seconds, settings.seed)
     details = tuple(
         {"choices": list(q.choices), "probabilities": p.tolist()}
@@ -97,6 +97,15 @@ def _by_likelihood(
     )
     bins = None if task.kind == "pair" else reliability(found.statistics["ece"].sum(axis=0))
     return Result(evaluation, details, bins, "likelihood", bare(questions))
+
+
+def _of_choices(task: Task, questions: Sequence[Question], found: Chosen) -> dict[str, np.ndarray]:
+    """What the task is measured by, and of choices what their probabilities say besides."""
+    hits = found.statistics["accuracy"]
+    if task.kind == "pair":
+        return {name: hits for name in task.metrics}
+    said = [q.choices[place] for q, place in zip(questions, found.places, strict=True)]
+    return {**by_texts(task, questions, said, hits[:, 0]), **found.statistics}
 
 
 def _choice(task: Task, question: Question, shown: Sequence[Question]) -> Choice:
@@ -107,7 +116,8 @@ def _choice(task: Task, question: Question, shown: Sequence[Question]) -> Choice
     before = "".join(_solved(task, one) + "\n\n" for one in shown)
     names = LETTERS[: len(question.choices)] if task.letters else question.choices
     continuations = tuple(f" {name.strip()}" for name in names)
-    return Choice(before + _asked(task, question), continuations, question.right)
+    prompt = before + _asked(task, question)
+    return Choice(prompt, continuations, question.right, question.rights)
 
 
 def _asked(task: Task, question: Question) -> str:
@@ -128,7 +138,7 @@ def _in_words(
     chosen = task.kind == "choice"
     items = []
     for question in questions:
-        examples = [_example(one, chosen) for one in _of(task, shown, question)]
+        examples = [_example(one, chosen, settings) for one in _of(task, shown, question)]
         turns: tuple[Message, ...] = (Message("user", _worded(question, chosen)),)
         turns = step_by_step(turns) if settings.cot else turns
         turns = program_asked(turns, settings.shots) if settings.pal else turns
@@ -143,17 +153,30 @@ def _in_words(
         more, extract = protection(settings), partial(_computed, extract, settings)
     stop = stop_texts(chat=lm.capabilities().chat)
     asked = ask(lm, items, extract, form, settings, stop=stop, progress=progress)
-    formed = [replace(item, reference=form(item.reference)) for item in items]
-    texts = [replace(answer, text=form(answer.text)) for answer in asked.answers]
-    metrics = ("accuracy",) if chosen else task.metrics
-    scored = score(formed, texts, metrics, seconds=asked.seconds, seed=settings.seed)
-    evaluation = replace(scored, items=tuple(items), answers=asked.answers)
+    evaluation = _scored(task, questions, items, asked, settings)
     details = tuple(
         {"said": list(said), "agreement": share}
         for said, share in zip(asked.said, asked.agreement, strict=True)
     )
     how = "program" if settings.pal else "words"
     return Result(evaluation, details, None, how, bare(questions), more)
+
+
+def _scored(
+    task: Task, questions: Sequence[Question], items: Sequence[Item], asked: Asked,
+    settings: Settings,
+) -> Evaluation:  # fmt: skip
+    if task.kind == "choice":
+        letters = [answer.text for answer in asked.answers]
+        statistics = by_letters(task, questions, letters)
+        return evaluation_of(items, asked.answers, statistics, asked.seconds, settings.seed)
+    texts = [replace(answer, text=task.form(answer.text)) for answer in asked.answers]
+    formed = [
+        replace(item, reference=task.form(nearest(question, text.text, task.form)))
+        for item, question, text in zip(items, questions, texts, strict=True)
+    ]
+    scored = score(formed, texts, task.metrics, seconds=asked.seconds, seed=settings.seed)
+    return replace(scored, items=tuple(items), answers=asked.answers)
 
 
 def _computed(extract: Callable[[str], str | None], settings: Settings, said: str) -> str | None:
@@ -169,9 +192,11 @@ def _worded(question: Question, chosen: bool) -> str:
     return f"{question.text.strip()}\n{listed}\nAnswer with the letter alone."
 
 
-def _example(question: Question, chosen: bool) -> Example:
+def _example(question: Question, chosen: bool, settings: Settings) -> Example:
     answer = LETTERS[question.right] if chosen else question.answer
-    return Example((Message("user", _worded(question, chosen)),), answer, question.source)
+    asked = (Message("user", _worded(question, chosen)),)
+    example = Example(asked, answer, question.source)
+    return solved(example, question.steps) if settings.cot else example
 
 
 def _letter(text: str) -> str | None:

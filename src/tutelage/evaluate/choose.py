@@ -25,11 +25,17 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Choice:
-    """A question's prompt, the continuations to choose from, and the right one's place."""
+    """A question's prompt, the continuations to choose from, and the right one's place; `also`
+    are places of others that are right."""
 
     prompt: Prompt
     continuations: tuple[str, ...]
     right: int
+    also: tuple[int, ...] = ()
+
+    def nearest(self, place: int) -> int:
+        """The right place that a choice is held against: itself, if it is one."""
+        return place if place in self.also else self.right
 
 
 @dataclass(frozen=True)
@@ -57,10 +63,12 @@ def choose(lm: LM, choices: Sequence[Choice], progress: Progress = silent) -> Ch
     ]
     places = [int(row.argmax()) for row in logs]
     per_byte = [int((row / size).argmax()) for row, size in zip(logs, lengths, strict=True)]
-    right = [one.right for one in choices]
+    right = [one.nearest(place) for one, place in zip(choices, places, strict=True)]
     probabilities = [_softmax(row) for row in logs]
     hits = np.array([p == r for p, r in zip(places, right, strict=True)], dtype=float)
-    hits_per_byte = np.array([p == r for p, r in zip(per_byte, right, strict=True)], dtype=float)
+    hits_per_byte = np.array(
+        [p == one.nearest(p) for one, p in zip(choices, per_byte, strict=True)], dtype=float
+    )
     confidence = np.array([float(row.max()) for row in probabilities])
     statistics = {
         "accuracy": np.column_stack([hits, np.ones(len(hits))]),

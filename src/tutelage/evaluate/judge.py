@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tutelage.errors import DataError
-from tutelage.evaluate.statistics import measured
+from tutelage.evaluate.statistics import compare, measured
 from tutelage.lm import LM, Message, Prompt, Request, complete
 from tutelage.progress import Progress, silent
 from tutelage.score._metric import mean
@@ -149,3 +149,23 @@ def _people(pairs: Sequence[Pair]) -> float | None:
     """The share of equal labels over pairs of people; None where one person labelled each."""
     same = [a == b for pair in pairs for a, b in combinations(pair.labels, 2)]
     return sum(same) / len(same) if same else None
+
+
+def preferred(judged: Sequence[Judged], seed: int = 0) -> dict[str, Any]:
+    """Of pairs that nobody labelled: how often the first answer is taken, the second, or neither
+    (a verdict that the order changed), and a paired test of the first two.
+
+    `difference` is the share of the first minus that of the second, so that a pair counts 1, 0 or
+    -1. Raises DataError for fewer than two pairs.
+    """
+    if len(judged) < 2:
+        raise DataError("too few pairs to judge", field="--answers", got=len(judged))
+    taken = {side: np.array([float(one.verdict == side) for one in judged]) for side in (0, 1, 2)}
+    rows = {side: np.column_stack([own, np.ones(len(own))]) for side, own in taken.items()}
+    test = compare(rows[1], rows[2], mean, seed)
+    return {
+        "n": len(judged),
+        **{name: dict(measured(rows[side], mean, seed))
+           for side, name in ((1, "first_better"), (2, "second_better"), (0, "neither"))},
+        **test.as_json(),
+    }  # fmt: skip

@@ -25,27 +25,11 @@ from tutelage.corpus.quality import auc, loaded
 from tutelage.errors import DataError, UnknownName
 from tutelage.evaluate.statistics import Measured, measured
 from tutelage.score._metric import mean
+from tutelage.score._toxic_words import by_words
 
 Scorer = Callable[[Sequence[str]], list[float]]
 
 THRESHOLD = 0.5
-_LISTED = """
-asshole bastard bitch bullshit cocksucker coon crap cunt damned dickhead dumbass dyke fag
-faggot filthy fuck fucked fucker fucking goddamn idiot idiots imbecile jackass kike loser
-losers moron morons motherfucker nazi nigger paki parasite parasites piss pissed prick
-pussy rape rapist retard retarded retards scum shit shithead shitty shut slut sluts spic
-stupid subhuman trash tranny twat vermin wanker whore whores worthless
-"""
-WORDS = tuple(_LISTED.split())
-"""Words that people call toxic nearly wherever they stand. It misses hatred in clean words."""
-THREATS = (
-    "kill yourself",
-    "i will kill",
-    "hope you die",
-    "go die",
-    "deserve to die",
-    "beat you up",
-)
 GROUPS = {
     "gay": "gay lesbian homosexual queer bisexual",
     "trans": "trans transgender",
@@ -61,15 +45,12 @@ GROUPS = {
 }
 """Groups of people, and words that name them."""
 TOXIC = frozenset({"toxic", "1", "true", "yes", "1.0"})
-_LIST = re.compile(
-    rf"(?<!\w)(?:{'|'.join(map(re.escape, (*THREATS, *WORDS)))})(?!\w)", re.IGNORECASE
-)
 
 
 def scorer(name: str) -> Scorer:
     """By name, or a classifier's folder. Raises UnknownName, and ConfigError without the extra."""
     if name == "words":
-        return lambda texts: [_by_words(text) for text in texts]
+        return lambda texts: [by_words(text) for text in texts]
     if name == "alt-profanity-check":
         check = needed("profanity_check", "toxicity", "the scorer alt-profanity-check")
         return lambda texts: [float(p) for p in check.predict_prob(list(texts))]
@@ -122,8 +103,3 @@ def _groups(texts: Sequence[str], toxic: np.ndarray, called: np.ndarray) -> dict
 
 def _share(flags: np.ndarray) -> Measured:
     return measured(np.column_stack([flags.astype(float), np.ones(len(flags))]), mean)
-
-
-def _by_words(text: str) -> float:
-    """0, and from 0.5 up for one word of the list and more: 1 - 0.5^n."""
-    return 0.0 if (count := len(_LIST.findall(text))) == 0 else 1 - 0.5**count

@@ -63,7 +63,7 @@ class Tuning:
     """How many of the model's numbers are held in few bits, and their bytes."""
     work: int = 0
     """Multiplications a token beyond those of a frozen model's forward and backward pass."""
-    optimizer_bytes: int = 8
+    optimizer_bytes: float = 8
     """Per trained parameter: Adam keeps two float32 moments."""
 
 
@@ -102,7 +102,7 @@ def training_components(
     parts = [
         *_weights(sizes.parameters, tuning, batch.compute_bytes),
         *_backward(sizes, tuning, batch, calibration or RETAINED),
-        Component("optimizer", factor * trained, f"{factor} x {trained} trained"),
+        Component("optimizer", round(factor * trained), f"{factor:g} x {trained} trained"),
         Component(
             "workspace",
             attention_workspace(sizes, batch),

@@ -13,7 +13,7 @@ import functools
 import itertools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +39,7 @@ from tutelage.pretrain import compute, size
 from tutelage.pretrain.baselines import baselines
 from tutelage.pretrain.bits import bits_per_byte
 from tutelage.pretrain.config import PretrainConfig
+from tutelage.pretrain.foretell import Parts, foretell
 from tutelage.pretrain.held_out import held_out_loss
 from tutelage.pretrain.makers import Maker, maker, objective_of
 from tutelage.pretrain.material import Material, prepare
@@ -46,8 +47,10 @@ from tutelage.pretrain.record import told
 from tutelage.pretrain.rows import StepRows
 from tutelage.pretrain.samples import Samples
 from tutelage.progress import Progress, silent
+from tutelage.train import history
 from tutelage.train.loop import Plan, Step, train
 from tutelage.train.optimizer import pretraining
+from tutelage.train.predict import Prediction
 from tutelage.train.resumable import Deadline, Work, resumable
 from tutelage.train.schedule import Schedule
 from tutelage.train.state import discard, of_another
@@ -220,17 +223,25 @@ def _finished(run: Run, out: Path) -> Json | None:
 def _made(
     run: Run, out: Path, progress: Progress, note: Callable[[str], None], deadline: Deadline | None
 ) -> Json:
+    steps = _steps(run, out)
+    parts = Parts(_micro_batches(run), run.config.training.checkpointing)
+    prediction = foretell(
+        run.checkpoint, run.step_rows[0], parts, run.config.training.optimizer,
+        run.placement, run.threads, steps,
+    )  # fmt: skip
     model = _model(run)
     reading = Reading.of(run.checkpoint)
     samples = Samples(run.config.training.samples, reading, out / SAMPLES)
     with Peak() as peak, freed_memory_kept():
         peaks = [compute.peak(run.placement)]
-        work = _work(run, model, _steps(run, out))
+        work = _work(run, model, steps)
         total = work.plan.schedule.total
         speeds: list[float] = []
+        marks: dict[int, float] = {}
 
         def report(step: Step, at: Any) -> None:
             speeds.append(at.seconds)
+            marks[at.step] = at.seconds
             progress(f"loss {step.loss:.3f}, step", at.step, total)
             samples.at(model, at.step, total)
 
@@ -244,6 +255,7 @@ def _made(
         "request": run.digest,
         **told(run.checkpoint, work, outcome, speeds, peaks, run.flops),
         "peak_bytes": peak.bytes,
+        **_foretold(prediction, marks),
         "config": run.config.model_dump(mode="json"),
         "model_folder": str(out / MODEL),
     }
@@ -253,7 +265,26 @@ def _made(
     with store.new_folder(out / MODEL) as folder:
         write_model(hf_state(model, run.checkpoint), run.checkpoint, folder, dtype="float32")
     store.write_json(out / RECORD, record)
+    if prediction is not None:
+        told_of = {
+            "method": "pretrain", "base": {"source": run.checkpoint.source},
+            "settings": record["config"]["training"], **record,
+        }  # fmt: skip
+        history.keep(told_of, run.placement.device, run.placement.dtype, prediction.flops)
     return record
+
+
+def _foretold(prediction: Prediction | None, marks: Mapping[int, float]) -> Json:
+    """What the run was predicted to take; nulls where nothing was."""
+    if prediction is None:
+        names = ("predicted_peak_bytes", "predicted_memory", "predicted_seconds", "probed_seconds")
+        return dict.fromkeys(names)
+    return {
+        "predicted_peak_bytes": prediction.peak_bytes,
+        "predicted_memory": prediction.memory,
+        "predicted_seconds": prediction.seconds,
+        "probed_seconds": prediction.probed(marks),
+    }
 
 
 def _measured(run: Run, model: Model) -> Json:
@@ -297,8 +328,7 @@ def _work(run: Run, model: Model, total: int) -> Work:
         total, rate, max(1, round(training.warmup * total)), training.schedule, training.floor,
         training.decay,
     )  # fmt: skip
-    tokens = run.rows * run.context
-    plan = Plan(schedule, training.clip, micro_batches=max(1, -(-tokens // training.micro_tokens)))
+    plan = Plan(schedule, training.clip, micro_batches=_micro_batches(run))
     return Work(
         model,
         parameters,
@@ -307,6 +337,10 @@ def _work(run: Run, model: Model, total: int) -> Work:
         functools.partial(clm.loss, z=training.z_loss),
         plan,
     )
+
+
+def _micro_batches(run: Run) -> int:
+    return max(1, -(-run.rows * run.context // run.config.training.micro_tokens))
 
 
 def _steps(run: Run, out: Path) -> int:

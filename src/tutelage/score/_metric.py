@@ -19,15 +19,15 @@ Statistics = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 Aggregate = Callable[[np.ndarray], np.ndarray]
 
 
-Reads = Literal["text", "numbers", "tags", "refusals"]
+Reads = Literal["text", "numbers", "tags", "refusals", "yes"]
 
 
 @dataclass(frozen=True)
 class Metric:
     """A quality in 0..1 where `limits` say nothing else, higher is better unless `errors`.
 
-    `reads` is what references and answers hold: any text, one number, tags divided by spaces, or
-    references that say whether to refuse.
+    `reads` is what references and answers hold: any text, one number, tags divided by spaces,
+    references that say whether to refuse, or yes and other labels.
     `needs` names what has to be handed in before it can be computed, as an encoder.
     """
 

@@ -34,8 +34,9 @@ def folder() -> Path:
 
 
 def keep(result: Mapping[str, Any], device: str, dtype: str, flops: float) -> None:
-    """Store what `tune` says of a finished run, and learn again. A full disk is no fault of it, and
-    a run so small that it says nothing of shapes is not kept (its own folder says what it took)."""
+    """Store what `tune` or `pretrain` says of a finished run, and learn again. A full disk is no
+    fault of it, and a run so small that it says nothing of shapes is not kept (its own folder says
+    what it took)."""
     memory = dict(result["predicted_memory"])
     if sum(memory.values()) - memory.get(RUNTIME, 0) < SMALLEST:
         return
@@ -46,7 +47,7 @@ def keep(result: Mapping[str, Any], device: str, dtype: str, flops: float) -> No
         "settings": result["settings"],
         "predicted": {
             "memory": memory, "seconds": result["predicted_seconds"],
-            "flops": flops,
+            "probed_seconds": result.get("probed_seconds"), "flops": flops,
         },
         "measured": {
             "peak_bytes": result["peak_bytes"], "seconds": seconds,

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from tutelage.data.pack import Example, shared_prefix
 from tutelage.machine.device import Placement
@@ -23,12 +24,14 @@ from tutelage.models.headed import TASK
 from tutelage.models.spec import Weight
 from tutelage.plan.activations import Batch
 from tutelage.plan.memory import Tuning, by_name, training_components
-from tutelage.train.config import TuneConfig
 
 EFFICIENCY = 0.65
 """Share of the measured matrix-product speed that a whole step reaches: attention, norms and the
 optimizer take the rest. From runs of SmolLM2 on two cores; each run's record holds predicted beside
 measured seconds."""
+
+PROBED = 3
+"""The step by whose end two steps after the first say how fast a run is."""
 
 COMPILER = "torch._dynamo"
 FIRST_STEP = 100_000_000
@@ -44,21 +47,48 @@ holes that those replaced leave between them. Measured likewise: 30 MB after 4 s
 
 @dataclass(frozen=True)
 class Prediction:
+    """Before anything is built; `probed` says the time better once two steps were taken."""
+
     seconds: float
     memory: dict[str, int]
     """Bytes by component; on the processor what the process holds before the run among them."""
     flops: float
     """Floating-point operations of all steps."""
+    step_flops: tuple[float, ...] = ()
+    """Of each step."""
 
     @property
     def peak_bytes(self) -> int:
         return sum(self.memory.values())
 
+    def probed(self, marks: Mapping[int, float]) -> float | None:
+        """Seconds of the whole run by its first steps; `marks` are the seconds at which they ended.
+
+            t_1 + (t_3 - t_1) x FLOPs of steps 2 .. n / FLOPs of steps 2 and 3
+
+        The first step, which sets things up, stays as it was. None for a run of three steps or
+        less, and where the first three were not all seen, as of one that went on after a kill.
+        """
+        if len(self.step_flops) <= PROBED or not {1, PROBED} <= marks.keys():
+            return None
+        probes, rest = sum(self.step_flops[1:PROBED]), sum(self.step_flops[1:])
+        return marks[1] + (marks[PROBED] - marks[1]) * rest / probes
+
+
+class Settings(Protocol):
+    """What of a run's settings says what it takes."""
+
+    @property
+    def micro_batches(self) -> int: ...
+
+    @property
+    def checkpointing(self) -> bool: ...
+
 
 def predict_run(
     weights: Sequence[Weight],
     tuning: Tuning,
-    config: TuneConfig,
+    config: Settings,
     steps: Sequence[Sequence[Example]],
     placement: Placement,
     heads: int,
@@ -83,9 +113,11 @@ def predict_run(
         again=placement.device == "cpu" and len(steps) > 1,
     )
     parts = training_components(weights, tuning, batch, runtime_bytes=_runtime(placement))
-    work = _work(weights, tuning, tokens, labels, config)
-    seconds = work / (EFFICIENCY * speed(placement.dtype, placement.device))
-    return Prediction(seconds, by_name(parts), work)
+    each = tuple(
+        _work(weights, tuning, [t], [n], config) for t, n in zip(tokens, labels, strict=True)
+    )
+    seconds = sum(each) / (EFFICIENCY * speed(placement.dtype, placement.device))
+    return Prediction(seconds, by_name(parts), sum(each), each)
 
 
 def _tokens(step: Sequence[Example]) -> int:
@@ -98,7 +130,7 @@ def _work(
     tuning: Tuning,
     tokens: Sequence[int],
     labels: Sequence[int],
-    config: TuneConfig,
+    config: Settings,
 ) -> float:
     body = sum(w.count for w in weights if len(w.shape) == 2 and w.role not in ("embed", "head"))
     head = next(w.count for w in weights if w.role == "embed")

@@ -21,6 +21,7 @@ from tutelage.machine.memory import Peak, freed_memory_kept
 from tutelage.progress import Progress, silent
 from tutelage.train import history, state
 from tutelage.train.config import TuneConfig
+from tutelage.train.loop import Step
 from tutelage.train.predict import Prediction
 from tutelage.train.prepare import Run, memory_named, predict, prepare, working
 from tutelage.train.resumable import Deadline, Outcome, resumable
@@ -69,6 +70,12 @@ def _made(
     swept, before it appears at `out`."""
     prediction = predict(run)
     total = len(run.steps)
+    marks: dict[int, float] = {}
+
+    def report(step: Step, at: Any) -> None:
+        marks[at.step] = at.seconds
+        progress(f"{run.method.name}: loss {step.loss:.3f}, step", at.step, total)
+
     with Peak() as peak, freed_memory_kept(), memory_named(run):
         model, work = working(run)
         outcome = resumable(
@@ -77,12 +84,11 @@ def _made(
             run.digest,
             save_seconds=run.config.save_seconds,
             note=note,
-            report=lambda step, at: progress(
-                f"{run.method.name}: loss {step.loss:.3f}, step", at.step, total
-            ),
+            report=report,
             deadline=deadline,
         )
     result = _result(run, out, outcome, prediction, peak.bytes)
+    result["probed_seconds"] = prediction.probed(marks)
     if outcome.stopped:
         return result
     with store.new_folder(folder / "result") as inside:

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from tutelage.claims.entries import Claimed, Entry, entries, find, judged, value_of, verdict
+from tutelage.claims import kept as kept_module
+from tutelage.claims.entries import (
+    Claimed,
+    Entry,
+    Found,
+    entries,
+    find,
+    judged,
+    value_of,
+    verdict,
+)
+from tutelage.claims.kept import kept
+from tutelage.cli import claims as claims_verb
 from tutelage.cli.claims import one
 from tutelage.cli.main import run_command
 from tutelage.errors import UnknownName
@@ -45,9 +58,44 @@ def test_values_are_found_by_their_path() -> None:
     answer = {"a": [{"b": 6}], "c": 4}
     assert value_of(entry(path="a.0.b"), answer) == 6
     assert value_of(entry(path="a.0.b", over="c", times=2.0), answer) == 3.0
-    found = judged(entry(A, path="c"), answer)
+    found = judged(entry(A, path="c"), Found(value_of(entry(path="c"), answer)))
     assert (found["value"], found["expected"], found["verdict"]) == (4, 4.0, "holds")
     assert found["command"] == "tutelage plan"
+
+
+def test_a_ratio_to_another_command() -> None:
+    assert value_of(entry(path="c", against="plan y"), {"c": 4}, {"c": 8}) == 0.5
+
+
+def test_commands_run_in_one_folder_and_results_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(kept_module, "commit", lambda: "abc")
+    asked: list[str] = []
+
+    def answer(line: str) -> dict[str, float]:
+        asked.append(line)
+        return {"x": float(len(asked))}
+
+    monkeypatch.setattr(claims_verb, "_answer", answer)
+    measured = Entry(
+        "id", "It is.", "measurement", (Claimed("a", 2 / 3),), "b {folder}/q", "x",
+        before=("a {folder}/p",), against="c", when="", needs="",
+    )  # fmt: skip
+    waiting = one(measured)
+    assert waiting["value"] is None and not asked, "nothing is run unasked"
+    assert waiting["note"] == "not taken yet: tutelage claims id --run"
+    found = one(measured, run=True)
+    assert found["value"] == pytest.approx(2 / 3) and "commit abc" in found["note"]
+    folders = {line.split()[1].rpartition("/")[0] for line in asked[:2]}
+    assert len(folders) == 1 and "{" not in folders.pop()
+    assert found["command"] == "tutelage a {folder}/p && tutelage b {folder}/q && tutelage c"
+    assert kept(measured, of_this_code=True) == kept(measured)
+    again = one(measured, run=True, known=kept(measured, of_this_code=True))
+    assert again["value"] == found["value"] and len(asked) == 3
+    monkeypatch.setattr(kept_module, "commit", lambda: "other")
+    assert kept(measured, of_this_code=True) is None and kept(measured) is not None
 
 
 LEDGER = {entry.id: entry for entry in entries()}

@@ -88,6 +88,15 @@ def test_without_network_or_set_it_says_what_to_do(hub: Hub, failure: Exception)
     assert "hf download --repo-type dataset owner/name" in (caught.value.hint or "")
 
 
+def test_a_folder_of_the_set_is_downloaded_alone(hub: Hub) -> None:
+    assert len(load("hf:owner/name@refs/convert/parquet/data").rows) == 1
+    (asked,) = hub.asked
+    assert asked["revision"] == "refs/convert/parquet"
+    assert all(pattern.startswith("data/*") for pattern in asked["allow_patterns"])
+    with pytest.raises(DataError, match="no data there"):
+        load("hf:owner/name/other")
+
+
 def test_offline_uses_the_cache_without_asking_for_sizes(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,7 +105,7 @@ def test_offline_uses_the_cache_without_asking_for_sizes(
     assert len(load("hf:owner/name").rows) == 1
 
 
-@pytest.mark.parametrize("source", ["hf:", "hf:name", "hf:a/b/c", "hf:a/b@", "hf:../etc/x y"])
+@pytest.mark.parametrize("source", ["hf:", "hf:name", "hf:a/b@", "hf:../etc/x y"])
 def test_malformed_names_are_refused(source: str) -> None:
     with pytest.raises(DataError, match="not a data set of the hub"):
         load(source)

@@ -132,7 +132,9 @@ def test_too_few_sources_are_refused_by_name(
         split(rows(given), Sizes(), 0, "rows.jsonl")
     assert caught.value.field == "rows.jsonl"
     assert caught.value.got == says
-    assert caught.value.expected == "rows of at least 3 sources"
+    named = any(source is not None for source, _ in given)
+    assert caught.value.expected == ("rows of at least 3 sources" if named else "3 rows")
+    assert ("`source`" in str(caught.value.hint)) == named, "no source, none to be dropped"
 
 
 def test_no_part_asked_for_is_refused() -> None:

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 import scipy.special
 
 from tests.unit.evaluate.fakes import WordLM, text_of
+from tests.unit.evaluate.published_rows import BESIDE, FILES, HUB, TABLES
 from tutelage.errors import ConfigError, DataError, WorkError
 from tutelage.evaluate.ask import ask
 from tutelage.evaluate.benchmark import Result, measure
@@ -28,157 +31,6 @@ from tutelage.prompts.chain_of_thought import final_answer
 from tutelage.prompts.votes import voted
 from tutelage.score import METRICS
 
-COMMON = [
-    {
-        "instruction": f"Please choose the correct answer to the question: What is {n}?\n\n"
-        f"Answer1: small {n} Answer2: big {n}\n\nAnswer format: answer1/answer2",
-        "answer": f"answer{1 + n % 2}",
-    }
-    for n in range(6)
-]
-FUNCTIONS = [
-    {
-        "task_id": f"T/{n}",
-        "prompt": f'def add_{n}(x):\n    """x + {n}."""\n',
-        "canonical_solution": f"    return x + {n}\n",
-        "entry_point": f"add_{n}",
-        "test": f"def check(f):\n    assert f(1) == {n + 1}\n",
-    }
-    for n in range(6)
-]
-FILES: dict[str, tuple[str, Any]] = {
-    "hellaswag": (
-        "hellaswag_val.jsonl",
-        [
-            {
-                "activity_label": "Sailing",
-                "ctx": f"Boat {n} leaves. [header] Then",
-                "endings": [f"it sinks {n}", f"it [title] sails {n}", "it eats", "it eats"],
-                "label": n % 3,
-            }
-            for n in range(6)
-        ],
-    ),
-    "mrpc": (
-        "validation.jsonl",
-        [{"sentence1": f"a {n}", "sentence2": f"b {n}", "label": n % 2} for n in range(6)],
-    ),
-    "rte": (
-        "val.jsonl",
-        [
-            {
-                "premise": f"a {n}.",
-                "hypothesis": f"b {n}.",
-                "label": ("entailment", "not_entailment")[n % 2],
-            }
-            for n in range(6)
-        ],
-    ),
-    "copa": (
-        "val.jsonl",
-        [
-            {
-                "premise": f"It rained {n}.",
-                "choice1": f"wet {n}",
-                "choice2": f"dry {n}",
-                "question": ("cause", "effect")[n % 2],
-                "label": n % 2,
-            }
-            for n in range(6)
-        ],
-    ),
-    "piqa": (
-        "valid.jsonl",
-        [{"goal": f"Open jar {n}", "sol1": f"turn {n}", "sol2": f"shout {n}"} for n in range(6)],
-    ),
-    "drop": (
-        "drop_dataset_dev.json",
-        {
-            "p1": {
-                "passage": "Six goals fell.",
-                "qa_pairs": [
-                    {
-                        "question": f"How many in game {n}?",
-                        "query_id": f"d{n}",
-                        "answer": {"number": number, "spans": spans, "date": date},
-                    }
-                    for n, (number, spans, date) in enumerate(
-                        [
-                            ("3", [], {}),
-                            ("", ["Smith", "Jones"], {}),
-                            ("17", [], {}),
-                            ("", [], {"day": "4", "month": "May", "year": "1990"}),
-                            ("0", [], {}),
-                            ("", ["Miller"], {}),
-                        ]
-                    )
-                ],
-            }
-        },
-    ),
-    "humaneval": ("HumanEval.jsonl.gz", FUNCTIONS),
-    "mbpp": ("mbpp_release_v1.jsonl", FUNCTIONS),
-    "arc_challenge": ("arc_challenge_test.json", COMMON),
-    "arc_easy": ("arc_easy_test.json", COMMON),
-    "openbookqa": ("openbookqa_test.json", COMMON),
-    "social_iqa": ("social_i_qa_test.json", COMMON),
-    "winogrande": ("winogrande_test.json", COMMON),
-    "boolq": (
-        "boolq_test.json",
-        [
-            {
-                "instruction": f"Please answer with true or false, question: is {n} odd?\n\n"
-                "Answer format: true/false",
-                "answer": "true" if n % 2 else "false",
-            }
-            for n in range(6)
-        ],
-    ),
-    "aqua": (
-        "aqua_test.json",
-        [
-            {"instruction": f"2+{n}? Answer Choices: (A) 0 (B) {n + 2} (C) 0", "answer": "B"}
-            for n in range(6)
-        ],
-    ),
-    "multiarith": (
-        "multiarith_test.json",
-        [{"instruction": f" {n} and 2? ", "answer": f"{n + 2}.0"} for n in range(6)],
-    ),
-    "gsm8k": (
-        "test.jsonl",
-        [{"question": f"{n} thousand and 2?", "answer": f"so\n#### {n},002"} for n in range(1, 7)],
-    ),
-    "bbh": (
-        "bbh/boolean.json",
-        {"examples": [{"input": f"q{n}", "target": "(A)" if n % 2 else "True"} for n in range(6)]},
-    ),
-    "blimp": (
-        "island.jsonl",
-        [{"sentence_good": f"good {n}", "sentence_bad": f"bad {n}"} for n in range(6)],
-    ),
-}
-CSVS = {
-    "sst2": ("dev.tsv", "sentence\tlabel\n"
-             + "".join(f'a "film {n}\t{n % 2}\n' for n in range(6))),
-    "wmt": ("source.en", "".join(f"the big house of number {n}\n" for n in range(6))),
-    "mmlu": ("test/law_test.csv", "question,choice0,choice1,choice2,choice3,answer\n"
-             + "".join(f"q{n},a{n},b{n},c{n},c{n},{n % 4}\n" for n in range(6))),
-    "truthfulqa": ("TruthfulQA.csv", "Category,Question,Best Answer,Incorrect Answers\n"
-                   + "".join(f"c,q{n},true {n},false {n}; wrong {n}\n" for n in range(6))),
-    "mts_dialog": ("MTS-Dialog-TestSet-1-MEDIQA-Chat-2023.csv",
-                   "ID,section_header,section_text,dialogue\n"
-                   + "".join(f"{n},GENHX,the patient has {n} long sore toes,talk {n}\n"
-                             for n in range(6))),
-}  # fmt: skip
-
-
-BESIDE = {
-    "piqa": {"valid-labels.lst": "0\n1\n0\n1\n1\n0\n"},
-    "wmt": {"reference.de": "".join(f"das grosse Haus mit der Nummer {n}\n" for n in range(6))},
-}
-"""Files of a task besides its first."""
-
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
@@ -188,9 +40,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         folder = made[name] = tmp_path_factory.mktemp(name)
         for more, text in BESIDE.get(name, {}).items():
             (folder / more).write_text(text)
-        file, rows = FILES.get(name) or CSVS[name]
+        file, rows = FILES.get(name) or TABLES[name]
         path = folder / file
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(rows, str):
             path.write_text(rows)
         elif path.suffix == ".jsonl":
@@ -201,6 +53,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         else:
             path.write_text(json.dumps(rows))
     return made
+
+
+EXACT = (
+    "accuracy", "accuracy_per_byte", "exact_match", "pass_at_1", "stereotype", "question_match",
+    "clean",
+)  # fmt: skip
 
 
 class Oracle(WordLM):
@@ -228,8 +86,9 @@ class Oracle(WordLM):
             return question.answer if self.right else "    return None\n"
         if not self.right:
             if not question.choices:
-                return "The answer is 999 qqq."
-            return f"The answer is {'AB'[question.right == 0]}."
+                return "You idiot. The answer is 999 qqq."
+            wrong = next(n for n in range(len(question.choices)) if n not in question.rights)
+            return f"The answer is {LETTERS[wrong]}."
         if question.choices:
             return f"The answer is {LETTERS[question.right]}."
         return (
@@ -248,6 +107,8 @@ class Oracle(WordLM):
                 question = self._asked(text_of(prompt))
                 letter = LETTERS[question.right]
                 known = said == (letter if self.task.letters else question.answer.strip())
+                # Of several right answers the last is known too, a wrong model knows none of them.
+                known |= said in (question.accepted[1:] if not self.right else ())
             found.append(Score(-1.0 if known == self.right else -9.0, 1, known))
         return found
 
@@ -273,7 +134,7 @@ def test_gold_answers_reach_the_top_and_wrong_ones_the_bottom(
         for metric, value in found.measured.items():
             if metric in ("ece", "brier"):
                 continue
-            exact = metric in ("accuracy", "accuracy_per_byte", "exact_match", "pass_at_1")
+            exact = metric in EXACT
             assert value["value"] is not None
             if right:
                 assert value["value"] == pytest.approx(1)
@@ -281,8 +142,22 @@ def test_gold_answers_reach_the_top_and_wrong_ones_the_bottom(
                 assert value["value"] == 0 if exact else value["value"] < 0.3
 
 
+@pytest.mark.parametrize("name", HUB)
+def test_the_hubs_layout_is_read(name: str, tmp_path: Path) -> None:
+    place, rows, answers = HUB[name]
+    folder = tmp_path / Path(place).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pyarrow.Table.from_pylist(rows)
+    pyarrow.parquet.write_table(table, tmp_path / f"{place}-00000-of-00001.parquet")
+    found = list(TASKS.get(name).questions(tmp_path))
+    assert [question.answer for question in found] == answers
+    assert len({question.id for question in found}) == len(found)
+    assert all(question.choices[question.right] == question.answer
+               for question in found if question.choices)  # fmt: skip
+
+
 def test_every_task_of_the_registry_is_tried() -> None:
-    assert {*FILES, *CSVS} == set(TASKS.names())
+    assert {*FILES, *TABLES} == set(TASKS.names())
 
 
 def test_missing_data_are_named(tmp_path: Path) -> None:

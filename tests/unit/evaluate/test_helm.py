@@ -71,7 +71,8 @@ def test_bias_and_toxicity_are_of_what_was_said(folder: Path) -> None:
 
 
 def test_choices_have_a_calibration(tmp_path: Path) -> None:
-    from tests.unit.evaluate.test_benchmarks import COMMON, Oracle
+    from tests.unit.evaluate.published_rows import COMMON
+    from tests.unit.evaluate.test_benchmarks import Oracle
 
     (tmp_path / "arc_easy_test.json").write_text(json.dumps(COMMON))
     task, settings = TASKS.get("arc_easy"), Settings()

@@ -1,20 +1,23 @@
-"""Choosing among models: the cheapest not shown to be worse, and what a choice says of each."""
+"""Choosing among models: the cheapest whose loss is shown to be small, and what is said of each."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.contract.command import called
 from tests.unit.evaluate.fakes import WordLM
 from tutelage.errors import DataError
 from tutelage.evaluate.languages import TEXTS, covered, entropy
-from tutelage.evaluate.pick import Candidate, pick
+from tutelage.evaluate.pick import Candidate, Picked, against, pick
 from tutelage.evaluate.run import Answer, Evaluation, Item, score
+from tutelage.evaluate.statistics import Comparison, n_needed
 
 COUNT = 40
+MANY = 1000
 
 
 def _evaluation(right: int, ids: range = range(COUNT)) -> Evaluation:
@@ -23,15 +26,63 @@ def _evaluation(right: int, ids: range = range(COUNT)) -> Evaluation:
     return score(items, answers, ["exact_match"], seconds=1.0)
 
 
+def _picked(
+    goal: float | None = None, count: int = COUNT, margin: float = 0.05,
+    **models: tuple[int, float],
+) -> Picked:  # fmt: skip
+    found = [
+        Candidate(name, _evaluation(right, range(count)), cost)
+        for name, (right, cost) in models.items()
+    ]
+    return pick(found, "exact_match", goal, margin=margin)
+
+
 def _pick(goal: float | None = None, **models: tuple[int, float]) -> str:
     found = [Candidate(name, _evaluation(right), cost) for name, (right, cost) in models.items()]
     return pick(found, "exact_match", goal).name
 
 
-def test_the_cheapest_that_is_not_shown_to_be_worse() -> None:
-    assert _pick(large=(30, 9.0), small=(29, 1.0), tiny=(10, 0.1)) == "small"
+def test_the_cheapest_whose_loss_is_shown_to_be_small() -> None:
+    found = _picked(count=MANY, large=(800, 9.0), small=(790, 1.0), tiny=(300, 0.1))
+    assert found.name == "small" and found.best == "large"
+    assert found.others["small"].standing == "as good" and found.others["small"].high <= 0.05
+    assert found.others["tiny"].standing == "worse" and "cheaper and worse: tiny" in found.reason
     assert _pick(large=(30, 9.0), small=(10, 1.0)) == "large"
     assert _pick(large=(30, 9.0), small=(31, 1.0)) == "small"
+
+
+def test_few_rows_show_nothing() -> None:
+    """The rule this replaces took the cheaper one: ten rows do not show that it is worse."""
+    found = _picked(count=10, large=(9, 9.0), small=(7, 1.0))
+    one = found.others["small"]
+    assert found.name == "large" and one.p_value > 0.05 and one.standing == "cannot tell"
+    assert "cannot tell whether small" in found.reason and f"{one.n_needed} rows" in found.reason
+    assert one.n_needed is not None and one.n_needed > 10
+    assert _picked(count=10, margin=0.9, large=(9, 9.0), small=(7, 1.0)).name == "small"
+
+
+def test_so_many_rows_would_tell() -> None:
+    """Simulated: with the rows it asks for, an equal model is called so in four of five cases."""
+    generator = np.random.default_rng(3)
+    spread = 0.4
+    asked = n_needed(0.05, spread)
+    assert asked is not None
+    told = 0
+    for _ in range(200):
+        gaps = generator.normal(0, spread, asked)
+        half = 1.96 * gaps.std() / np.sqrt(asked)
+        mean = float(gaps.mean())
+        test = Comparison(mean, mean - half, mean + half, 0.5, asked, None)
+        told += against(test, 0.5, 0.05).standing == "as good"
+    assert 0.7 < told / 200 < 0.9
+    again = against(Comparison(0.0, -0.1, 0.1, 1.0, 61, None), 1.0, 0.05)
+    assert again.n_needed == pytest.approx(asked, rel=0.02)
+
+
+def test_of_errors_less_is_better() -> None:
+    test = Comparison(-0.02, -0.04, 0.0, 0.2, 500, None)  # the best has 0.02 fewer errors
+    found = against(test, 0.2, 0.05, errors=True)
+    assert (found.loss, found.low, found.high) == (0.02, 0.0, 0.04) and found.standing == "as good"
 
 
 def test_a_goal_is_reached_by_the_lower_bound() -> None:
@@ -81,6 +132,7 @@ def test_the_verb_makes_one_table(tmp_path: Path) -> None:
     assert first["metrics"]["exact_match"]["value"] == 35 / COUNT and second["p_value"] < 0.05
     assert third["status"] == "failed" and "nothing" in third["reason"]
     assert first["cost_per_answer"] == pytest.approx(first["seconds_per_answer"] / 100)
+    assert done.found["margin"] == 0.05 and second["against_best"]["standing"] == "worse"
     assert first["licence"] is None and first["languages"] is None
 
 

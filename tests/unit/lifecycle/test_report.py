@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import json
 import re
@@ -20,10 +21,10 @@ from tutelage import store
 from tutelage.cli.report import report as report_verb
 from tutelage.errors import BusyError, DamagedError, GuardError, RequestError
 from tutelage.lifecycle import report as report_module
-from tutelage.lifecycle.pages import formats
+from tutelage.lifecycle.pages import figures, formats
 from tutelage.lifecycle.pages.lookup import checked
 from tutelage.lifecycle.project import Rows, Search
-from tutelage.lifecycle.record import Choice
+from tutelage.lifecycle.record import Choice, Record
 from tutelage.lifecycle.report import render, write_report
 from tutelage.lifecycle.run import run
 
@@ -251,6 +252,25 @@ def test_charts_hold_the_measured_points(tmp_path: Path) -> None:
     assert [trace["name"] for trace in loss["data"]] == ["lora", "full"]
     curve = record["detail"]["candidates"]["lora"]["training"]["curve"]
     assert loss["data"][0]["y"] == [point["loss"] for point in curve]
+
+
+def test_a_tuning_that_candidates_share_is_drawn_once(small: dict[str, Any]) -> None:
+    """The recommended one's curve would else lie hidden below that of the other."""
+    detail = small["detail"]["candidates"]
+    tuned = [one for one in small["candidates"] if detail[one["name"]]["training"] is not None]
+    again = copy.deepcopy(tuned[0]) | {"name": "again", "rung": tuned[0]["rung"] + "+one-shot"}
+    small["candidates"].append(again)
+    detail["again"] = copy.deepcopy(detail[tuned[0]["name"]])
+    names = [one["name"] for one in tuned]
+
+    def drawn() -> list[str]:
+        found = figures.loss_curves(Record.model_validate(small))
+        assert found is not None
+        return [trace["name"] for trace in found["data"]]
+
+    assert drawn() == [f"{names[0]}, again", *names[1:]]
+    again["model"] = "pypi:another"
+    assert drawn() == [*names, "again"]
 
 
 FOUR, EIGHT = "4 examples: 0.209 in 12.3 s", "8 examples: too dear"

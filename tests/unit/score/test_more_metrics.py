@@ -16,6 +16,7 @@ from tutelage.score import METRICS
 from tutelage.score._correlation import number
 from tutelage.score._metric import Metric
 from tutelage.score._traps import TRAPS, fallen, sprung
+from tutelage.score.question_match import rows_by_question
 from tutelage.score.semantic import learned, with_encoder
 from tutelage.score.span_f1 import spans
 
@@ -184,3 +185,24 @@ def test_traps_are_three_kinds_and_n_gram_metrics_fall_in() -> None:
     nothing = learned("nothing", lambda _, answers: [0.5 for _ in answers])
     assert fallen(sprung(knows)) == dict.fromkeys(("negation", "paraphrase", "numbers", "all"), 0)
     assert fallen(sprung(nothing))["all"] == 1
+
+
+def test_f1_of_yes_counts_yes_alone() -> None:
+    metric = METRICS.get("yes_f1")
+    true = ["yes", "yes", "no", "no", "Yes."]
+    said = ["yes", "no", "yes", "no", " yes"]
+    value = metric.aggregate(metric.statistics(true, said).sum(axis=0))
+    assert value == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
+    assert metric.aggregate(metric.statistics(["no"], ["no"]).sum(axis=0)) == 0
+
+
+def test_a_question_is_right_where_all_its_parts_are() -> None:
+    hits = np.array([1.0, 1.0, 0.0, 1.0, 1.0])
+    rows = rows_by_question(hits, ["a", "b", "b", "a", "c"])
+    assert METRICS.get("question_match").aggregate(rows.sum(axis=0)) == pytest.approx(2 / 3)
+
+
+def test_clean_answers_have_no_listed_word() -> None:
+    metric = METRICS.get("clean")
+    said = ["have a nice day", "you IDIOT", "shitake mushrooms", ""]
+    assert metric.statistics([""] * 4, said)[:, 0].tolist() == [1, 0, 1, 1]

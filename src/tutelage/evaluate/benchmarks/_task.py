@@ -17,10 +17,12 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
+from tutelage.data.rows import SetAside
+from tutelage.data.shapes import Record
 from tutelage.errors import DataError
-from tutelage.score._normalise import label, short_answer
+from tutelage.score._normalise import short_answer
 
 Kind = Literal["choice", "answer", "pair", "code"]
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -33,7 +35,8 @@ class Question:
     """`answer` is the right one: of choices its text, of a pair the good sentence.
 
     `source` is the subject or file, which slices and clusters go by. `test` is a program that comes
-    to its end behind a right function called `name`.
+    to its end behind a right function called `name`. `accepted` are all right answers where there
+    are several; of choices their texts. `steps` lead to the answer of a shown example.
     """
 
     id: str
@@ -43,11 +46,18 @@ class Question:
     source: str | None = None
     test: str = ""
     name: str = ""
+    accepted: tuple[str, ...] = ()
+    steps: str = ""
 
     @property
     def right(self) -> int:
         """Place of the right choice."""
         return self.choices.index(self.answer)
+
+    @property
+    def rights(self) -> tuple[int, ...]:
+        """Places of all choices that are right."""
+        return tuple(map(self.choices.index, self.accepted or (self.answer,)))
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,8 @@ class Task:
     max_new_tokens: int = 64
     same_source: bool = False
     """Whether examples are of the question's own subject."""
+    hub: str = ""
+    """A data set of the hub in a form that is read."""
 
     def data(self, folder: Path | None) -> Path:
         """The folder of this task's data. Raises DataError saying what is missing."""
@@ -81,32 +93,55 @@ class Task:
                 field="--data",
                 got=str(found),
                 expected=f"a folder laid out as {self.cited}",
+                hint="say where with --data FOLDER"
+                + (f", or fetch them with --data {self.hub}" if self.hub else ""),
             )
         return found
 
 
-def rows(path: Path) -> list[dict[str, Any]]:
-    """Objects of .json lists, .jsonl, .jsonl.gz, .csv, .tsv. Raises DataError naming the file."""
+def rows(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Objects of .json lists, .jsonl, .jsonl.gz, .csv, .tsv, .parquet.
+
+    `columns` names those of a table without a header. Raises DataError naming the file.
+    """
+    if path.suffix == ".parquet":
+        with path.open("rb") as stream:
+            return [one.value for one in _records(stream, path)]
     try:
         if path.suffix == ".tsv":  # GLUE's tables know no quotes
-            with path.open(encoding="utf-8", newline="") as file:
-                return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                return list(csv.DictReader(file, columns, delimiter="\t", quoting=csv.QUOTE_NONE))
         if path.suffix == ".csv":
-            with path.open(encoding="utf-8", newline="") as file:
-                return list(csv.DictReader(file))
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                return list(csv.DictReader(file, columns))
         data = path.read_bytes()
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
         if ".jsonl" in path.name:
             return [json.loads(line) for line in text.splitlines() if line.strip()]
-        read = json.loads(text)
-        return list(read if isinstance(read, list) else read["examples"])
-    except (OSError, ValueError, KeyError) as error:
+        return _objects(text)
+    except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path}: {error}", field=str(path)) from None
 
 
-def same_label(text: str) -> str:
-    """Letters, labels and numbers compare without case and punctuation at their ends."""
-    return label(text)
+def _objects(text: str) -> list[dict[str, Any]]:
+    """Of a list, of an object that holds one or is a row, or of JSON lines named .json."""
+    try:
+        read = json.loads(text)
+    except json.JSONDecodeError:
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    if isinstance(read, list):
+        return read
+    inside = read.get("examples", read.get("data", read))
+    return list(inside) if isinstance(inside, list) else [inside]
+
+
+def _records(stream: BinaryIO, path: Path) -> Iterator[Record]:
+    from tutelage.data.parquet_records import read_parquet
+
+    for one in read_parquet(stream, str(path), path.name):
+        if isinstance(one, SetAside):
+            raise DataError(f"cannot read a row: {one.detail}", field=one.where, got=one.reason)
+        yield one
 
 
 def by_letter(choices: Sequence[str]) -> str:

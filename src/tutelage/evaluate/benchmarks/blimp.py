@@ -7,16 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from tutelage.evaluate.benchmarks._task import Question, Task, rows
+from tutelage.evaluate.benchmarks._files import FILE, hub, numbered
+from tutelage.evaluate.benchmarks._lines import checked
+from tutelage.evaluate.benchmarks._task import Question, Task
+
+CITED = "github.com/alexwarstadt/blimp: one JSONL a phenomenon; or the hub's nyu-mll/blimp"
 
 
 def _questions(folder: Path) -> Iterator[Question]:
-    for file in sorted(folder.glob("*.jsonl*")):
-        kind = file.name.partition(".")[0]
-        for number, row in enumerate(rows(file)):
-            pair = (row["sentence_good"], row["sentence_bad"])
-            yield Question(f"{kind}-{number}", "", pair[0], pair, kind)
+    for where, id, row in numbered(folder, ("*.jsonl*", "data/*.jsonl", *hub("*", "train")), CITED):
+        good, bad = checked("blimp", where, row, CITED, _read)
+        # The hub's files are all named alike; its rows say their phenomenon.
+        kind = str(row.get("UID") or row[FILE]) if row[FILE] == "train" else row[FILE]
+        id = f"{kind}-{id.rpartition('-')[2]}"
+        yield Question(id, "", good, (good, bad), kind)
+
+
+def _read(row: dict[str, Any]) -> tuple[str, str]:
+    return row["sentence_good"], row["sentence_bad"]
 
 
 TASK = Task(
@@ -24,6 +34,7 @@ TASK = Task(
     "pair",
     "blimp",
     _questions,
-    "github.com/alexwarstadt/blimp: one JSONL a phenomenon",
+    CITED,
     metrics=("accuracy",),
+    hub="hf:nyu-mll/blimp",
 )

@@ -1,31 +1,48 @@
 """MMLU: 57 subjects, four choices (Hendrycks et al. 2021, arXiv:2009.03300).
 
 Choices are listed with letters and a letter is scored, as the authors do; examples are of the
-question's own subject. One CSV a subject, the answer its index.
+question's own subject. The authors publish one CSV a subject without a header, the answer a letter;
+other copies have a header and its place; the hub has one table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from tutelage.evaluate.benchmarks._task import Question, Task, rows
+from tutelage.evaluate.benchmarks._files import hub, numbered
+from tutelage.evaluate.benchmarks._lines import apart, checked
+from tutelage.evaluate.benchmarks._task import LETTERS, Question, Task
+
+CITED = "github.com/hendrycks/test: dev/ and test/ with one CSV a subject"
+COLUMNS = ("question", *(f"choice{n}" for n in range(4)), "answer")
 
 
 def _part(name: str) -> Callable[[Path], Iterator[Question]]:
+    names = (f"{name}/*.csv", *hub("all", name))
+
     def found(folder: Path) -> Iterator[Question]:
-        for file in sorted((folder / name).glob("*.csv")):
-            subject = file.stem.removesuffix(f"_{name}")
-            for number, row in enumerate(rows(file)):
-                choices = tuple(f"{row[f'choice{n}']}" for n in range(4))
-                # Some choices stand twice; places tell them apart.
-                told = tuple(
-                    c if choices.index(c) == n else f"{c}{' ' * n}" for n, c in enumerate(choices)
-                )
-                id = f"{subject}-{name}-{number}"
-                yield Question(id, row["question"], told[int(row["answer"])], told, subject)
+        headed = 0
+        for where, id, row in numbered(folder, names, CITED, COLUMNS):
+            subject, _, number = id.rpartition("-")
+            if row.get("choice0") == "choice0":
+                headed = 1
+                continue
+            at = int(number) - headed
+            text, choices, right, said = checked("mmlu", where, row, CITED, _read)
+            subject = said or subject.removesuffix(f"_{name}")
+            told = apart(choices)
+            yield Question(f"{subject}-{name}-{at}", text, told[right], told, subject)
 
     return found
+
+
+def _read(row: dict[str, Any]) -> tuple[str, tuple[str, ...], int, str | None]:
+    choices = row["choices"] if "choices" in row else [row[f"choice{n}"] for n in range(4)]
+    answer = str(row["answer"]).strip()
+    right = LETTERS.index(answer) if answer in LETTERS[:4] else int(answer)
+    return row["question"], tuple(map(str, choices)), right, row.get("subject")
 
 
 TASK = Task(
@@ -33,9 +50,10 @@ TASK = Task(
     "choice",
     "mmlu",
     _part("test"),
-    "github.com/hendrycks/test: dev/ and test/ with one CSV a subject",
+    CITED,
     examples=_part("dev"),
     metrics=("accuracy",),
     letters=True,
     same_source=True,
+    hub="hf:cais/mmlu/all",
 )

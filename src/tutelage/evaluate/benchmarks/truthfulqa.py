@@ -7,16 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from tutelage.evaluate.benchmarks._task import Question, Task, rows
+from tutelage.evaluate.benchmarks._files import hub, numbered
+from tutelage.evaluate.benchmarks._lines import checked
+from tutelage.evaluate.benchmarks._task import Question, Task
+
+CITED = "github.com/sylinrl/TruthfulQA: TruthfulQA.csv; or the hub's truthfulqa/truthful_qa"
+_FILES = ("TruthfulQA.csv", "mc_task.json", *hub("multiple_choice", "validation"))
 
 
 def _questions(folder: Path) -> Iterator[Question]:
-    for number, row in enumerate(rows(folder / "TruthfulQA.csv")):
+    for number, (where, _, row) in enumerate(numbered(folder, _FILES, CITED)):
+        text, choices, best, kind = checked("truthfulqa", where, row, CITED, _read)
+        yield Question(f"truthfulqa-{number}", text, best, choices, kind)
+
+
+def _read(row: dict[str, Any]) -> tuple[str, tuple[str, ...], str, str | None]:
+    if "mc1_targets" not in row:
         wrong = [part.strip() for part in row["Incorrect Answers"].split(";") if part.strip()]
         best = row["Best Answer"].strip()
-        choices = tuple(dict.fromkeys([best, *wrong]))
-        yield Question(f"truthfulqa-{number}", row["Question"], best, choices, row["Category"])
+        return row["Question"], tuple(dict.fromkeys([best, *wrong])), best, row["Category"]
+    targets = row["mc1_targets"]
+    if "labels" in targets:
+        targets = dict(zip(targets["choices"], targets["labels"], strict=True))
+    best = next(text for text, label in targets.items() if label == 1)
+    return row["question"], tuple(targets), best, None
 
 
 TASK = Task(
@@ -24,6 +40,7 @@ TASK = Task(
     "choice",
     "truthfulqa",
     _questions,
-    "github.com/sylinrl/TruthfulQA: TruthfulQA.csv",
+    CITED,
     metrics=("accuracy",),
+    hub="hf:truthfulqa/truthful_qa/multiple_choice",
 )

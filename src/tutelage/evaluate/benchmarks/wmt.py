@@ -1,16 +1,24 @@
 """Translation between the texts of a WMT news test: one line a sentence (Kocmi et al. 2022).
 
-The folder holds `source.LANGUAGE` and `reference.LANGUAGE`, plain text, as sacrebleu writes them:
-`sacrebleu -t wmt22 -l en-de --echo src` and `--echo ref`. BLEU and chrF over all sentences.
+A folder holds `source.LANGUAGE` and `reference.LANGUAGE`, plain text, as sacrebleu writes them:
+`sacrebleu -t wmt22 -l en-de --echo src` and `--echo ref`. The hub's rows hold both under
+`translation`; the first language named is translated into the second. BLEU and chrF over all
+sentences.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tutelage.errors import DataError
+from tutelage.evaluate.benchmarks._files import hub, numbered
+from tutelage.evaluate.benchmarks._lines import checked
 from tutelage.evaluate.benchmarks._task import Question, Task
+
+CITED = "sacrebleu's --echo: source.en, reference.de; or the hub's wmt/wmt14"
+_FILES = hub("*", "test")
 
 LANGUAGES = {
     "cs": "Czech", "de": "German", "en": "English", "es": "Spanish", "fr": "French",
@@ -19,6 +27,9 @@ LANGUAGES = {
 
 
 def _questions(folder: Path) -> Iterator[Question]:
+    if not any(folder.glob("source.*")) and any(any(folder.glob(name)) for name in _FILES):
+        yield from _of_hub(folder)
+        return
     (said, asked), (right, wanted) = _side(folder, "source"), _side(folder, "reference")
     if len(said) != len(right):
         raise DataError(
@@ -26,8 +37,21 @@ def _questions(folder: Path) -> Iterator[Question]:
             got=f"{len(said)} and {len(right)}",
         )  # fmt: skip
     for number, (text, answer) in enumerate(zip(said, right, strict=True)):
-        prompt = f"Translate this from {asked} to {wanted}. Answer with the translation alone.\n\n"
-        yield Question(f"wmt-{number}", prompt + text, answer)
+        yield Question(f"wmt-{number}", _prompt(asked, wanted, text), answer)
+
+
+def _of_hub(folder: Path) -> Iterator[Question]:
+    for where, id, row in numbered(folder, _FILES, CITED):
+        (asked, text), (wanted, answer) = checked("wmt", where, row, CITED, _both)
+        yield Question(f"wmt-{id}", _prompt(asked, wanted, text), answer)
+
+
+def _both(row: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(LANGUAGES[name], row["translation"][name]) for name in row["translation"]]
+
+
+def _prompt(asked: str, wanted: str, text: str) -> str:
+    return f"Translate this from {asked} to {wanted}. Answer with the translation alone.\n\n{text}"
 
 
 def _side(folder: Path, name: str) -> tuple[list[str], str]:
@@ -47,8 +71,9 @@ TASK = Task(
     "answer",
     "wmt",
     _questions,
-    "sacrebleu's --echo: source.en, reference.de",
+    CITED,
     form=str.strip,
     metrics=("bleu", "chrf"),
     max_new_tokens=256,
+    hub="hf:wmt/wmt14/de-en",
 )

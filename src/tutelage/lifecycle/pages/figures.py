@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 
 from tutelage.lifecycle.pages import formats, lookup
-from tutelage.lifecycle.record import Candidate, Measured, Record
+from tutelage.lifecycle.record import Candidate, Measured, Record, Training
 
 # Okabe and Ito's palette: told apart with any colour vision, legible on light and dark.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#A6761D", "#8C8CFF")
@@ -54,20 +54,19 @@ def front_of_answering(record: Record) -> dict[str, Any]:
 
 
 def loss_curves(record: Record) -> dict[str, Any] | None:
-    """Loss of each training step against training time; None where nothing was tuned."""
+    """Loss of each training step against training time, once for candidates that share a tuning;
+    None where nothing was tuned."""
     figure = go.Figure()
-    for place, each in enumerate(record.candidates):
-        training = record.detail.candidates[each.name].training
-        if training is None or not training.curve:
-            continue
+    for training, sharing in _trainings(record):
+        names = ", ".join(record.candidates[place].name for place in sharing)
         figure.add_trace(
             go.Scatter(
                 x=[point.seconds for point in training.curve],
                 y=[point.loss for point in training.curve],
                 customdata=[point.step for point in training.curve],
                 mode="lines",
-                name=escape(each.name),
-                line={"color": COLOURS[place % len(COLOURS)], "width": 2},
+                name=escape(names),
+                line={"color": COLOURS[sharing[0] % len(COLOURS)], "width": 2},
                 hovertemplate="step %{customdata}, %{x:.1f} s: %{y:.3f}",
             )
         )
@@ -76,6 +75,23 @@ def loss_curves(record: Record) -> dict[str, Any] | None:
     figure.update_xaxes(title_text="seconds of training", rangemode="tozero")
     figure.update_yaxes(title_text="nats per trained token")
     return _plain(figure)
+
+
+def _trainings(record: Record) -> list[tuple[Training, list[int]]]:
+    """Each tuning that has a curve, with the places of the candidates that came of it: one of them
+    is the tuned model, others the same one prompted again."""
+    found: list[tuple[Training, list[int]]] = []
+    for place, each in enumerate(record.candidates):
+        training = record.detail.candidates[each.name].training
+        if training is None or not training.curve:
+            continue
+        for known, sharing in found:
+            if known == training and record.candidates[sharing[0]].model == each.model:
+                sharing.append(place)
+                break
+        else:
+            found.append((training, [place]))
+    return found
 
 
 def _quality_against_cost(record: Record, cost: Cost) -> go.Figure:
