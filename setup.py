@@ -13,7 +13,8 @@ setup(
                 f"src/tutelage/kernels/{name}.cpp" for name in ("decode", "packed", "tokenwise")
             ],
             depends=[
-                f"src/tutelage/kernels/{name}.h" for name in ("element", "product", "quantized")
+                f"src/tutelage/kernels/{name}.h"
+                for name in ("attention", "element", "product", "quantized")
             ],
             extra_compile_args=[
                 "-O3",

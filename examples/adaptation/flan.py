@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from study import Place
+from studies import Place
 
 from tutelage.backends.open import open_lm
 from tutelage.data.rows import Row

@@ -8,46 +8,16 @@ study without results says so in its place.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import re
-from collections.abc import Sequence
+import sys
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+import page
 from chart import Line, chart
-from study import ROOT, Json
-
-from tutelage import store
-
-PLACE = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-HERE = Path(__file__).parent
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--results", type=Path, default=HERE / "results")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs")
-    asked = parser.parse_args()
-    page = asked.docs / "from_scratch.md"
-    text = page.read_text(encoding="utf-8")
-    store.write_text(page, PLACE.sub(lambda found: _section(found, asked), text))
-
-
-def _section(found: re.Match[str], asked: argparse.Namespace) -> str:
-    name = found[2]
-    file = asked.results / f"{name}.json"
-    if not file.is_file():
-        command = f"python examples/from_scratch/run.py --only {name}"
-        return f"{found[1]}Not run yet: `{command}`\n{found[3]}"
-    result = json.loads(file.read_text(encoding="utf-8"))
-    pictures = PICTURES[name](result) if name in PICTURES else {}
-    for title, drawn in pictures.items():
-        folder = asked.docs / "from_scratch"
-        folder.mkdir(exist_ok=True)
-        store.write_text(folder / f"{title}.svg", drawn)
-    shown = "".join(f"\n![{title}](from_scratch/{title}.svg)\n" for title in pictures)
-    return f"{found[1]}{SECTIONS[name](result)}{shown}\n{_cost(result)}\n{found[3]}"
+from page import table, value
+from studies import Json
 
 
 def _cost(result: Json) -> str:
@@ -58,18 +28,6 @@ def _cost(result: Json) -> str:
         f"({spent['hours']:.2f} by the clock, on a machine that may have been shared), "
         f"{spent['flops']:.2g} FLOPs; {result['machine']}; texts: {result['text']}.{smoke}"
     )
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
-    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
-
-
-def value(found: Json, digits: int = 3) -> str:
-    """With its interval, where it has one."""
-    if found["low"] is None:
-        return f"{found['value']:.{digits}f}"
-    return f"{found['value']:.{digits}f} ({found['low']:.{digits}f} to {found['high']:.{digits}f})"
 
 
 def prose(result: Json) -> str:
@@ -189,4 +147,4 @@ SECTIONS = {
 PICTURES = {"prose": prose_picture, "scaling": scaling_picture}
 
 if __name__ == "__main__":
-    main()
+    page.main(Path(__file__).parent, "from_scratch", SECTIONS, PICTURES, _cost)

@@ -1,53 +1,26 @@
-"""What all studies share: where they work, how large they are, and what they write down.
-
-A study is a function `run(place: Place) -> dict`. Everything it makes stands in a folder of its
-own, where a run that was stopped goes on and a finished part is not made again; what it returns is
-written to results/NAME.json with the machine and the time it took.
-"""
+"""What the studies of this folder share besides `studies.py`: models that they raise from nothing,
+and what of a run's record a table needs."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import sys
 from pathlib import Path
-from typing import Any
 
-from tutelage import store
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+import studies
+from studies import DATA, ROOT, SPEED, Json
+
 from tutelage.config import validate
-from tutelage.machine.describe import commit, cores, package_version, processor
 from tutelage.pretrain.config import PretrainConfig
 from tutelage.pretrain.run import RECORD, pretrain
 
-Json = dict[str, Any]
-ROOT = Path(__file__).resolve().parents[2]
-DATA = ROOT.parent / "shared" / "data"
-SPEED = 1.0e11
-"""FLOPs of training a second and processor that "minutes" below stand for, so that a study costs
-the same on a busy machine: half the speed of matrix products on the machine of the results."""
+__all__ = ["DATA", "ROOT", "SPEED", "Json", "Place", "short", "training"]
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a study works. `scale` multiplies all budgets; figures of `smoke` mean nothing."""
-
-    work: Path
-    data: Path
-    threads: int
-    smoke: bool
-    scale: float = 1.0
-
-    def flops(self, minutes: float) -> float:
-        """Of so many minutes on two processors; of two seconds in a smoke run."""
-        return SPEED * 2 * (2.0 if self.smoke else 60 * minutes * self.scale)
-
-    def processor_minutes(self, minutes: float) -> float:
-        """Of two processors."""
-        return 2 * (1 / 30 if self.smoke else minutes * self.scale)
-
-    def count(self, whole: int, smoke: int) -> int:
-        return smoke if self.smoke else whole
+class Place(studies.Place):
+    """Where a study works, with the models that it raises."""
 
     def raised(self, name: str, described: Json) -> Json:
         """The record of a pretraining run in a folder of its own."""
@@ -59,34 +32,7 @@ class Place:
         return str(self.work / name / "model")
 
 
-def written(name: str, run: Callable[[Place], Json], place: Place, results: Path) -> Path:
-    """Run a study and write what it found."""
-    began, worked = time.monotonic(), time.process_time()
-    print(name, flush=True)
-    found = run(place)
-    file = results / f"{name}.json"
-    told = {
-        "study": name,
-        "smoke": place.smoke,
-        "minutes": (time.monotonic() - began) / 60,
-        "processor_minutes": (time.process_time() - worked) / 60,
-        "training": _training(place.work),
-        "machine": machine(place.threads),
-        "commit": commit(),
-        **found,
-    }
-    results.mkdir(parents=True, exist_ok=True)
-    store.write_text(file, json.dumps(told, indent=1) + "\n")
-    return file
-
-
-def machine(threads: int) -> str:
-    """In words."""
-    torch = package_version("torch")
-    return f"{processor()}, {threads} threads of {cores()} processors, torch {torch}"
-
-
-def _training(work: Path) -> Json:
+def training(work: Path) -> Json:
     """Hours of all pretraining runs of a study, also those made before it was last started."""
     records = [json.loads(file.read_text("utf-8")) for file in sorted(work.glob(f"*/{RECORD}"))]
     return {

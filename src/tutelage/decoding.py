@@ -14,6 +14,8 @@ from typing import Literal, get_args
 
 from tutelage.errors import ConfigError
 
+KVCacheDtype = Literal["auto", "int8"]
+"""What keys and values are kept in: the model's own type, or 8 bits."""
 GuideKind = Literal["json_schema", "json_object", "regex", "choice", "grammar"]
 MOST_LOGPROBS = 20
 MOST_BEAMS = 64

@@ -77,7 +77,7 @@ ADDED: dict[str, set[str]] = {
     "candidate": {"measuring_seconds", "over_budget"},
     "comparison": {"rows"},
     "tune": {
-        "mixture",
+        *("mixture", "general"),
         *("set_aside", "settings", "predicted_seconds", "predicted_memory", "rehearsal", "preview"),
         "correction",
     },

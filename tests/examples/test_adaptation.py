@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ DATA = ROOT.parent / "shared" / "data"
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder in (FOLDER, ROOT / "examples" / "from_scratch"):
+    for folder in (FOLDER, ROOT / "examples"):
         monkeypatch.syspath_prepend(str(folder))
 
 
@@ -44,9 +46,53 @@ def test_questions_of_every_kind_have_one_right_choice() -> None:
 @pytest.mark.skipif(not (DATA / "blimp").is_dir(), reason="the data are not here")
 def test_the_whole_in_small(tmp_path: Path) -> None:
     command = [sys.executable, FOLDER / "run.py", "--smoke", "--threads", "1", "--work", tmp_path]
+    command += ["--only", "flan"]
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
     found = json.loads((tmp_path / "smoke" / "results" / "flan.json").read_text("utf-8"))
     assert found["smoke"] and set(found["left_out"]) == set(found["clusters"])
     for one in found["left_out"].values():
         assert one["before"]["accuracy"]["n"] == one["n"]
         assert one["instructions"]["against_before"]["p_value"] <= 1
+
+
+@pytest.mark.parametrize(("best", "tried", "at"), [(0.3, 3, 0), (5.0, 5, 2), (0.004, 6, -3)])
+def test_the_grid_of_rates_is_widened_until_the_best_lies_inside(
+    best: float, tried: int, at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each round's loss is a parabola of the rate's logarithm; no step is made twice."""
+    import halving  # type: ignore[import-not-found]
+    from tasks import Task  # type: ignore[import-not-found]
+
+    made: list[tuple[int, int]] = []
+
+    class Fake(halving.Search):  # type: ignore[misc]
+        @property
+        def default(self) -> float:
+            return 0.3
+
+        def _rate(self, power: int) -> float:
+            return 0.3 * float(halving.FACTOR) ** power
+
+        def _round(self, power: int, number: int) -> float:
+            made.append((power, number))
+            return float((math.log(self._rate(power)) - math.log(best)) ** 2)
+
+        def _tuned(self, power: int, share: float) -> dict[str, Any]:
+            return {"power": power}
+
+    task = Task("t", "m", "f1", (), (), steps=8, batch_tokens=64)
+    found = Fake(task, "lora", {}, tmp_path, 1).best()
+    assert found["result"] == {"power": at} and not found["at_edge"]
+    assert len(made) == len(set(made)), "a round of a rate is run once"
+    assert [sum(number == turn for _, number in made) for turn in (1, 2)] == [tried // 2, 1]
+    assert sum(number == 0 for _, number in made) == tried
+
+
+def test_the_page_in_docs_is_that_of_the_results(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "adaptation_compared.md").read_text(encoding="utf-8")
+    (tmp_path / "adaptation_compared.md").write_text(page, encoding="utf-8")
+    command = [sys.executable, FOLDER / "draw.py", "--docs", tmp_path]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    assert (tmp_path / "adaptation_compared.md").read_text(encoding="utf-8") == page
+    for study in ("docstrings", "ner", "sweeps", "dialogues", "ner-decoder"):
+        assert f"<!-- results: {study} -->" in page

@@ -19,7 +19,8 @@ STUDIES = ("prose", "domain", "encoders", "families", "scaling")
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(FOLDER))
+    for folder in (FOLDER, ROOT / "examples"):
+        monkeypatch.syspath_prepend(str(folder))
 
 
 def measured(value: float) -> dict[str, Any]:

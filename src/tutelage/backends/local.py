@@ -14,6 +14,7 @@ from typing import Any
 
 from tutelage.backends import exhausted
 from tutelage.backends.headed import HeadLM
+from tutelage.backends.narrow import keep_narrow
 from tutelage.backends.searched import searched
 from tutelage.backends.stream import AnswerStream, named, spelled
 from tutelage.checkpoints.build import build
@@ -25,7 +26,7 @@ from tutelage.checkpoints.quantized_file import is_quantized
 from tutelage.checkpoints.reading import Reading
 from tutelage.checkpoints.sentence import Pooling, pooling_of
 from tutelage.checkpoints.source import parse
-from tutelage.decoding import Speculative
+from tutelage.decoding import KVCacheDtype, Speculative
 from tutelage.errors import RequestError, TutelageError
 from tutelage.generate.embed import embed
 from tutelage.generate.engine import Engine
@@ -112,11 +113,12 @@ class LocalLM:
         seed: int = 0,
         speculative: Speculative | None = None,
         wide: bool = False,
+        kv_cache_dtype: KVCacheDtype = "auto",
     ) -> LocalLM:
         """Open a source that holds weights itself, with an adapter if given. `fingerprint` is what
         the checkpoint's must be, where it was recorded. Weights that a folder has in few bits stay
         so where the C++ step reads them, unless an adapter is merged into them, or they are asked
-        for `wide`.
+        for `wide`. Keys and values are kept in the model's own type, or in 8 bits (int8).
 
         Raises SourceError, GuardError for another checkpoint than was recorded, ConfigError for a
         draft model that cannot guess for this one, MemoryLimitError naming what would fit."""
@@ -130,6 +132,8 @@ class LocalLM:
         speculation = None
         with exhausted.named(exhausted.Held(checkpoint, placement.dtype, exact=exact)):
             model = _built(checkpoint, placement, adapter, wide)
+            if kv_cache_dtype == "int8":
+                keep_narrow(model, checkpoint)
             if speculative is not None:
                 speculation = _speculation(speculative, checkpoint.tokenizer, placement)
         return cls(checkpoint, model, exact=exact, speculation=speculation)

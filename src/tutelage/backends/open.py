@@ -9,7 +9,7 @@ from typing import Any
 from tutelage import store
 from tutelage.checkpoints.program import Program, expect, program_of
 from tutelage.checkpoints.source import Source, parse
-from tutelage.decoding import Speculative
+from tutelage.decoding import KVCacheDtype, Speculative
 from tutelage.errors import ConfigError
 from tutelage.lm import LM
 
@@ -26,11 +26,12 @@ def open_lm(
     seed: int = 0,
     speculative: Speculative | None = None,
     cache_bytes: int | None = None,
+    kv_cache_dtype: KVCacheDtype = "auto",
 ) -> LM:
     """The model named by `source`: a server, a script, or weights on this machine; of a run what
     it recommends, with its adapter and the turns it shows before every conversation. With
     `cache_bytes` callers in many threads share one running batch of a model on this machine, whose
-    keys and values take at most so many bytes.
+    keys and values take at most so many bytes; they are kept in 8 bits with `kv_cache_dtype` int8.
 
     Raises SourceError for a source that cannot be opened, ConfigError for an option that the kind
     of source cannot honour, GuardError for a base that has changed since the run.
@@ -54,9 +55,11 @@ def open_lm(
             threads=threads,
             seed=seed if program.seed is None else program.seed,
             speculative=speculative,
+            kv_cache_dtype=kv_cache_dtype,
         )
     else:
         _refuse_guesses(source, speculative)
+        _refuse_cache(source, kv_cache_dtype)
         refuse_placement(source, device, dtype, exact)
         expect(program.base, fingerprint_of_text(base), program.fingerprint)
         lm = _text_lm(base, api_key_file)
@@ -168,6 +171,17 @@ def _refuse_guesses(source: str, speculative: Speculative | None) -> None:
             field=flag,
             expected="a model folder, .gguf, pypi:, hf: or preset: source",
             hint=f"leave {flag} out",
+        )
+
+
+def _refuse_cache(source: str, kv_cache_dtype: KVCacheDtype) -> None:
+    if kv_cache_dtype != "auto":
+        raise ConfigError(
+            f"--kv-cache-dtype has no effect on {source}: its answers are not computed here",
+            field="--kv-cache-dtype",
+            got=kv_cache_dtype,
+            expected="a model folder, .gguf, pypi:, hf: or preset: source",
+            hint="leave --kv-cache-dtype out",
         )
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 from cyclopts import Parameter
 
@@ -29,6 +29,7 @@ def generate(
     max_new_tokens: int = 128,
     stop: Annotated[tuple[str, ...], Parameter(consume_multiple=False, show_default=False)] = (),
     api_key_file: Path | None = None,
+    kv_cache_dtype: Literal["auto", "int8"] = "auto",
     choosing: Choosing | None = None,
     searching: Searching | None = None,
     guiding: Guiding | None = None,
@@ -60,13 +61,16 @@ def generate(
         End the answer before this text; may be given several times.
     api_key_file
         File with the key of the server, for an http(s):// model.
+    kv_cache_dtype
+        What keys and values are kept in: auto, the type the model computes in, or int8, 8 bits with
+        a scale for each token and head.
     """
     shared = shared or Shared()
     given = as_prompt(prompt, raw)
     looked = searching or Searching()
     asked = request_of(given, max_new_tokens, choosing, shared.seed, tuple(stop), looked, guiding)
     copies = _copies(asked, looked)
-    lm = open_model(model, adapter, api_key_file, shared, speculating)
+    lm = open_model(model, adapter, api_key_file, shared, speculating, kv_cache_dtype)
     begun = time.perf_counter()
     out = None if shared.json else sys.stdout
     first, *others = _answers(lm, asked, copies, looked, out)
@@ -141,11 +145,12 @@ def open_model(
     api_key_file: Path | None,
     shared: Shared,
     speculating: Speculating | None = None,
+    kv_cache_dtype: Literal["auto", "int8"] = "auto",
 ) -> LM:
     """The LM of a command line."""
     speculative = None if speculating is None else speculating.settings()
     try:
-        return _opened(model, adapter, api_key_file, shared, speculative)
+        return _opened(model, adapter, api_key_file, shared, speculative, kv_cache_dtype)
     except ConfigError as error:
         if error.field == "draft":
             raise flagged(error) from None
@@ -158,6 +163,7 @@ def _opened(
     api_key_file: Path | None,
     shared: Shared,
     speculative: Speculative | None,
+    kv_cache_dtype: Literal["auto", "int8"],
 ) -> LM:
     from tutelage.backends.open import open_lm
 
@@ -171,6 +177,7 @@ def _opened(
         api_key_file=api_key_file,
         seed=shared.seed or 0,
         speculative=speculative,
+        kv_cache_dtype=kv_cache_dtype,
     )
 
 

@@ -49,6 +49,8 @@ class Sequences:
     """Sequences at once; 1 by default."""
     context: int | None = None
     """Tokens of each sequence; by default 2048, or the model's longest if that is less."""
+    kv_cache_dtype: Literal["auto", "int8"] | None = None
+    """What keys and values are kept in while answering, as for `serve`; auto by default."""
 
 
 @Parameter(name="*")
@@ -83,7 +85,8 @@ def planned(asked: Asked) -> dict[str, Any]:
     from tutelage.plan.memory import by_name
 
     check_unplaced(asked.shared)
-    _check_positive(**vars(asked.sequences), rank=asked.trained.rank)
+    sizes = (asked.sequences.batch, asked.sequences.context, asked.trained.rank)
+    _check_positive(**dict(zip(("batch", "context", "rank"), sizes, strict=True)))
     name, parts = _parts(asked)
     components = by_name(parts)
     return {
@@ -201,6 +204,8 @@ def _default_rule(train: bool, precision: str | None) -> str | None:
 def _training(asked: Asked, described: Described) -> list[Component]:
     from tutelage.plan.memory import training_components
 
+    kept = asked.sequences.kv_cache_dtype
+    check_unused("with --train", "leave it out: training keeps none", kv_cache_dtype=kept)
     if not described.shape.plain:
         raise _not_counted(described, "training", "estimate it by a rule: --rule mixed-16")
     tuning = _tuning(asked.trained, described)
@@ -252,7 +257,15 @@ def _answering(asked: Asked, described: Described) -> list[Component]:
         return reading_components(described.layout, precision, rows * tokens)
     if described.family != "decoder":
         raise _not_counted(described, "answering", "leave --model out and say --params")
-    return answering_components(described.layout, precision, Held(rows, tokens))
+    narrow = _key_heads(described) if asked.sequences.kv_cache_dtype == "int8" else 0
+    return answering_components(described.layout, precision, Held(rows, tokens, narrow=narrow))
+
+
+def _key_heads(described: Described) -> int:
+    from tutelage.plan.parameters import dimensions
+
+    sizes = dimensions(described.layout)
+    return sizes.key * described.shape.heads // sizes.query
 
 
 def context_of(described: Described, asked: int | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -26,6 +26,7 @@ def serve(
     waiting: int = 32,
     per_key: int = 64,
     cache_gb: float = 0.6,
+    kv_cache_dtype: Literal["auto", "int8"] = "auto",
     speculating: Speculating | None = None,
     shared: Shared | None = None,
 ) -> None:
@@ -58,6 +59,9 @@ def serve(
     cache_gb
         What keys and values of all answers under way, and of beginnings that are remembered, may
         take together (GB = 1e9 bytes); one answer is given whatever it takes.
+    kv_cache_dtype
+        What keys and values are kept in: auto, the type the model computes in, or int8, 8 bits with
+        a scale for each token and head: about half the memory, so twice the room.
     """
     from tutelage.backends.key import read_keys
     from tutelage.serve.run import HttpServer, bind, url
@@ -73,7 +77,7 @@ def serve(
     key = None if api_key_file is None else read_keys(api_key_file)
     named = _adapters(adapter)
     with bind(host, port, key=key is not None) as listener:
-        models = _open(model, named, model_key_file, shared, speculating, cache_gb)
+        models = _open(model, named, model_key_file, shared, speculating, cache_gb, kv_cache_dtype)
         limits = Limits(per_key=per_key)
         server = HttpServer(models, listener, key=key, waiting=waiting, limits=limits)
         ready: dict[str, Any] = {"url": url(listener), "pid": os.getpid(), "model": MODEL_ID}
@@ -93,6 +97,7 @@ def _open(
     shared: Shared,
     speculating: Speculating | None,
     cache_gb: float,
+    kv_cache_dtype: Literal["auto", "int8"],
 ) -> dict[str, Any]:
     """The models by id."""
     from tutelage.backends.open import open_with_adapters
@@ -109,6 +114,7 @@ def _open(
             seed=shared.seed or 0,
             cache_bytes=int(cache_gb * 1e9),
             speculative=None if speculating is None else speculating.settings(),
+            kv_cache_dtype=kv_cache_dtype,
         )
         return {MODEL_ID if name is None else name: lm for name, lm in found.items()}
     except ConfigError as error:

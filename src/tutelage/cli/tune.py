@@ -12,7 +12,7 @@ from cyclopts import Group, Parameter
 
 from tutelage.cli.shared import Shared, progress, stop_progress
 from tutelage.cli.tune_data import Mixture
-from tutelage.errors import ConfigError, DataError
+from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
     from tutelage.data.rows import Loaded
@@ -87,6 +87,8 @@ def tune(
     batch_tokens: int | None = None,
     micro_batches: int | None = None,
     checkpointing: bool = False,
+    pull: float | None = None,
+    interpolate: float | None = None,
     head: str | None = None,
     new_token: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
     prompt: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
@@ -122,6 +124,10 @@ def tune(
         Cut each update into this many parts: less memory, the same mathematics.
     checkpointing
         Keep less and compute it twice: less memory, more time.
+    pull
+        Strength with which weights are pulled to what they were, against forgetting (L2-SP).
+    interpolate
+        Share of the way from the start to the end at which the weights are left (WiSE-FT).
     head
         Put a task's head on the model and train it with the method: classification, regression,
         token-classification, multiple-choice or question-answering. A model that has one already
@@ -155,6 +161,8 @@ def tune(
         batch_tokens=batch_tokens,
         micro_batches=micro_batches,
         checkpointing=checkpointing,
+        pull=pull,
+        interpolate=interpolate,
         new_tokens=new_token,
         head=head,
         seed=shared.seed,
@@ -168,7 +176,9 @@ def tune(
         return {**_plan(model, loaded, config, out, shared, strict), "mixture": taken}
     result = _tuned(model, loaded, config, out, shared, strict) | {"mixture": taken}
     if not skip_forgetting and result["settings"]["head"] is None:
-        result["forgetting"] = _forgetting(model, out, method, mixture.retention, shared)
+        from tutelage.cli.tune_forgetting import lost
+
+        result |= lost(model, out, method, mixture, shared)
     return result
 
 
@@ -198,6 +208,9 @@ def show(result: Json) -> None:
             f"forgetting {lost['value']:+.3f} ({lost['low']:+.3f} to {lost['high']:+.3f}) "
             "nats per token on other text"
         )
+    for task, kept in (result["general"] or {}).items():
+        before, after = kept["before"]["value"], kept["after"]["value"]
+        print(f"  {task}: {before:.2f} -> {after:.2f} of {kept['after']['n']} right")
     print(f"written to {result['out']}")
 
 
@@ -266,6 +279,7 @@ def _answer(
         "predicted_peak_bytes": found["predicted_peak_bytes"],
         "predicted_memory": found["predicted_memory"],
         "forgetting": None,
+        "general": None,
         "settings": found["settings"],
         "correction": found.get("correction"),
         "rehearsal": found.get("rehearsal"),
@@ -289,31 +303,3 @@ def _set_aside(loaded: Loaded, untrained: Sequence[dict[str, str]]) -> list[dict
 def _note(text: str) -> None:
     stop_progress()
     print(text, file=sys.stderr)
-
-
-def _forgetting(
-    model: str, out: Path, method: str, source: str | None, shared: Shared
-) -> Json | None:
-    """Rise of loss on other text; None where there is none, or none the model has room for."""
-    from tutelage.backends.open import open_lm
-    from tutelage.data.retention import retention
-    from tutelage.evaluate.forgetting import pairs_of, rise, short_enough, text_scores
-    from tutelage.peft import METHODS
-
-    where = {**shared.where(), "seed": shared.seed or 0}
-    try:
-        pairs = pairs_of(retention(source).texts)
-    except DataError:
-        if source is not None:
-            raise  # what was named must be there
-        return None
-    adapter = METHODS.get(method).adapter
-    base = open_lm(model, **where)
-    tuned = open_lm(model if adapter else str(out), adapter=out if adapter else None, **where)
-    for lm in (base, tuned):  # virtual tokens take some of the context
-        pairs = [pairs[place] for place in short_enough(lm, pairs)]
-    if not pairs:
-        return None  # no text is short enough for the model's context
-    before = text_scores(base, pairs)
-    measured, _ = rise(before, text_scores(tuned, pairs), shared.seed or 0)
-    return dict(measured)

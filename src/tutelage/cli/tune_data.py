@@ -34,6 +34,10 @@ class Mixture:
     """Which share of all rows they are; a tenth if not given."""
     retention: str | None = None
     """Text on which forgetting is measured, as a file; prose of Python's reference if not given."""
+    questions: int = 8
+    """General questions of each of four small tasks asked before and after; 0 asks none."""
+    instructions: int = 12
+    """Instructions that a program can check, likewise."""
 
 
 def loaded_for(
@@ -92,6 +96,11 @@ def _named_apart(tasks: dict[str, Sequence[Row]]) -> dict[str, Sequence[Row]]:
 def _check(data: Sequence[str], mixture: Mixture) -> None:
     if not data:
         raise ConfigError("--data is missing", field="--data", expected="rows to learn")
+    for flag, count in (
+        ("--questions", mixture.questions), ("--instructions", mixture.instructions),
+    ):  # fmt: skip
+        if count < 0:
+            raise ConfigError("no number of rows", field=flag, got=count, expected="0 or more")
     for flag, value in (("--temperature", mixture.temperature),):
         if value is not None and len(data) == 1:
             raise ConfigError(

@@ -130,6 +130,7 @@ class Engine:
             "rows_running": len(batch.running),
             "rows_waiting": len(batch.places.waiting),
             "blocks": batch.blocks.count,
+            "cache_bytes": batch.blocks.count * self.bytes_of(STEP),
             "blocks_held": batch.blocks.held,
             "blocks_remembered": batch.blocks.remembered,
             "prompt_tokens_reused_total": batch.counts.reused_tokens,
@@ -165,7 +166,8 @@ class Engine:
         model = self.model
         item = torch.empty(0, dtype=model.compute).element_size()
         shape = (model.heads.key_value, model.heads.width)
-        return Cache.bytes_per_slot(model.layers, tokens, shape, item, source)
+        narrow = model.narrow_cache
+        return Cache.bytes_per_slot(model.layers, tokens, shape, item, source, narrow)
 
 
 def together(jobs: int, each: int, slots: int = SLOTS, cache_bytes: int = CACHE_BYTES) -> int:

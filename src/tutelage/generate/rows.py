@@ -35,7 +35,8 @@ class Rows:
         """Empty rows, each with room for so many tokens, in `blocks` blocks if they share them."""
         like = torch.empty(0, dtype=model.compute, device=model.device)
         shape = (model.heads.key_value, model.heads.width)
-        return cls(model, Cache(model.layers, slots, room, shape, like, blocks))
+        cache = Cache(model.layers, slots, room, shape, like, blocks, model.narrow_cache)
+        return cls(model, cache)
 
     def read(
         self, slots: Sequence[int], rows: Sequence[Example], before: int = 0

@@ -264,4 +264,6 @@ def _cache(cache: Cache, table: Int[Tensor, "M B"]) -> CacheStruct:
         size=cache.size,
         table=pointer(table),
         most=table.shape[1],
+        key_scales=pointer(cache.key_scales),
+        value_scales=pointer(cache.value_scales),
     )

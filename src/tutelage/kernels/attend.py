@@ -15,7 +15,7 @@ def available(q: Float[Tensor, "B H D"], keys: Float[Tensor, "N K S D"]) -> bool
     """Whether the library was built and can compute these shapes and types."""
     return (
         computes(q)
-        and q.dtype == keys.dtype
+        and keys.dtype in (q.dtype, torch.int8)
         and q.shape[1] // keys.shape[1] <= MOST_GROUP
         and q.shape[2] <= MOST_WIDTH
     )
@@ -27,9 +27,10 @@ def attend_own(
     values: Float[Tensor, "N K S D"],
     table: Int[Tensor, "B M"],
     lengths: Int[Tensor, "B"],
+    scales: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> Float[Tensor, "B H D"]:
     """y = softmax(q k^T / sqrt(D)) v over each row's first `lengths` keys, which stand in the
-    blocks of its row of `table`, S in each."""
+    blocks of its row of `table`, S in each; keys and values in 8 bits times their `scales`."""
     loaded = library()
     assert loaded is not None
     rows, heads, width = q.shape
@@ -56,6 +57,8 @@ def attend_own(
                 y=pointer(y),
                 lse=pointer(lse),
                 scratch=pointer(scratch),
+                key_scales=pointer(scales[0]),
+                value_scales=pointer(scales[1]),
             )
         )
     )

@@ -12,6 +12,7 @@
 #include <omp.h>
 #include <vector>
 
+#include "attention.h"
 #include "element.h"
 #include "product.h"
 #include "quantized.h"
@@ -48,6 +49,7 @@ struct Cache {
   int64_t blocks, size;
   const int64_t *table; // [rows, most]
   int64_t most;
+  float *key_scales, *value_scales; // [layers, blocks, key_heads, size] of keys in 8 bits, or null
 };
 
 struct Batch {
@@ -72,6 +74,7 @@ struct Own {
   void *y;                 // [rows, heads, head_width]
   float *lse;              // [rows, heads]
   float *scratch;          // threads x heads / key_heads x most x size
+  const float *key_scales, *value_scales; // [blocks, key_heads, size] of keys in 8 bits, or null
 };
 
 void tutelage_attend(const Own *own);
@@ -229,108 +232,6 @@ INLINE void rotate(float *x, const float *cosine, const float *sine, int64_t wid
   }
 }
 
-// Keys and values one after the other, `stride` numbers apart.
-template <class T> struct Kept {
-  const T *keys, *values;
-  int64_t count, stride;
-};
-
-// Asks for memory that will be read: rows of keys lie apart, and values are read after all keys.
-const int64_t AHEAD = 16, LINE = 64;
-template <class T> INLINE void call(const T *from, int64_t count) {
-  for (int64_t i = 0; i < count; i += LINE / sizeof(T)) __builtin_prefetch(from + i);
-}
-
-// scores[g, p] = q[g] . key[p] for G query heads, four keys at a time, each read once for all heads.
-template <int G, class T>
-INLINE void score(const float *q, const Kept<T> &kept, int64_t width, float *scores, int64_t room) {
-  const int64_t whole = width / LANES * LANES;
-  for (int64_t p = 0; p < kept.count; p += 4) {
-    const T *key[4];
-    const int64_t left = kept.count - p;
-    for (int64_t j = 0; j < 4; j++) {
-      const int64_t at = (p + (j < left ? j : 0)) * kept.stride;
-      key[j] = kept.keys + at;
-      call(key[j] + AHEAD * kept.stride, width);
-      call(kept.values + at, width);
-    }
-    lanes sums[G][4] = {};
-    for (int64_t i = 0; i < whole; i += LANES) {
-      const lanes keys[4] = {load(key[0] + i), load(key[1] + i), load(key[2] + i),
-                             load(key[3] + i)};
-      for (int g = 0; g < G; g++) {
-        const lanes query = load(q + g * width + i);
-        for (int j = 0; j < 4; j++) sums[g][j] += query * keys[j];
-      }
-    }
-    for (int g = 0; g < G; g++) {
-      float four[4];
-      totals(sums[g][0], sums[g][1], sums[g][2], sums[g][3], four);
-      for (int64_t i = whole; i < width; i++)
-        for (int j = 0; j < 4; j++) four[j] += q[g * width + i] * wide(key[j][i]);
-      for (int64_t j = 0; j < 4 && j < left; j++) scores[g * room + p + j] = four[j];
-    }
-  }
-}
-
-// y[g] += sum over p of share[g, p] value[p]
-template <int G, class T>
-INLINE void mix(const float *shares, const Kept<T> &kept, int64_t width, int64_t room, float *y) {
-  const int64_t whole = width / LANES * LANES;
-  for (int64_t g = 0; g < G; g++)
-    for (int64_t i = whole; i < width; i++)
-      for (int64_t p = 0; p < kept.count; p++)
-        y[g * width + i] += shares[g * room + p] * wide(kept.values[p * kept.stride + i]);
-  for (int64_t i = 0; i < whole; i += LANES) {
-    lanes sums[G];
-    for (int g = 0; g < G; g++) sums[g] = load(y + g * width + i);
-    for (int64_t p = 0; p < kept.count; p++) {
-      const lanes value = load(kept.values + p * kept.stride + i);
-      for (int g = 0; g < G; g++) sums[g] += shares[g * room + p] * value;
-    }
-    for (int g = 0; g < G; g++) save(y + g * width + i, sums[g]);
-  }
-}
-
-// G query heads of one key head over the keys of all parts: y = softmax(q k / sqrt(D)) v
-// and the log-sum-exp of the scores.
-template <int G, class T>
-INLINE void attend_heads(const float *q, const Kept<T> *parts, int64_t count, int64_t width,
-                         float *scores, float *y, float *lse) {
-  const float scale = 1.0f / std::sqrt(float(width));
-  int64_t total = 0, at = 0;
-  for (int64_t part = 0; part < count; part++) total += parts[part].count;
-  for (int64_t part = 0; part < count; at += parts[part].count, part++)
-    score<G>(q, parts[part], width, scores + at, total);
-  for (int64_t i = 0; i < G * total; i++) scores[i] *= scale;
-  for (int64_t g = 0; g < G; g++) {
-    float *row = scores + g * total, top;
-    const float mass = soften(row, total, total, top);
-    for (int64_t p = 0; p < total; p++) row[p] /= mass;
-    lse[g] = top + std::log(mass);
-  }
-  for (int64_t i = 0; i < G * width; i++) y[i] = 0;
-  at = 0;
-  for (int64_t part = 0; part < count; at += parts[part].count, part++)
-    mix<G>(scores + at, parts[part], width, total, y);
-}
-
-// All query heads that share a key head, up to three at a time.
-template <class T>
-INLINE void attend_group(const float *q, const Kept<T> *parts, int64_t count, int64_t group,
-                         int64_t width, float *scores, float *y, float *lse) {
-  for (int64_t g = 0; g < group; g += 3) {
-    const float *query = q + g * width;
-    float *to = y + g * width;
-    if (group - g >= 3)
-      attend_heads<3>(query, parts, count, width, scores, to, lse + g);
-    else if (group - g == 2)
-      attend_heads<2>(query, parts, count, width, scores, to, lse + g);
-    else
-      attend_heads<1>(query, parts, count, width, scores, to, lse + g);
-  }
-}
-
 // What one thread does in each phase; a barrier stands between phases.
 template <class T> struct Worker {
   const Model &m;
@@ -392,43 +293,51 @@ template <class T> struct Worker {
 
   // Rotate the new keys and keep them with their values.
   inline __attribute__((always_inline)) void keep(int64_t layer, float *k, const float *v) const {
+    c.key_scales ? keep_as<int8_t>(layer, k, v) : keep_as<T>(layer, k, v);
+  }
+
+  template <class K>
+  inline __attribute__((always_inline)) void keep_as(int64_t layer, float *k, const float *v) const {
     const int64_t width = m.head_width;
     for (int64_t unit = thread; unit < b.rows * m.key_heads; unit += threads) {
       const int64_t r = unit / m.key_heads;
       float *key = k + unit * width;
       rotate(key, b.cosine + r * width, b.sine + r * width, width);
-      const int64_t at = b.length[r] % c.size * width;
-      T *to_k = block(c.keys, layer, r, b.length[r] / c.size, unit % m.key_heads) + at;
-      T *to_v = block(c.values, layer, r, b.length[r] / c.size, unit % m.key_heads) + at;
-      for (int64_t i = 0; i < width; i++) {
-        store(key[i], to_k + i);
-        store(v[unit * width + i], to_v + i);
-      }
+      const int64_t at = block(layer, r, b.length[r] / c.size, unit % m.key_heads) + b.length[r] % c.size;
+      keep_one(key, width, static_cast<K *>(c.keys) + at * width, c.key_scales + at);
+      keep_one(v + unit * width, width, static_cast<K *>(c.values) + at * width, c.value_scales + at);
     }
   }
 
   inline __attribute__((always_inline)) void attend(int64_t layer, float *q, float *scores, float *y) const {
+    c.key_scales ? attend_as<int8_t>(layer, q, scores, y) : attend_as<T>(layer, q, scores, y);
+  }
+
+  template <class K>
+  inline __attribute__((always_inline)) void attend_as(int64_t layer, float *q, float *scores, float *y) const {
     const int64_t width = m.head_width, group = m.heads / m.key_heads;
     float *mine = scores + thread * group * (c.most * c.size + 1), *lse = mine;
     mine += group;
-    std::vector<Kept<T>> parts(c.most);
+    std::vector<Kept<K>> parts(c.most);
     for (int64_t unit = thread; unit < b.rows * m.key_heads; unit += threads) {
       const int64_t r = unit / m.key_heads, key_head = unit % m.key_heads;
       float *query = q + unit * group * width;
       for (int64_t g = 0; g < group; g++)
         rotate(query + g * width, b.cosine + r * width, b.sine + r * width, width);
       int64_t count = 0;
-      for (int64_t left = b.length[r] + 1; left > 0; left -= c.size, count++)
-        parts[count] = {block(c.keys, layer, r, count, key_head),
-                        block(c.values, layer, r, count, key_head), left < c.size ? left : c.size,
-                        width};
-      attend_group<T>(query, parts.data(), count, group, width, mine, y + unit * group * width, lse);
+      for (int64_t left = b.length[r] + 1; left > 0; left -= c.size, count++) {
+        const int64_t at = block(layer, r, count, key_head);
+        parts[count] = {static_cast<const K *>(c.keys) + at * width,
+                        static_cast<const K *>(c.values) + at * width, left < c.size ? left : c.size,
+                        width, c.key_scales + at, c.value_scales + at};
+      }
+      attend_group<K>(query, parts.data(), count, group, width, mine, y + unit * group * width, lse);
     }
   }
 
-  T *block(void *base, int64_t layer, int64_t r, int64_t number, int64_t head) const {
-    const int64_t at = layer * c.blocks + c.table[r * c.most + number];
-    return static_cast<T *>(base) + (at * m.key_heads + head) * c.size * m.head_width;
+  // The first token of a row's block, counted in tokens of one head.
+  int64_t block(int64_t layer, int64_t r, int64_t number, int64_t head) const {
+    return ((layer * c.blocks + c.table[r * c.most + number]) * m.key_heads + head) * c.size;
   }
 
   inline __attribute__((always_inline)) void gate(float *gated, const float *up, int64_t hidden) const {
@@ -563,8 +472,8 @@ template <class T> void step(const Model &m, const Cache &c, const Batch &b) {
   }
 }
 
-template <class T>
-INLINE void attend_unit(const Own &o, int64_t unit, float *scores, std::vector<Kept<T>> &parts) {
+template <class T, class K>
+INLINE void attend_unit(const Own &o, int64_t unit, float *scores, std::vector<Kept<K>> &parts) {
   const int64_t group = o.heads / o.key_heads, row = unit / o.key_heads, width = o.head_width;
   const int64_t key_head = unit % o.key_heads, head = row * o.heads + key_head * group;
   const int64_t at = head * width;
@@ -572,24 +481,26 @@ INLINE void attend_unit(const Own &o, int64_t unit, float *scores, std::vector<K
   for (int64_t i = 0; i < group * width; i++) query[i] = wide(static_cast<const T *>(o.q)[at + i]);
   int64_t count = 0;
   for (int64_t left = o.length[row]; left > 0; left -= o.size, count++) {
-    const int64_t kept = (o.table[row * o.most + count] * o.key_heads + key_head) * o.size * width;
-    parts[count] = {static_cast<const T *>(o.keys) + kept, static_cast<const T *>(o.values) + kept,
-                    left < o.size ? left : o.size, width};
+    const int64_t kept = (o.table[row * o.most + count] * o.key_heads + key_head) * o.size;
+    parts[count] = {static_cast<const K *>(o.keys) + kept * width,
+                    static_cast<const K *>(o.values) + kept * width, left < o.size ? left : o.size,
+                    width, o.key_scales + kept, o.value_scales + kept};
   }
   attend_group(query, parts.data(), count, group, width, scores, mixed, o.lse + head);
   for (int64_t i = 0; i < group * width; i++) store(mixed[i], static_cast<T *>(o.y) + at + i);
 }
 
-template <class T> INLINE void attend_units(const Own &o, int64_t first, int64_t last, float *scores) {
-  std::vector<Kept<T>> parts(o.most);
+template <class T, class K>
+INLINE void attend_units(const Own &o, int64_t first, int64_t last, float *scores) {
+  std::vector<Kept<K>> parts(o.most);
   for (int64_t unit = first; unit < last; unit++) attend_unit<T>(o, unit, scores, parts);
 }
 
 DISPATCH void attend_half(const Own &o, int64_t first, int64_t last, float *s) {
-  attend_units<bf16>(o, first, last, s);
+  o.key_scales ? attend_units<bf16, int8_t>(o, first, last, s) : attend_units<bf16, bf16>(o, first, last, s);
 }
 DISPATCH void attend_full(const Own &o, int64_t first, int64_t last, float *s) {
-  attend_units<float>(o, first, last, s);
+  o.key_scales ? attend_units<float, int8_t>(o, first, last, s) : attend_units<float, float>(o, first, last, s);
 }
 
 } // namespace

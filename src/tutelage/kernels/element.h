@@ -18,6 +18,7 @@ struct bf16 {
 
 INLINE float wide(float value) { return value; }
 INLINE float wide(bf16 value) { return __builtin_bit_cast(float, uint32_t(value.bits) << 16); }
+INLINE float wide(int8_t value) { return float(value); }
 INLINE void store(float value, float *to) { *to = value; }
 INLINE void store(float value, bf16 *to) {
   // Round to nearest, ties to even.
@@ -36,6 +37,12 @@ typedef uint32_t words __attribute__((vector_size(64)));
 INLINE lanes load(const bf16 *from) {
   const words read = __builtin_convertvector(*reinterpret_cast<const halves *>(from), words) << 16;
   return (lanes)read;
+}
+typedef int8_t bytes __attribute__((vector_size(16), aligned(1), may_alias));
+typedef int32_t wholes __attribute__((vector_size(64)));
+INLINE lanes load(const int8_t *from) {
+  const wholes read = __builtin_convertvector(*reinterpret_cast<const bytes *>(from), wholes);
+  return __builtin_convertvector(read, lanes);
 }
 INLINE void save(float *to, lanes values) { *reinterpret_cast<unaligned *>(to) = values; }
 

@@ -55,6 +55,8 @@ class CacheStruct(ctypes.Structure):
         ("size", int64),
         ("table", void_p),
         ("most", int64),
+        ("key_scales", void_p),
+        ("value_scales", void_p),
     )
 
 
@@ -86,6 +88,8 @@ class OwnStruct(ctypes.Structure):
             (name, void_p)
             for name in ("q", "keys", "values", "table", "length", "y", "lse", "scratch")
         ),
+        ("key_scales", void_p),
+        ("value_scales", void_p),
     )
 
 

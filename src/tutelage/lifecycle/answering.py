@@ -86,8 +86,10 @@ def lengths(bench: Bench, model: str) -> Result:
 
 
 def train_tokens(bench: Bench, model: str) -> int:
-    """Tokens of all training rows together."""
-    return int(sum(lengths(bench, model)["rows"][: len(bench.material.train)]))
+    """Tokens of all rows that are tuned on together, others' taken to be as long as the task's."""
+    own = len(bench.material.train)
+    tokens = sum(lengths(bench, model)["rows"][:own])
+    return int(tokens * len(bench.learned()) / own)
 
 
 def answer_limit(bench: Bench, model: str) -> int:

@@ -89,6 +89,7 @@ def record(bench: Bench, climbed: Climbed, chosen: choose.Verdict, created: str)
             "licence": {source: facts.licence for source, facts in bench.facts.items()},
             "created": created,
             "retention": "not measured" if bench.retention is None else bench.retention.description,
+            "general": bench.exam.description or "nothing",
         },
     }
 
@@ -159,6 +160,7 @@ def _detail(one: Contender) -> Json:
         "answer_tokens_mean": None if last is None else last.answer_tokens_mean,
         "cut_off": 0 if last is None else last.cut_off,
         "divergence": one.kept.get("divergence"),
+        "general": [{"task": task, **kept} for task, kept in one.kept.get("general", {}).items()],
         "training": None if one.tuning is None else _training(one.tuning),
         "tried": one.tried,
     }

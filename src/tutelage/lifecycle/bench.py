@@ -6,6 +6,7 @@ which. At most one model is held at a time, so that memory is what the dearest s
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,10 @@ from typing import Any
 
 from tutelage import store
 from tutelage.data.retention import Retention
+from tutelage.data.rows import Row
+from tutelage.evaluate.general import Exam, exam
 from tutelage.lifecycle.budget import Clock
+from tutelage.lifecycle.learned import Beside, learned
 from tutelage.lifecycle.material import Material
 from tutelage.lifecycle.project import Project
 from tutelage.lifecycle.stages import Stages
@@ -45,6 +49,7 @@ class Bench:
         facts: Mapping[str, Facts],
         folder: Path,
         retention: Retention | None = None,
+        beside: Beside = Beside({}, ()),
     ) -> None:
         self.project = project
         self.material = material
@@ -54,6 +59,7 @@ class Bench:
         self.facts = dict(facts)
         self.folder = folder
         self.retention = retention
+        self.beside = beside
         self._held: tuple[Subject, LM] | None = None
         self._before = 0
         """Bytes that were resident before the model held was opened."""
@@ -65,6 +71,16 @@ class Bench:
     @property
     def metric(self) -> str:
         return self.project.task.metric
+
+    def learned(self) -> tuple[Row, ...]:
+        """The rows that are tuned on."""
+        return learned(self.project, self.material.train, self.beside, self.seed)
+
+    @functools.cached_property
+    def exam(self) -> Exam:
+        """What general questions are put to a base and to all that was tuned from it."""
+        asked = self.project.forgetting
+        return exam(asked.questions, asked.instructions, self.seed)
 
     def identity(self, subject: Subject) -> dict[str, Any]:
         """What the subject's answers follow from, as inputs of a stage."""

@@ -83,7 +83,7 @@ def real_tools(
         now=time.monotonic,
         date=lambda: datetime.now(UTC).isoformat(timespec="seconds"),
         environment={**placed, "processor": describe.processor(), **_versions()},
-        retention=lambda: retention(seed=seed),
+        retention=lambda: retention(project.forgetting.retention, seed=seed),
         progress=progress,
         note=note,
         strict=strict,

@@ -1,4 +1,5 @@
-"""Stages that measure what tuning cost elsewhere: loss on other text, distance from the base.
+"""Stages that measure what tuning cost elsewhere: loss on other text, distance from the base, and
+answers to small general tasks.
 
 The base model's scores and samples are computed once for all that is tuned from it. Knows which
 texts and prompts are used; `evaluate/forgetting` knows what is computed.
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tutelage import store
-from tutelage.evaluate import forgetting
+from tutelage.evaluate import forgetting, general
 from tutelage.evaluate.tasks import items_of
 from tutelage.lifecycle import answering
 from tutelage.lifecycle.bench import Bench, Subject
@@ -40,8 +41,10 @@ def base_scores(bench: Bench, model: str) -> Result:
         return {
             "samples": [[_plain(prompt), text] for prompt, text in samples],
             "texts": texts,
+            "exam": bench.exam.description,
             "sample_scores": forgetting.text_scores(lm, samples).tolist(),
             "text_scores": forgetting.text_scores(lm, _kept(bench, texts)).tolist(),
+            "general": general.asked(lm, bench.exam),
             "seconds": bench.tools.now() - begun,
         }
 
@@ -49,8 +52,8 @@ def base_scores(bench: Bench, model: str) -> Result:
 
 
 def measured(bench: Bench, tuned: Subject) -> Result:
-    """`{"forgetting": measured, "divergence": measured, "seconds", "peak_bytes"}` of a tuned model,
-    the first two in nats per token."""
+    """`{"forgetting": measured, "divergence": measured, "general", "seconds", "peak_bytes"}` of a
+    tuned model: the first two in nats per token, `general` as `evaluate.general.kept` has it."""
     base = base_scores(bench, tuned.model)
     return bench.stages.run(_stage(bench, tuned, base))
 
@@ -69,6 +72,7 @@ def _stage(bench: Bench, tuned: Subject, base: Result) -> Stage:
             found = {
                 "forgetting": _rise(bench, lm, _kept(bench, base["texts"]), base["text_scores"]),
                 "divergence": _rise(bench, lm, _samples(base), base["sample_scores"]),
+                "general": general.kept(base["general"], general.asked(lm, bench.exam), bench.seed),
             }
         return {**found, "seconds": bench.tools.now() - begun, "peak_bytes": peak.bytes}
 
@@ -95,7 +99,10 @@ def _samples(base: Result) -> list[forgetting.Pair]:
 
 
 def possible(bench: Bench, model: str) -> bool:
-    """Whether there is text to measure on, and the model reveals probabilities."""
+    """Whether there is text to measure on, and the model reveals probabilities; one that is given a
+    head writes nothing afterwards."""
+    if bench.project.tuning.head is not None:
+        return False
     return bench.retention is not None and bool(answering.lengths(bench, model)["score"])
 
 
@@ -115,6 +122,7 @@ def _inputs(bench: Bench, subject: Subject) -> dict[str, Any]:
     return {
         **bench.identity(subject),
         "texts": texts,
+        "exam": bench.exam.description,
         "development": answering.part_digest(bench, "development"),
         "seed": bench.seed,
     }

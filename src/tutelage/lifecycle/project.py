@@ -16,7 +16,9 @@ from pydantic import Field, field_validator, model_validator
 
 from tutelage.config import Frozen, load_toml
 from tutelage.errors import ConfigError, UnknownName
+from tutelage.heads import HEADS
 from tutelage.lifecycle import rungs
+from tutelage.peft import METHODS
 from tutelage.score import METRICS
 
 FILE = "project.toml"
@@ -92,6 +94,63 @@ class Limits(Frozen):
     """Peak of the process in GB of 1e9 bytes."""
 
 
+class Tuning(Frozen):
+    """How rungs that tune do it; what is absent is each method's default."""
+
+    head: str | None = None
+    """A task's head to put on the model (docs/adaptation.md), instead of answers in words."""
+    epochs: float | None = Field(default=None, gt=0)
+    steps: int | None = Field(default=None, ge=1)
+    batch_tokens: int | None = Field(default=None, ge=16)
+    pull: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    interpolate: float = Field(default=1.0, gt=0, le=1)
+    """Both against forgetting, as flags of `tutelage tune`; methods whose weights cannot be
+    interpolated are left as they end."""
+    mixture: list[str] = Field(default=[])
+    """Other tasks' rows to learn beside the task's, mixed in proportion to their numbers."""
+    cap: int | None = Field(default=None, ge=1)
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    replay: str | None = None
+    """General data to learn beside the task."""
+    replay_share: float = Field(default=0.1, gt=0, lt=1)
+    options: dict[str, dict[str, Any]] = Field(default={})
+    """Settings of a method's own, by the method's name."""
+
+    @field_validator("head")
+    @classmethod
+    def _known_head(cls, value: str | None) -> str | None:
+        if value is not None and value not in HEADS.names():
+            raise UnknownName("head", value, HEADS.names(), field="tuning.head")
+        return value
+
+    @field_validator("options")
+    @classmethod
+    def _of_known_methods(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name in value:
+            if name not in METHODS.names():
+                raise UnknownName("method", name, METHODS.names(), field="tuning.options")
+        return value
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Tuning:
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError("steps and epochs contradict each other")
+        if not self.mixture and (self.cap is not None or self.temperature != 1):
+            raise ValueError("cap and temperature are for several tasks; mixture names the others")
+        return self
+
+
+class Forgetting(Frozen):
+    """What is measured of what tuning costs elsewhere."""
+
+    retention: str | None = None
+    """Text on which the rise of loss is measured; prose of Python's reference if none is named."""
+    questions: int = Field(default=8, ge=0)
+    """Of each small general task that is built in; 0 leaves them out."""
+    instructions: int = Field(default=12, ge=0)
+    """Instructions that a program can check; 0 leaves them out."""
+
+
 class Search(Frozen):
     """Which rungs of the ladder are tried."""
 
@@ -115,6 +174,8 @@ class Project(Frozen):
     task: Task
     models: Models
     budget: Limits = Limits()
+    tuning: Tuning = Tuning()
+    forgetting: Forgetting = Forgetting()
     search: Search = Search()
 
     @field_validator("name")
@@ -123,6 +184,14 @@ class Project(Frozen):
         if not _NAME.fullmatch(value):
             raise ValueError("letters, digits, dots, hyphens and underscores: it names a folder")
         return value
+
+    @model_validator(mode="after")
+    def _heads_are_not_prompted(self) -> Project:
+        tuned = [rungs.parse(name) for name in self.search.rungs]
+        prompted = [one.name for one in tuned if one.method is not None and one.shots != "none"]
+        if self.tuning.head is not None and prompted:
+            raise ValueError(f"a model with a head is shown no examples, as in {prompted[0]}")
+        return self
 
 
 def load(path: Path) -> Project:
@@ -146,10 +215,18 @@ def located(project: Project, folder: Path) -> Project:
         key: _resolve(getattr(task, key), folder)
         for key in ("data", "train", "development", "test")
     }
-    models = [_resolve(source, folder) for source in project.models.candidates]
+    models = [_located(source, folder) for source in project.models.candidates]
+    lost, learned = project.forgetting, project.tuning
+    kept = {"retention": _resolve(lost.retention, folder)}
+    beside = {
+        "mixture": [_located(source, folder) for source in learned.mixture],
+        "replay": _resolve(learned.replay, folder),
+    }
     return project.model_copy(
         update={
             "task": task.model_copy(update=sources),
+            "forgetting": lost.model_copy(update=kept),
+            "tuning": learned.model_copy(update=beside),
             "models": project.models.model_copy(update={"candidates": models}),
         }
     )
@@ -205,9 +282,11 @@ def toml_value(value: Any) -> str:
 
 
 def _resolve(source: str | None, folder: Path) -> str | None:
+    return None if source is None else _located(source, folder)
+
+
+def _located(source: str, folder: Path) -> str:
     """A path becomes absolute; what has a scheme, known or mistyped, stays for its parser."""
-    if source is None:
-        return None
     scheme = "scripted:" if source.startswith("scripted:") else ""
     path = source.removeprefix(scheme)
     if path.startswith("~") or (not scheme and _SCHEME.match(source)):

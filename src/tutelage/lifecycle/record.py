@@ -78,6 +78,19 @@ class Candidate(Frozen):
     toxicity: Measured | None
 
 
+class Kept(Frozen):
+    """Share of a general task's rows that are right, before and after tuning, on the same rows."""
+
+    task: str
+    """`all` are all questions together; `instructions` are no questions."""
+    before: Measured
+    after: Measured
+    difference: float
+    """After less before, with its 95% interval."""
+    low: float
+    high: float
+
+
 class LossPoint(Frozen):
     step: int
     seconds: float
@@ -127,6 +140,9 @@ class CandidateDetail(Frozen):
     """Answers that ended at max_new_tokens, on the rows last evaluated."""
     divergence: Measured | None
     """Kullback-Leibler divergence from the base on the base's own samples, nats per token."""
+    general: list[Kept]
+    """Of each small general task, of all together, and of instructions; empty where nothing was
+    tuned or nothing was asked."""
     training: Training | None
     tried: list[Choice]
 
@@ -206,6 +222,8 @@ class Detail(Frozen):
     """ISO 8601, UTC."""
     retention: str
     """What text forgetting was measured on."""
+    general: str
+    """What general questions and instructions were asked, in words."""
 
 
 class Recommended(Frozen):

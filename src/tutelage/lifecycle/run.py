@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tutelage.lifecycle.budget import Clock
 from tutelage.lifecycle.choose import Verdict
 from tutelage.lifecycle.contender import Contender
 from tutelage.lifecycle.ladder import Climbed, Ladder
+from tutelage.lifecycle.learned import beside
 from tutelage.lifecycle.material import prepare
 from tutelage.lifecycle.project import Project
 from tutelage.lifecycle.prompting import shown_turns
@@ -67,8 +69,10 @@ def _run(plan: Project, folder: Path, tools: Tools, told: Told) -> dict[str, Any
         folder / "clock.json", plan.budget.minutes, tools.now, tools.beat_seconds, tools.note
     )
     stages = Stages(folder / "stages", tools.environment, tools.note, after=clock.mark)
-    retention = _retention(tools)
-    bench = Bench(plan, material, tools, stages, clock, facts, folder, retention)
+    retention = _retention(tools, plan.forgetting.retention)
+    others = beside(plan, material, tools.load_rows)
+    material = replace(material, notes=(*material.notes, *others.notes))
+    bench = Bench(plan, material, tools, stages, clock, facts, folder, retention, others)
     with clock:
         ladder = Ladder(bench, lambda contender: told(contender, clock))
         climbed = ladder.climb()
@@ -148,12 +152,15 @@ def _text(value: Any) -> str:
     return store.to_json(value) + "\n"
 
 
-def _retention(tools: Tools) -> Retention | None:
+def _retention(tools: Tools, named: str | None) -> Retention | None:
+    """None where there is no text; what the project names must be there."""
     if tools.retention is None:
         return None
     try:
         return tools.retention()
     except DataError as error:
+        if named is not None:
+            raise
         tools.note(f"forgetting is not measured: {error.message}")
         return None
 

@@ -47,14 +47,23 @@ class Tuned:
 
 def settings(bench: Bench, method: str) -> dict[str, Any]:
     """What `tune` is asked for; all else is the method's default."""
-    return {"method": method, "seed": bench.seed}
+    wanted = bench.project.tuning
+    shared = wanted.interpolate < 1 and METHODS.get(method).on_a_line
+    given = {
+        "head": wanted.head, "epochs": wanted.epochs, "steps": wanted.steps,
+        "batch_tokens": wanted.batch_tokens, "pull": wanted.pull or None,
+        "interpolate": wanted.interpolate if shared else None,
+        "options": wanted.options.get(method) or None,
+    }  # fmt: skip
+    asked = {name: value for name, value in given.items() if value is not None}
+    return {"method": method, "seed": bench.seed, **asked}
 
 
 def predicted(bench: Bench, model: str, method: str) -> Result:
     """Seconds, bytes by component, and trained parameters, before anything is done."""
 
     def make() -> Result:
-        return bench.tools.predict(model, bench.material.train, settings(bench, method))
+        return bench.tools.predict(model, bench.learned(), settings(bench, method))
 
     stage = Stage(f"predict-{method}", _inputs(bench, model, method), make, CODE)
     return bench.stages.run(stage)
@@ -101,7 +110,7 @@ def tuned(
         begun = bench.tools.now()
         result = bench.tools.tune(
             model,
-            bench.material.train,
+            bench.learned(),
             settings(bench, method),
             artefact,
             progress=progress,
@@ -162,7 +171,7 @@ def _stage(
 def _inputs(bench: Bench, model: str, method: str) -> dict[str, Any]:
     return {
         "model": bench.facts[model].fingerprint,
-        "train": digest(bench.material.train),
+        "train": digest(bench.learned()),
         "settings": settings(bench, method),
     }
 

@@ -34,6 +34,8 @@ class EncoderDecoder(nn.Module):
         """Whether an adapter's rows of new tokens are put in their places."""
         self.task: TaskHead | None = None
         """The head of a task, in the place of the scores of tokens (`models/headed.py`)."""
+        self.narrow_cache = False
+        """Keep the decoder's keys and values in 8 bits while generating."""
 
     def encode(self, tokens: Tokens, attend: Attend) -> Float[Tensor, "S C"]:
         """The encoder's vectors of all tokens."""

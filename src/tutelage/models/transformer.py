@@ -63,6 +63,8 @@ class Transformer(nn.Module):
         """Whether an adapter's rows of new tokens are put in their places."""
         self.task: TaskHead | None = None
         """The head of a task, in the place of the scores of tokens (`models/headed.py`)."""
+        self.narrow_cache = False
+        """Keep keys and values in 8 bits while generating."""
         self.checkpointing = False
         """Keep only each block's input and compute the rest again in the backward pass."""
 

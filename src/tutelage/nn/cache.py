@@ -8,17 +8,27 @@ A row's token t stands in place t mod S of block table[row, t div S]. Who holds 
 known here: a plain cache gives every row one block as long as its room, and an engine fills the
 table of a paged one (`generate/blocks.py`). The kernels walk the table; where PyTorch computes
 attention, the blocks are copied into one piece for the time of a layer.
-Source: Kwon et al. 2023, arXiv:2309.06180, section 4.1.
+
+In 8 bits a token's key in one head is whole numbers -127 .. 127 times a float32 scale of its own,
+max |k| / 127, and a value likewise:
+
+    key_scales, value_scales   [layers N K S]
+
+Keys are narrowed after their rotation, and whoever reads them reads what they were narrowed to, the
+token's own key too. What an encoder is remembered by stays wide.
+Sources: blocks, Kwon et al. 2023, arXiv:2309.06180, section 4.1; a scale for each token, Sheng et
+al. 2023, arXiv:2303.06865 (FlexGen), section 5, who group by 64 numbers and take 4 bits.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int8
 from torch import Tensor
 
 from tutelage.nn.attend import State
@@ -29,15 +39,27 @@ Memory = Callable[[], tuple[Tensor, Tensor]]
 STEP = 32
 """Keys are read in multiples of this many places: each new matrix shape costs a set-up. Also the
 tokens of a block."""
+LARGEST = 127
+SCALE_BYTES = 4
+"""Of a key in 8 bits: the number that its largest becomes, and its scale."""
+
+
+class Kept(NamedTuple):
+    """Keys and values of one layer, [N K S D]; their scales, [N K S], where they are in 8 bits."""
+
+    keys: Tensor
+    values: Tensor
+    key_scales: Tensor | None = None
+    value_scales: Tensor | None = None
 
 
 class Cache:
     """Room for `slots` rows of at most `room` tokens each; with `blocks` in so many blocks of STEP
-    tokens for all rows, whose table is the caller's to fill."""
+    tokens for all rows, whose table is the caller's to fill; `narrow` in 8 bits."""
 
     def __init__(
         self, layers: int, slots: int, room: int, key_shape: tuple[int, int], like: Tensor,
-        blocks: int | None = None,
+        blocks: int | None = None, narrow: bool = False,
     ) -> None:  # fmt: skip
         self.layers = layers
         most = math.ceil(room / STEP)
@@ -47,7 +69,13 @@ class Cache:
         """Tokens of a block."""
         count = slots if blocks is None else blocks
         shape = (layers, count, key_shape[0], self.size, key_shape[1])
-        self.keys, self.values = _zeros(shape, like), _zeros(shape, like)
+        kind = like.new_empty(0, dtype=torch.int8) if narrow else like
+        self.keys, self.values = _zeros(shape, kind), _zeros(shape, kind)
+        scales = like.new_empty(0, dtype=torch.float32)
+        self.key_scales = _zeros(shape[:-1], scales) if narrow else None
+        self.value_scales = _zeros(shape[:-1], scales) if narrow else None
+        self.dtype = like.dtype
+        """In which keys and values are given."""
         self.lengths = torch.zeros(slots, dtype=torch.long, device=like.device)
         self.table = torch.zeros(slots, most, dtype=torch.long, device=like.device)
         if blocks is None:
@@ -65,11 +93,36 @@ class Cache:
 
     @staticmethod
     def bytes_per_slot(
-        layers: int, room: int, key_shape: tuple[int, int], item: int, source: int = 0
-    ) -> int:
+        layers: int, room: int, key_shape: tuple[int, int], item: int, source: int = 0,
+        narrow: bool = False,
+    ) -> int:  # fmt: skip
         """`source` tokens of an encoder are kept beside the row's own."""
-        tokens = math.ceil(room / STEP) * STEP + source
-        return 2 * layers * key_shape[0] * key_shape[1] * tokens * item
+        heads, width = key_shape
+        own = heads * (width + SCALE_BYTES) if narrow else heads * width * item
+        tokens = math.ceil(room / STEP) * STEP
+        return 2 * layers * (tokens * own + source * heads * width * item)
+
+    def write(
+        self, layer: int, block: Int[Tensor, "N"], offset: Int[Tensor, "N"],
+        k: Float[Tensor, "N K D"], v: Float[Tensor, "N K D"],
+    ) -> None:  # fmt: skip
+        """Keep new tokens' keys and values in these places."""
+        for kept, scales, new in (
+            (self.keys, self.key_scales, k),
+            (self.values, self.value_scales, v),
+        ):
+            if scales is None:
+                kept[layer][block, :, offset] = new
+            else:
+                numbers, found = narrowed(new)
+                kept[layer][block, :, offset] = numbers
+                scales[layer][block, :, offset] = found
+
+    def of_layer(self, layer: int) -> Kept:
+        """Everything as it stands."""
+        scales = (self.key_scales, self.value_scales)
+        first, second = (None if one is None else one[layer] for one in scales)
+        return Kept(self.keys[layer], self.values[layer], first, second)
 
     def places(
         self, slots: Int[Tensor, "N"], tokens: Int[Tensor, "N"]
@@ -82,21 +135,30 @@ class Cache:
     ) -> tuple[Float[Tensor, "B K S D"], Float[Tensor, "B K S D"]]:
         """Keys and values of the first `span` tokens of rows, each in one piece; of a plain cache's
         first rows without copying."""
-        count = math.ceil(span / self.size)
+        kept = self.of_layer(layer)
+        pairs = ((kept.keys, kept.key_scales), (kept.values, kept.value_scales))
+        first, second = (self._gathered(one, scales, slots, span) for one, scales in pairs)
+        return first, second
+
+    def _gathered(
+        self, kept: Tensor, scales: Tensor | None, slots: Tensor, span: int
+    ) -> Float[Tensor, "B K S D"]:
+        found = self._piece(kept, slots, span)
+        if scales is None:
+            return found
+        wide = found.float() * self._piece(scales[..., None], slots, span)
+        return wide.to(self.dtype)
+
+    def _piece(self, kept: Tensor, slots: Tensor, span: int) -> Tensor:
         if not self.paged and torch.equal(slots, self.table[: len(slots), 0]):
-            return (
-                self.keys[layer][: len(slots), :, :span],
-                self.values[layer][: len(slots), :, :span],
-            )
-        blocks = self.table[slots, :count]
-        return _one_piece(self.keys[layer], blocks, span), _one_piece(
-            self.values[layer], blocks, span
-        )
+            return kept[: len(slots), :, :span]
+        return _one_piece(kept, self.table[slots, : math.ceil(span / self.size)], span)
 
     def copy_block(self, source: int, target: int) -> None:
         """What one block holds into another: a row goes on by itself from there."""
-        for kept in (self.keys, self.values):
-            kept[:, target] = kept[:, source]
+        for kept in (self.keys, self.values, self.key_scales, self.value_scales):
+            if kept is not None:
+                kept[:, target] = kept[:, source]
 
     def keep(self, slots: Int[Tensor, "M"]) -> None:
         """Drop all rows of a plain cache but these, in this order. No memory beyond a layer's is
@@ -104,6 +166,9 @@ class Cache:
         assert not self.paged
         self.keys = _kept(self.keys, slots)
         self.values = _kept(self.values, slots)
+        if self.key_scales is not None and self.value_scales is not None:
+            self.key_scales = _kept(self.key_scales, slots)
+            self.value_scales = _kept(self.value_scales, slots)
         self.lengths = self.lengths.index_select(0, slots)
         self.sources = self.sources.index_select(0, slots)
         self.table = torch.arange(len(slots), device=slots.device)[:, None]
@@ -150,6 +215,14 @@ class Cache:
         self.sources[slots] = sources
 
 
+def narrowed(x: Float[Tensor, "N K D"]) -> tuple[Int8[Tensor, "N K D"], Float[Tensor, "N K"]]:
+    """Whole numbers and scales: x = s q, q the nearest of -127 .. 127, s = max |x| / 127."""
+    wide = x.float()
+    scales = wide.abs().amax(-1) / LARGEST
+    numbers = wide / torch.where(scales == 0, 1.0, scales)[..., None]
+    return numbers.round().to(torch.int8), scales
+
+
 def _one_piece(
     kept: Float[Tensor, "N K S D"], blocks: Int[Tensor, "B M"], span: int
 ) -> Float[Tensor, "B K T D"]:
@@ -159,7 +232,7 @@ def _one_piece(
     return found.transpose(1, 2).reshape(rows, heads, count * size, width)[:, :, :span]
 
 
-def _kept(held: Float[Tensor, "L B K S D"], slots: Int[Tensor, "M"]) -> Float[Tensor, "L M K S D"]:
+def _kept(held: Float[Tensor, "L B ..."], slots: Int[Tensor, "M"]) -> Float[Tensor, "L M ..."]:
     """These rows of `held`, in its own memory where they are no more than it has: a copy of all
     layers would be there beside them, at the moment when answering holds most."""
     layers, before, *each = held.shape

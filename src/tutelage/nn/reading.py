@@ -40,8 +40,7 @@ class ReadPrompts:
         self.runs = layout.runs.seeing(before)
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, rule: Rule) -> Tensor:
-        self.cache.keys[layer][self.block, :, self.offset] = k
-        self.cache.values[layer][self.block, :, self.offset] = v
+        self.cache.write(layer, self.block, self.offset, k, v)
         if rule.plain and not self.layout.led and computes(q):
             return kernel.forward(q, k, v, self.runs, self._before(layer))[0]
         return self._joined(q, self._own(q, k, v, rule), self._before(layer), rule)
@@ -128,11 +127,10 @@ class DecodeStep:
         self.span = min(math.ceil(int(self.seen.max()) / STEP) * STEP, cache.room)
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, rule: Rule) -> Tensor:
-        keys, values = self.cache.keys[layer], self.cache.values[layer]
-        keys[self.block, :, self.offset] = k
-        values[self.block, :, self.offset] = v
-        if rule.plain and available(q, keys):
-            return attend_own(q, keys, values, self.table, self.seen)
+        self.cache.write(layer, self.block, self.offset, k, v)
+        kept = self.cache.of_layer(layer)
+        if rule.plain and available(q, kept.keys):
+            return attend_own(q, *kept[:2], self.table, self.seen, kept[2:])
         keys, values = self.cache.gathered(layer, self.slots, self.span)
         return self._plain(q, keys, values) if rule.plain else self._ruled(q, keys, values, rule)
 

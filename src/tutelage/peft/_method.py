@@ -78,6 +78,10 @@ class Method:
     """In which few bits the base is held that is attached to, if it is."""
     own: Callable[[Any, Sequence[Weight]], list[Weight]] = _none_own
     """Those of the model's own weights that are trained, by the settings."""
+    on_a_line: tuple[str, ...] = ()
+    """Endings of the names of those parameters in which the change of the weights is linear where
+    the others stay as they are: all of a method that trains the weights, B of B A. None where what
+    is trained is no change of weights."""
     paces: Callable[[Any, Sequence[Weight]], dict[str, Pace]] = _alike
     """The pace of each trained parameter by its path; of one that is not there the usual."""
 

@@ -76,6 +76,7 @@ def selective(
         merge=merge,
         detach=detach,
         own=lambda chosen, weights: selected(weights, chosen),
+        on_a_line=("",),
     )
 
 

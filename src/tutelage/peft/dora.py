@@ -145,4 +145,5 @@ METHOD = replace(
     write=write,
     peft_type="DORA",
     read=read,
+    on_a_line=(),
 )

@@ -65,5 +65,6 @@ METHOD = Method(
     cost=cost,
     write=write,
     own=own,
+    on_a_line=("",),
     paces=own_paces,
 )

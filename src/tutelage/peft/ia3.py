@@ -170,4 +170,5 @@ METHOD = Method(
     read=read,
     merge=merge,
     detach=detach,
+    on_a_line=("ia3_l",),
 )

@@ -258,4 +258,5 @@ METHOD = Method(
     read=read,
     merge=merge,
     detach=detach,
+    on_a_line=("lora_b", "lora_embedding_b"),
 )

@@ -250,4 +250,5 @@ METHOD = Method(
     read=read,
     merge=merge,
     detach=detach,
+    on_a_line=("vera_b",),
 )

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from tutelage.plan.memory import BYTES, Component
 from tutelage.plan.parameters import Dimensions, Entry, dimensions
 
+SCALE_BYTES = 4
+"""Of a key, or value, of one head in 8 bits."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -30,12 +33,14 @@ class Asked:
 class Held:
     """What is kept at once: `sequences` of at most `tokens` each, question and answer together,
     after `shared` tokens that are kept once. `reading` tokens are computed at a time, all of the
-    sequences' if None."""
+    sequences' if None. Keys and values of `narrow` heads are in 8 bits with a scale each; 0: in
+    the type computed in."""
 
     sequences: int = 1
     tokens: int = 2048
     shared: int = 0
     reading: int | None = None
+    narrow: int = 0
 
 
 def answering_components(entries: Sequence[Entry], precision: str, held: Held) -> list[Component]:
@@ -96,5 +101,11 @@ def _kept(sizes: Dimensions, low: int, held: Held) -> Component:
     text = f"{held.sequences} sequences x {held.tokens} tokens"
     if held.shared:
         text = f"({text} + {held.shared} of all)"
+    if held.narrow:
+        scales = 2 * SCALE_BYTES * held.narrow
+        each = f"{sizes.layers} layers x ({sizes.key} + {sizes.value} + {scales} of scales)"
+        return Component(
+            "kv_cache", tokens * (width + sizes.layers * scales), f"1 x {text} x {each}"
+        )
     layers = f"{sizes.layers} layers x ({sizes.key} + {sizes.value})"
     return Component("kv_cache", low * tokens * width, f"{low} x {text} x {layers}")

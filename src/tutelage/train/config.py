@@ -46,4 +46,9 @@ class TuneConfig(Frozen):
     head: str | None = None
     """A task's head to put on the model, by its name in `heads/`; one that the model has already
     is trained on."""
+    pull: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """Strength with which weights are pulled to what they were (L2-SP); a learning rate of 1e-4
+    times a strength of 100 takes back a hundredth of the way in each step."""
+    interpolate: float = Field(1.0, gt=0, le=1)
+    """Share of the way from the start to the end at which the weights are left (WiSE-FT)."""
     seed: int = 0

@@ -37,7 +37,7 @@ from tutelage.peft._method import Method, settings_of
 from tutelage.peft._virtual import token_table
 from tutelage.plan.memory import Tuning
 from tutelage.tokenizers.added import new_id, with_tokens
-from tutelage.train import fit
+from tutelage.train import fit, start
 from tutelage.train.config import TuneConfig, refuse_fp16
 from tutelage.train.examples import examples_of, schedule
 from tutelage.train.loop import Plan
@@ -91,9 +91,16 @@ class Run:
     def tuning(self) -> Tuning:
         """What memory and time follow from."""
         found = self.method.cost(self.weights, self.settings)
+        if self.keeps_start:
+            found = replace(found, optimizer_bytes=found.optimizer_bytes + start.BYTES)
         if not self._new_numbers:
             return replace(found, trained=found.trained + self._of_head)
         return replace(found, trained=self.trained_parameters, head=True)
+
+    @property
+    def keeps_start(self) -> bool:
+        """Whether what was before training is needed during it or after it."""
+        return self.config.pull > 0 or self.config.interpolate < 1
 
     @property
     def _new_numbers(self) -> int:
@@ -169,6 +176,7 @@ def prepare(
     sizes = shape(checkpoint.config)
     given = method.worded(settings_of(method, config.options), checkpoint.tokenizer.encode_plain)
     settings = method.resolve(given, weights, sizes)
+    start.refuse_interpolation(method, config.interpolate)
     virtual = method.virtual(settings)
     task = task_of(checkpoint)
     if task is None:
@@ -246,8 +254,10 @@ def working(run: Run) -> tuple[Model, Work]:
     plan = Plan(Schedule.tuning(total, rate), micro_batches=parts, seed=seed)
     paces = run.method.paces(run.settings, run.weights)
     optimizer = adamw(parameters, rate, {n: (p.scale, p.start) for n, p in paces.items()})
+    before = start.kept(parameters) if run.keeps_start else {}
+    optimizer = start.pulled(optimizer, parameters, before, run.config.pull)
     loss = clm.loss if run.task is None else HEADS.get(run.task.head).loss
-    return model, Work(model, parameters, optimizer, run.steps, loss, plan)
+    return model, Work(model, parameters, optimizer, run.steps, loss, plan, before)
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from tutelage.models.forward import Model
 from tutelage.train import state
@@ -33,6 +33,8 @@ class Work:
     steps: Steps
     loss: Loss
     plan: Plan
+    start: Mapping[str, Tensor] = field(default_factory=dict)
+    """What the parameters were before training, where that is needed."""
 
 
 @dataclass(frozen=True)

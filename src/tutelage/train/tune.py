@@ -25,6 +25,7 @@ from tutelage.train.loop import Step
 from tutelage.train.predict import Prediction
 from tutelage.train.prepare import Run, memory_named, predict, prepare, working
 from tutelage.train.resumable import Deadline, Outcome, resumable
+from tutelage.train.start import interpolate
 
 RESULT = "tutelage.json"
 
@@ -91,6 +92,8 @@ def _made(
     result["probed_seconds"] = prediction.probed(marks)
     if outcome.stopped:
         return result
+    if run.config.interpolate < 1:
+        interpolate(run.method, work.parameters, work.start, run.config.interpolate)
     with store.new_folder(folder / "result") as inside:
         run.write(model, inside)
         store.write_json(inside / RESULT, {"request": run.digest, **result})

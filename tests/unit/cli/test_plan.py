@@ -72,6 +72,16 @@ def test_answering_with_a_model(memory: Asked) -> None:
     assert found["components"]["kv_cache"] == 2 * 30 * (192 + 192) * 4 * 1000
 
 
+def test_keys_and_values_in_8_bits(memory: Asked) -> None:
+    """Of 3 heads of 64 numbers, each 1 byte, and a scale of 4."""
+    asked = {"model": SMOLLM, "batch": 4, "context": 1000}
+    wide = memory(**asked)["components"]["kv_cache"]
+    narrow = memory(**asked, **{"kv-cache-dtype": "int8"})["components"]["kv_cache"]
+    assert (wide, narrow) == (4000 * 30 * 2 * 3 * 64 * 2, 4000 * 30 * 2 * 3 * (64 + 4))
+    refused = memory(**asked, train=True, **{"kv-cache-dtype": "int8"})
+    assert refused["field"] == "--kv-cache-dtype"
+
+
 def test_the_default_context_is_at_most_the_models(memory: Asked) -> None:
     tiny = memory(model="preset:llama-tiny")
     assert tiny == memory(model="preset:llama-tiny", context=512)

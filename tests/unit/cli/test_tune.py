@@ -71,9 +71,9 @@ def test_a_plan_and_its_run_answer_with_the_same_keys(
     for same in ("method", "trained_parameters", "trained_tokens", "rows", "settings"):
         assert planned[same] == done[same]
     unknown = {name for name, value in planned.items() if value is None}
-    assert unknown == {"out", "loss", "seconds", "forgetting"}
+    assert unknown == {"out", "loss", "seconds", "forgetting", "general"}
     assert {name for name, value in done.items() if value is None} == {
-        "forgetting", "rehearsal", "preview", "correction"
+        "forgetting", "general", "rehearsal", "preview", "correction"
     }  # fmt: skip
 
 

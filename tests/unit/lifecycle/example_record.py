@@ -37,6 +37,18 @@ def _measured(value: float, half: float, n: int) -> dict[str, Any]:
     return {"value": value, "low": round(value - half, 4), "high": round(value + half, 4), "n": n}
 
 
+def _kept(task: str, before: float, after: float, n: int) -> dict[str, Any]:
+    gap = round(after - before, 4)
+    return {
+        "task": task,
+        "before": _measured(before, 0.117, n),
+        "after": _measured(after, 0.119, n),
+        "difference": gap,
+        "low": round(gap - 0.0813, 4),
+        "high": round(gap + 0.0713, 4),
+    }
+
+
 def _metrics(rouge: float, n: int) -> dict[str, Any]:
     half = 0.18 / math.sqrt(n)
     scale = {"rougeL": 1.0, "rouge1": 1.12, "rouge2": 0.45, "bleu": 0.31, "chrf": 1.05}
@@ -121,6 +133,7 @@ def _detail(shots: int = 0, tokens: float | None = 301.5, **other: Any) -> dict[
         "answer_tokens_mean": 17.3,
         "cut_off": 6,
         "divergence": None,
+        "general": [],
         "training": None,
         "tried": [],
         **other,
@@ -170,6 +183,8 @@ _LENGTH = {
     "save_seconds": 60.0,
     "new_tokens": [],
     "head": None,
+    "pull": 0.0,
+    "interpolate": 1.0,
     "seed": 0,
 }
 _FULL: dict[str, Any] = {
@@ -278,6 +293,21 @@ _RECORD: dict[str, Any] = {
             },
             "models": {"candidates": [MODEL]},
             "budget": {"minutes": 12, "memory_gb": 6},
+            "tuning": {
+                "head": None,
+                "epochs": None,
+                "steps": None,
+                "batch_tokens": None,
+                "pull": 0.0,
+                "interpolate": 1.0,
+                "mixture": [],
+                "cap": None,
+                "temperature": 1.0,
+                "replay": None,
+                "replay_share": 0.1,
+                "options": {},
+            },
+            "forgetting": {"retention": None, "questions": 8, "instructions": 12},
             "search": {"rungs": ["zero-shot", "one-shot", "few-shot", "lora", "full"], "seed": 0},
         },
         "metric": "rougeL",
@@ -344,7 +374,13 @@ _RECORD: dict[str, Any] = {
                 ],
             ),
             "lora": _detail(
-                divergence=_measured(0.043, 0.011, 32), training=_training("lora", 109.4, _LORA)
+                divergence=_measured(0.043, 0.011, 32),
+                general=[
+                    _kept("all", 0.5938, 0.5625, 32),
+                    _kept("sums", 0.25, 0.125, 8),
+                    _kept("instructions", 0.4167, 0.3333, 12),
+                ],
+                training=_training("lora", 109.4, _LORA),
             ),
             "full": _detail(
                 tokens=None,
@@ -361,5 +397,6 @@ _RECORD: dict[str, Any] = {
         "licence": {MODEL: "Apache-2.0"},
         "created": "2026-11-22T10:31:07Z",
         "retention": "64 passages of the standard library's reference prose",
+        "general": "32 easy questions (sums, facts) and 12 instructions that a program checks",
     },
 }

@@ -94,7 +94,7 @@ def test_shows_the_recommendation_with_its_value_and_interval(tmp_path: Path) ->
 def test_sections_stand_in_the_order_of_a_readers_questions(tmp_path: Path) -> None:
     page = Page(page_of(example_record.record(), tmp_path))
     found = [each["id"] for tag, each in page.elements if tag == "section"]
-    assert found == ["front", "candidates", "training", "samples", "plan", "data", "run"]
+    assert found == ["front", "candidates", "training", "general", "samples", "plan", "data", "run"]
     assert [e["id"] for _, e in page.elements if e.get("class") == "chart"] == [
         "chart-making",
         "chart-answering",
@@ -298,6 +298,8 @@ FOUR, EIGHT = "4 examples: 0.209 in 12.3 s", "8 examples: too dear"
         (formats.choice(Choice(shots=4, value=0.209, seconds=12.3, reason=None)), FOUR),
         (formats.choice(Choice(shots=8, value=None, seconds=None, reason="too dear")), EIGHT),
         (formats.plain([True, None, 5e-05]), "yes, –, 5e-05"),
+        (formats.plain([]), "–"),
+        (formats.plain({"new_tokens": ()}), "new tokens –"),
     ],
 )
 def test_numbers_are_written_for_people(written: str, expected: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -85,10 +86,15 @@ class SteppedLM:
 
 
 @contextlib.contextmanager
-def serving(models: dict[str, object], **options: object) -> Iterator[str]:
-    """The address of a server that lives as long as the block."""
+def serving(
+    models: dict[str, object], send_buffer: int | None = None, **options: object
+) -> Iterator[str]:
+    """The address of a server that lives as long as the block. The system takes `send_buffer`
+    bytes of what it sends a client who does not read, or as many as it sees fit."""
     ready = threading.Event()
     with bind("127.0.0.1", 0) as listener:
+        if send_buffer is not None:  # those who are connected inherit it
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         address = url(listener)
         server = HttpServer(models, listener, **options)  # type: ignore[arg-type]
         thread = threading.Thread(target=server.run, args=(ready.set,))

@@ -69,7 +69,7 @@ def plain(value: Any) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{label(key)} {plain(each)}" for key, each in value.items()) or NOTHING
     if isinstance(value, list | tuple):
-        return ", ".join(plain(each) for each in value)
+        return ", ".join(plain(each) for each in value) or NOTHING
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

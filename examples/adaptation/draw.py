@@ -1,0 +1,132 @@
+"""docs/adaptation_compared.md from the results: every table, and its pictures.
+
+python examples/adaptation/draw.py [--results DIR] [--docs DIR]
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+import page
+from chart import Line, chart
+from page import table, value
+from studies import Json
+
+
+def methods(result: Json) -> str:
+    """One row a method, in the order they were run."""
+    head = [
+        result["metric"], "value", "less LoRA's", "trained", "rate", "search, s", "peak, GB",
+        "on disk, MB", "1,000 answers, s",
+    ]  # fmt: skip
+    rows = [_row(name, one, result) for name, one in result["methods"].items()]
+    told = (
+        f"{result['model']}; {result['steps']} updates of {result['batch_tokens']} tokens out of "
+        f"{result['rows']['train']} rows, {result['rows']['test']} rows asked. Seconds are "
+        "processor seconds of one thread, of the whole search and of answering.\n"
+    )
+    return f"{told}\n{table(head, rows)}{_forgotten(result)}{_missing(result)}"
+
+
+def _row(name: str, one: Json, result: Json) -> list[str]:
+    answers = f"{one['processor_seconds_per_1000_answers']:.0f}"
+    if "rates" not in one:
+        return [f"`{name}`", value(one["quality"]), _gap(result, name), *["-"] * 5, answers]
+    edge = " (edge)" if one["at_edge"] else ""
+    return [
+        f"`{name}`", value(one["quality"]), _gap(result, name),
+        f"{one['trained_parameters']:,}", f"{one['learning_rate']:.2g}{edge}",
+        f"{one['search_processor_seconds']:.0f}", f"{one['peak_bytes'] / 1e9:.2f}",
+        f"{one['bytes_on_disk'] / 1e6:.2f}", answers,
+    ]  # fmt: skip
+
+
+def _gap(result: Json, name: str) -> str:
+    gap = result["against_lora"].get(name)
+    if gap is None:
+        return "-"
+    return f"{gap['difference']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f})"
+
+
+def _forgotten(result: Json) -> str:
+    """Of models that write alone."""
+    found = {name: one["forgetting"] for name, one in result["methods"].items()}
+    rows = [
+        [f"`{name}`", value(one["loss"]), *(_kept(one, task) for task in ("all", "instructions"))]
+        for name, one in found.items()
+        if one
+    ]
+    if not rows:
+        return ""
+    head = ["what was lost", "rise of loss, nats a token", "general questions", "instructions"]
+    return "\n" + table(head, rows)
+
+
+def _kept(one: Json, task: str) -> str:
+    found = one["general"][task]
+    gap = f"{found['difference']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f})"
+    return f"{found['before']['value']:.2f} to {found['after']['value']:.2f}: {gap}"
+
+
+def _missing(result: Json) -> str:
+    told = [f"`{name}` is refused: {why}." for name, why in result["refused"].items()]
+    if result["not_run"]:
+        told.append("Not run: " + ", ".join(f"`{name}`" for name in result["not_run"]) + ".")
+    return "".join(f"\n{one}\n" for one in told)
+
+
+def methods_picture(result: Json) -> dict[str, str]:
+    """Quality against trained parameters."""
+    lines = [
+        Line(name, [(one["trained_parameters"], one["quality"]["value"])], marks=True)
+        for name, one in result["methods"].items()
+        if "rates" in one
+    ]
+    if len(lines) < 2:
+        return {}
+    drawn = chart(lines, "trained parameters", result["metric"], logarithmic=True)
+    return {result["task"]: drawn}
+
+
+def sweeps(result: Json) -> str:
+    """Tables of the single settings."""
+    told = f"{result['model']}, {result['steps']} updates; span F1.\n\n"
+    ranks = result["ranks"]
+    targets = list(dict.fromkeys(key.partition(":")[0] for key in ranks))
+    sizes = list(dict.fromkeys(key.partition(":")[2] for key in ranks))
+    rows = [[f"R = {r}", *(_cell(ranks[f"{t}:{r}"]) for t in targets)] for r in sizes]
+    parts = [told, table(["LoRA", *targets], rows)]
+    for name, title in (
+        ("rows", "rows to learn from (LoRA)"), ("lengths", "virtual tokens (prefix tuning)"),
+        ("layers", "adapted layers (Pfeiffer's adapters)"),
+    ):  # fmt: skip
+        cells = result[name]
+        parts.append("\n" + table([title, *cells], [["span F1", *map(_cell, cells.values())]]))
+    return "".join(parts)
+
+
+def _cell(found: Json | None) -> str:
+    if found is None:
+        return "not run"
+    return "refused" if "refused" in found else value(found["quality"])
+
+
+def cost(result: Json) -> str:
+    spent = result["training"]
+    smoke = " **Of a smoke run: these figures mean nothing.**" if result["smoke"] else ""
+    return (
+        f"{spent['runs']} parts, {60 * spent['processor_hours']:.1f} processor minutes in all; "
+        f"{result['machine']}.{smoke}"
+    )
+
+
+COMPARED = ("docstrings", "dialogues", "ner", "ner-decoder")
+SECTIONS: dict[str, Callable[[Json], str]] = {**dict.fromkeys(COMPARED, methods), "sweeps": sweeps}
+PICTURES = dict.fromkeys(COMPARED, methods_picture)
+
+if __name__ == "__main__":
+    page.main(Path(__file__).parent, "adaptation_compared", SECTIONS, PICTURES, cost)

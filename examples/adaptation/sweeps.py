@@ -1,0 +1,102 @@
+"""LoRA's ranks and targets, lengths of prefixes, adapted layers, and rows to learn from: one
+setting changed at a time, on names in short texts (WNUT17) with MiniLM.
+
+Every cell has the learning rate that was best for its method there, as an hour does not hold a
+search for each; the form of the rank table is that of Hu et al. 2021, arXiv:2106.09685, table 6.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from methods import asked
+from studies import Place
+from tasks import Task, task
+
+from tutelage import store
+from tutelage.errors import ConfigError
+from tutelage.peft import METHODS
+from tutelage.train.config import TuneConfig
+from tutelage.train.tune import tune
+
+Json = dict[str, Any]
+RANKS = (1, 4, 16, 64)
+TARGETS = {
+    "q": ["attn.q"], "q, v": ["attn.q", "attn.v"],
+    "q, k, v, o": ["attn.q", "attn.k", "attn.v", "attn.o"],
+}  # fmt: skip
+LENGTHS = (1, 5, 20, 80)
+LAYERS = {"last": [5], "last two": [4, 5], "last four": [2, 3, 4, 5], "first two": [0, 1]}
+ROWS = (100, 300, 1000, 3000)
+SHARE = 0.5
+"""Of the steps of the comparison of methods that a cell has."""
+
+
+def run(place: Place) -> Json:
+    """Quality of every cell; of those that are not done None."""
+    made = task("ner", place)
+    steps = max(2, round(made.steps * SHARE))
+    made = Task(**{**vars(made), "steps": steps})
+    best = {method: _rate(place, method) for method in ("lora", "prefix-tuning", "pfeiffer")}
+    tables: dict[str, Json] = {}
+    for name, (method, options, rows) in _cells(made).items():
+        table, _, key = name.partition("/")
+        found = _cell(made.limited(rows), name, method, options, best[method], place)
+        tables.setdefault(table, {})[key] = found
+    return {"model": made.model, "steps": steps, "rates": best, **tables}
+
+
+def _cells(made: Task) -> dict[str, tuple[str, Json, int]]:
+    """Name -> method, its options, rows to learn."""
+    rows = len(made.train)
+    found: dict[str, tuple[str, Json, int]] = {}
+    for count in ROWS:
+        found[f"rows/{count}"] = ("lora", {}, min(count, rows))
+    for target, roles in TARGETS.items():
+        for rank in RANKS:
+            found[f"ranks/{target}:{rank}"] = ("lora", {"roles": roles, "rank": rank}, rows)
+    for length in LENGTHS:
+        found[f"lengths/{length}"] = ("prefix-tuning", {"tokens": length}, rows)
+    for name, layers in LAYERS.items():
+        found[f"layers/{name}"] = ("pfeiffer", {"layers": layers}, rows)
+    return found | {"layers/all": ("pfeiffer", {}, rows)}
+
+
+def _cell(
+    made: Task, name: str, method: str, options: Json, rate: float, place: Place
+) -> Json | None:
+    file = place.work / (name.replace("/", "-").replace(" ", "").replace(":", "-") + ".json")
+    if file.is_file():
+        return dict(store.read_json(file))
+    if place.so_far:
+        return None
+    print(f"  {name}", flush=True)
+    worked = time.process_time()
+    out = file.with_suffix("")
+    config = TuneConfig(
+        method=method, options=options, learning_rate=rate, steps=made.steps,
+        batch_tokens=made.batch_tokens, head=made.head, save_seconds=1e6,
+    )  # fmt: skip
+    try:
+        result = tune(made.model, made.train, config, out, threads=place.threads)
+    except ConfigError as error:
+        store.write_json(file, {"refused": error.message})
+        return dict(store.read_json(file))
+    found = asked(made, made.model, out, place)
+    told = {
+        "quality": found["quality"], "trained_parameters": result["trained_parameters"],
+        "rows": result["rows"]["used"], "loss": result["loss"],
+        "processor_seconds": time.process_time() - worked,
+    }  # fmt: skip
+    store.write_json(file, told)
+    return told
+
+
+def _rate(place: Place, method: str) -> float:
+    """What the comparison of methods found to be best; the method's default where it has not."""
+    file: Path = place.work.parent / "ner" / f"{method}.json"
+    if file.is_file():
+        return float(store.read_json(file)["learning_rate"])
+    return float(METHODS.get(method).learning_rate)
