@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,10 +33,16 @@ class Answer:
 async def connected(
     address: str, body: dict[str, Any], path: str = "/v1/completions", buffer: int | None = None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A request that was sent; of its answer `buffer` bytes are taken before it is read."""
+    """A request that was sent; of its answer not much more than `buffer` bytes are taken before it
+    is read. The system must know before it connects: what it once offered to take it does take."""
     parts = urlsplit(address)
     limit = 2**16 if buffer is None else buffer
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=limit)
+    link = socket.socket()
+    link.setblocking(False)
+    if buffer is not None:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    await asyncio.get_running_loop().sock_connect(link, (parts.hostname, parts.port))
+    reader, writer = await asyncio.open_connection(sock=link, limit=limit)
     data = json.dumps({"model": "model", **body}).encode()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from tutelage.lm import Sampling
 
+COLD, COLDEST = 1e-20, 1e-37
+"""Temperatures below which scores may overflow, and which float32 still tells from 0."""
 SORTED_FIRST = 1024
 """Tokens that are put in order before all are: they nearly always hold the mass looked for."""
 
@@ -75,11 +77,19 @@ def _keep_mass(
     return torch.full_like(logits, -torch.inf).index_copy(0, kept, logits[kept])
 
 
+def cooled(logits: Float[Tensor, "V"], temperature: float) -> Float[Tensor, "V"]:
+    """Scores / T. Where that would leave the range of float32 they are first counted from the
+    greatest, which stands at 0 then and all others far below."""
+    if temperature < COLD:
+        return (logits - logits.max()) / max(temperature, COLDEST)
+    return logits / temperature
+
+
 def distribution(logits: Float[Tensor, "V"], sampling: Sampling) -> Float[Tensor, "V"]:
     """What a token is drawn from. Greedy puts everything on the first largest score."""
     if sampling.temperature == 0:
         return torch.nn.functional.one_hot(logits.argmax(), logits.shape[-1]).float()
-    scores = logits.float() / sampling.temperature
+    scores = cooled(logits.float(), sampling.temperature)
     if sampling.min_p is not None:
         scores = keep_min_p(scores, sampling.min_p)
     if sampling.top_k is not None:

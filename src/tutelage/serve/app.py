@@ -3,6 +3,7 @@
     GET  /                        the chat page; its files under /page/
     GET  /health                  no key needed
     GET  /metrics                 counts, as Prometheus reads them
+    GET  /openapi.json            what all of them take and give
     GET  /v1/models, /v1/models/{id}
     POST /v1/chat/completions     messages through the model's chat template
     POST /v1/completions          raw text
@@ -25,6 +26,7 @@ from tutelage.serve.answers import Answer, Kind, embeddings
 from tutelage.serve.body import read
 from tutelage.serve.faults import Fault, from_exception, shutting_down
 from tutelage.serve.guard import Guard
+from tutelage.serve.openapi import document
 from tutelage.serve.pages import add_pages
 from tutelage.serve.schema import ChatRequest, CompletionRequest, EmbeddingRequest
 from tutelage.serve.service import Asked, Limits, Service, choices
@@ -47,6 +49,7 @@ def build_app(
     app.add_exception_handler(HTTPException, _show_status)
     app.add_api_route("/health", _health(service), methods=["GET"])
     app.add_api_route("/metrics", _metrics(service), methods=["GET"])
+    app.add_api_route("/openapi.json", _described(service), methods=["GET"])
     add_pages(app)
     for prefix in ("/v1", ""):
         _add_routes(app, prefix, service)
@@ -90,6 +93,15 @@ def _health(service: Service) -> Endpoint:
         return JSONResponse(found, status_code=200 if alive else 503)
 
     return health
+
+
+def _described(service: Service) -> Endpoint:
+    found = document(service.models)
+
+    async def described() -> Response:
+        return JSONResponse(found)
+
+    return described
 
 
 def _metrics(service: Service) -> Endpoint:

@@ -126,3 +126,12 @@ def test_greedy_takes_the_first_of_equals() -> None:
     logits = torch.tensor([1.0, 3.0, 3.0])
     assert choose(logits, Sampling(), None) == 1
     assert distribution(logits, Sampling(top_k=1, top_p=0.1)).tolist() == [0.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 2.2e-181, 1e-38, 1e-21, 1e-19])
+def test_the_coldest_draws_take_the_likeliest(temperature: float) -> None:
+    """Equals share; what a form forbids stays forbidden."""
+    logits = torch.tensor([1.0, -3.0, 4.0, 4.0, -torch.inf])
+    sampling = Sampling(temperature, top_k=3, top_p=0.9, min_p=0.1, typical_p=0.9)
+    assert distribution(logits, Sampling(temperature)).tolist() == [0, 0, 0.5, 0.5, 0]
+    assert choose(logits, sampling, torch.Generator().manual_seed(1)) in (2, 3)

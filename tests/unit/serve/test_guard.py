@@ -60,7 +60,8 @@ def test_the_walk_sees_the_routes() -> None:
     found = routes()
     assert ("POST", "/v1/chat/completions") in found and ("GET", "/health") in found
     assert ("GET", "/") in found and ("GET", "/page/chat.js") in found
-    assert len(found) == 15
+    assert ("GET", "/openapi.json") in found
+    assert len(found) == 16
 
 
 @pytest.mark.parametrize(("route", "kind"), list(product(routes(), HEADERS)))
