@@ -70,6 +70,22 @@ INLINE void score(const float *q, const Kept<T> &kept, int64_t width, float *sco
   }
 }
 
+// W registers of the sums below: several, because each addition waits for the one before.
+template <int G, int W, class T>
+INLINE void mix_lanes(const float *shares, const Kept<T> &kept, int64_t i, int64_t width, int64_t room,
+                      float *y) {
+  lanes sums[G][W];
+  for (int g = 0; g < G; g++)
+    for (int w = 0; w < W; w++) sums[g][w] = load(y + g * width + i + w * LANES);
+  for (int64_t p = 0; p < kept.count; p++)
+    for (int w = 0; w < W; w++) {
+      const lanes value = load(kept.values + p * kept.stride + i + w * LANES) * value_scale(kept, p);
+      for (int g = 0; g < G; g++) sums[g][w] += shares[g * room + p] * value;
+    }
+  for (int g = 0; g < G; g++)
+    for (int w = 0; w < W; w++) save(y + g * width + i + w * LANES, sums[g][w]);
+}
+
 // y[g] += sum over p of share[g, p] value[p]
 template <int G, class T>
 INLINE void mix(const float *shares, const Kept<T> &kept, int64_t width, int64_t room, float *y) {
@@ -78,15 +94,9 @@ INLINE void mix(const float *shares, const Kept<T> &kept, int64_t width, int64_t
     for (int64_t i = whole; i < width; i++)
       for (int64_t p = 0; p < kept.count; p++)
         y[g * width + i] += shares[g * room + p] * value_scale(kept, p) * wide(kept.values[p * kept.stride + i]);
-  for (int64_t i = 0; i < whole; i += LANES) {
-    lanes sums[G];
-    for (int g = 0; g < G; g++) sums[g] = load(y + g * width + i);
-    for (int64_t p = 0; p < kept.count; p++) {
-      const lanes value = load(kept.values + p * kept.stride + i) * value_scale(kept, p);
-      for (int g = 0; g < G; g++) sums[g] += shares[g * room + p] * value;
-    }
-    for (int g = 0; g < G; g++) save(y + g * width + i, sums[g]);
-  }
+  int64_t i = 0;
+  for (; i + 2 * LANES <= width; i += 2 * LANES) mix_lanes<G, 2>(shares, kept, i, width, room, y);
+  for (; i < whole; i += LANES) mix_lanes<G, 1>(shares, kept, i, width, room, y);
 }
 
 // G query heads of one key head over the keys of all parts: y = softmax(q k / sqrt(D)) v
