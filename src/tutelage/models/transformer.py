@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from tutelage.nn.attend import Attend, Bias
 from tutelage.nn.attention import Heads, Pass
 from tutelage.nn.embedding import Embed, Embedding, Tokens
-from tutelage.nn.head import Head
+from tutelage.nn.head import Head, scores
 from tutelage.nn.linear import Linear
 from tutelage.nn.pooler import Pooler
 from tutelage.nn.quantized import Form, Held
@@ -143,9 +143,6 @@ class Transformer(nn.Module):
         """Scores of every token, in float32: of the next one where the model reads causally, of the
         one in this place where it does not."""
         x = self.prepare(hidden)
-        bias = None if self.head_bias is None else self.head_bias.to(x.dtype)
         held = self.head_map
-        if isinstance(held, Held):
-            y = held.product(x)
-            return (y if bias is None else y + bias).float()
-        return nn.functional.linear(x, self.head_weight.to(x.dtype), bias).float()
+        weight = held.matrix(x.dtype) if isinstance(held, Held) else self.head_weight
+        return scores(x, weight, self.head_bias)
