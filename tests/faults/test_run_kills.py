@@ -23,7 +23,10 @@ from tests.unit.train.rows import SOURCE, rows_of
 from tutelage import store
 
 METHODS = ("lora", pytest.param("full", marks=pytest.mark.long))
-VARYING = {"predicted_peak_bytes", "predicted_seconds", "runtime", "bytes_on_disk", "created"}
+VARYING = {
+    "predicted_peak_bytes", "predicted_seconds", "probed_seconds", "runtime", "bytes_on_disk",
+    "created",
+}  # fmt: skip
 
 PROJECT = f"""
 name = "letters"

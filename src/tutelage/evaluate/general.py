@@ -9,6 +9,7 @@ apart, so that the base is asked once. Knows the seam alone.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,7 @@ class Exam:
         return " and ".join(filter(None, [told, done if self.instructions else ""]))
 
 
+@functools.cache
 def exam(each: int, instructed: int, seed: int = 0) -> Exam:
     """So many questions of each task, and so many instructions; 0 leaves them out."""
     return Exam(questions(each, seed), instructions(instructed, seed))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from tutelage.evaluate.run import Evaluation
-from tutelage.lifecycle import answering, choose, comparisons, publish
+from tutelage.lifecycle import answering, choose, comparisons, forgetting, publish
 from tutelage.lifecycle.bench import Bench
 from tutelage.lifecycle.contender import Contender, Limit, interval
 from tutelage.lifecycle.ladder import Climbed
@@ -89,7 +89,7 @@ def record(bench: Bench, climbed: Climbed, chosen: choose.Verdict, created: str)
             "licence": {source: facts.licence for source, facts in bench.facts.items()},
             "created": created,
             "retention": "not measured" if bench.retention is None else bench.retention.description,
-            "general": bench.exam.description or "nothing",
+            "general": forgetting.exam_of(bench).description or "nothing",
         },
     }
 

@@ -6,7 +6,6 @@ which. At most one model is held at a time, so that memory is what the dearest s
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 from tutelage import store
 from tutelage.data.retention import Retention
 from tutelage.data.rows import Row
-from tutelage.evaluate.general import Exam, exam
 from tutelage.lifecycle.budget import Clock
 from tutelage.lifecycle.learned import Beside, learned
 from tutelage.lifecycle.material import Material
@@ -75,12 +73,6 @@ class Bench:
     def learned(self) -> tuple[Row, ...]:
         """The rows that are tuned on."""
         return learned(self.project, self.material.train, self.beside, self.seed)
-
-    @functools.cached_property
-    def exam(self) -> Exam:
-        """What general questions are put to a base and to all that was tuned from it."""
-        asked = self.project.forgetting
-        return exam(asked.questions, asked.instructions, self.seed)
 
     def identity(self, subject: Subject) -> dict[str, Any]:
         """What the subject's answers follow from, as inputs of a stage."""

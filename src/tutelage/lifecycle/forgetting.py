@@ -41,10 +41,10 @@ def base_scores(bench: Bench, model: str) -> Result:
         return {
             "samples": [[_plain(prompt), text] for prompt, text in samples],
             "texts": texts,
-            "exam": bench.exam.description,
+            "exam": exam_of(bench).description,
             "sample_scores": forgetting.text_scores(lm, samples).tolist(),
             "text_scores": forgetting.text_scores(lm, _kept(bench, texts)).tolist(),
-            "general": general.asked(lm, bench.exam),
+            "general": general.asked(lm, exam_of(bench)),
             "seconds": bench.tools.now() - begun,
         }
 
@@ -69,10 +69,11 @@ def _stage(bench: Bench, tuned: Subject, base: Result) -> Stage:
         begun = bench.tools.now()
         with Peak() as peak:
             lm = bench.lm(tuned)
+            answers = general.asked(lm, exam_of(bench))
             found = {
                 "forgetting": _rise(bench, lm, _kept(bench, base["texts"]), base["text_scores"]),
                 "divergence": _rise(bench, lm, _samples(base), base["sample_scores"]),
-                "general": general.kept(base["general"], general.asked(lm, bench.exam), bench.seed),
+                "general": general.kept(base["general"], answers, bench.seed),
             }
         return {**found, "seconds": bench.tools.now() - begun, "peak_bytes": peak.bytes}
 
@@ -96,6 +97,12 @@ def _rise(
 
 def _samples(base: Result) -> list[forgetting.Pair]:
     return [(_prompt(prompt), text) for prompt, text in base["samples"]]
+
+
+def exam_of(bench: Bench) -> general.Exam:
+    """What general questions are put to a base and to all that was tuned from it."""
+    asked = bench.project.forgetting
+    return general.exam(asked.questions, asked.instructions, bench.seed)
 
 
 def possible(bench: Bench, model: str) -> bool:
@@ -122,7 +129,7 @@ def _inputs(bench: Bench, subject: Subject) -> dict[str, Any]:
     return {
         **bench.identity(subject),
         "texts": texts,
-        "exam": bench.exam.description,
+        "exam": exam_of(bench).description,
         "development": answering.part_digest(bench, "development"),
         "seed": bench.seed,
     }

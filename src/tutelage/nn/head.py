@@ -38,8 +38,8 @@ class Head(nn.Module):
 
 
 ROUNDED = 256
-"""With more rows, scores of 16-bit numbers are rounded to 16 bits: nobody chooses a token by them, and
-the product takes little more than half the time."""
+"""With more rows, scores of 16-bit numbers are rounded to 16 bits: nobody chooses a token by them,
+and the product takes little more than half the time."""
 CHUNK = 4096
 """Rows of a weight that are widened at a time: they stay in the processor's cache."""
 
@@ -50,12 +50,16 @@ def scores(
     """x W^T + b in float32. What PyTorch's product of bfloat16 gives is rounded to bfloat16: scores
     about 25 stand 1/8 apart, and the two likeliest tokens are often equal. For a few rows on a
     processor the weight is widened instead, part by part."""
-    if x.dtype == torch.float32 or x.device.type != "cpu" or len(x) > ROUNDED:
+    few = len(x) <= ROUNDED and x.device.type == "cpu" and not x.requires_grad
+    if x.dtype == torch.float32 or not few:
         small = None if bias is None else bias.to(x.dtype)
         return nn.functional.linear(x, weight.to(x.dtype), small).float()
-    wide = x.float()
-    found = torch.cat([wide @ part.float().T for part in weight.to(x.dtype).split(CHUNK)], 1)
-    return found if bias is None else found + bias.to(x.dtype).float()
+    wide, found = x.float(), torch.empty(len(x), len(weight))
+    room = torch.empty(min(CHUNK, len(weight)), x.shape[1])
+    for start in range(0, len(weight), CHUNK):
+        part = weight[start : start + CHUNK].to(x.dtype)
+        found[:, start : start + CHUNK] = wide @ room[: len(part)].copy_(part).T
+    return found if bias is None else found.add_(bias.to(x.dtype))
 
 
 def _bias(vocabulary: int, constant: bool) -> Tensor | None:
