@@ -1,10 +1,10 @@
-"""One stream at 4 bits, 32 streams at once and a prompt, against llama.cpp and transformers.
+"""One stream at 4 bits, 32 streams as opened and at 4 bits, a prompt: llama.cpp, transformers.
 
     python benchmarks/engine.py --llama BUILD/bin       # --smoke to see that it runs
 
-Each is compared with the fastest of all that is tried: llama.cpp in every type that has as many
-bits, transformers in float32 and bfloat16. `peer_llama.py` says how llama.cpp is built. Our side at
-4 bits is what `quantize --bits 4` writes; where more are allowed it is the model as it is opened.
+Each is compared with the fastest of all that is tried: llama.cpp in every type (for one stream in
+those of 4 bits), transformers in float32 and bfloat16. `peer_llama.py` says how llama.cpp is built.
+Our side at 4 bits is what `quantize --bits 4` writes, else the model as it is opened.
 """
 
 from __future__ import annotations
@@ -25,8 +25,13 @@ from measure import Json, Measurement, Side, Work, best, in_turn, sweep
 from options import finish, parsed, parser, result
 from peer import DTYPES, Setting
 
-PARTS = ("stream", "streams", "prompt")
-GOALS = {"stream": {"speed": 1.5}, "streams": {"speed": 2.5}, "prompt": {"speed": 1.2}}
+PARTS = ("stream", "streams", "few-bits", "prompt")
+GOALS = {
+    "stream": {"speed": 1.5},
+    "streams": {"speed": 2.5},
+    "few-bits": {"speed": 2.5},
+    "prompt": {"speed": 1.2},
+}
 FOUR_BITS = ("q4_0", "q4_1")
 
 
@@ -34,7 +39,7 @@ def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
         material = prepare(options.model, DATA, 64, options.seed, Path(scratch))
-        made = {"stream": _stream, "streams": _streams, "prompt": _prompt}
+        made = {"stream": _stream, "streams": _streams, "few-bits": _few_bits, "prompt": _prompt}
         found = {}
         for part in options.parts:
             what, measured = made[part](options, material, Path(scratch))
@@ -59,9 +64,6 @@ def _stream(options: argparse.Namespace, material: Material, scratch: Path) -> t
     """Only peers with 4 bits a weight, and ours with as many."""
     if options.llama is None:
         raise SystemExit("--parts stream: --llama DIR is needed, the peer with 4 bits a weight")
-    few = scratch / "four-bits"
-    command = [sys.executable, "-m", "tutelage", "quantize", options.model, "--bits", "4"]
-    subprocess.run([*command, "--texts", "2", "--out", str(few)], check=True, stdout=2)
     sides: dict[str, Side] = {
         f"llama.cpp, {kind}": partial(
             peer_llama.decode, options.llama, _file(options, scratch, kind), options.context,
@@ -70,14 +72,35 @@ def _stream(options: argparse.Namespace, material: Material, scratch: Path) -> t
         for kind in FOUR_BITS[: options.tried]
     }  # fmt: skip
     mine = partial(
-        ours.decode, str(few), _ids(material, options.context), options.tokens, options.repeats,
-        options.threads,
+        ours.decode, _quantized(options, scratch), _ids(material, options.context),
+        options.tokens, options.repeats, options.threads,
     )  # fmt: skip
     what = f"one stream at 4 bits, {options.tokens} tokens"
     return what, _compared(options, mine, sides, "stream", Work("reading", _weights))
 
 
 def _streams(options: argparse.Namespace, material: Material, scratch: Path) -> tuple[str, Json]:
+    what = f"{options.batch} streams, {options.tokens} tokens each"
+    return what, _together(options, material, scratch, options.model, "streams")
+
+
+def _few_bits(options: argparse.Namespace, material: Material, scratch: Path) -> tuple[str, Json]:
+    """Against the same peers, in whatever type each is fastest."""
+    what = f"{options.batch} streams at 4 bits, {options.tokens} tokens each"
+    return what, _together(options, material, scratch, _quantized(options, scratch), "few-bits")
+
+
+def _quantized(options: argparse.Namespace, scratch: Path) -> str:
+    few = scratch / "four-bits"
+    if not few.exists():
+        command = [sys.executable, "-m", "tutelage", "quantize", options.model, "--bits", "4"]
+        subprocess.run([*command, "--texts", "2", "--out", str(few)], check=True, stdout=2)
+    return str(few)
+
+
+def _together(
+    options: argparse.Namespace, material: Material, scratch: Path, source: str, part: str
+) -> Json:
     prompts = [_ids(material, options.context, at) for at in range(options.batch)]
     theirs = partial(peer_generate.streams, material.folder, prompts, options.tokens)
     llama = partial(
@@ -86,10 +109,9 @@ def _streams(options: argparse.Namespace, material: Material, scratch: Path) -> 
     )  # fmt: skip
     sides = _all_types(options, scratch, theirs, llama)
     body = material.size.body + material.size.head
-    mine = partial(ours.streams, options.model, prompts, options.tokens, options.threads)
-    what = f"{options.batch} streams, {options.tokens} tokens each"
+    mine = partial(ours.streams, source, prompts, options.tokens, options.threads)
     work = Work("multiplying", lambda _: 2 * body)
-    return what, _compared(options, mine, sides, "streams", work)
+    return _compared(options, mine, sides, part, work)
 
 
 def _prompt(options: argparse.Namespace, material: Material, scratch: Path) -> tuple[str, Json]:
