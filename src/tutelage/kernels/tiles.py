@@ -22,6 +22,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 ROWS = 16
+BLOCK = 64
+"""Tiles that are laid at a time: copies on the way stay small."""
 LARGE = 2**21
 """A large page."""
 
@@ -34,7 +36,10 @@ def lay(matrices: Sequence[tuple[Tensor, Tensor, Tensor | None]]) -> list[UInt8[
     parts = _room(sum(sizes)).split(sizes)
     laid = [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
     for to, matrix in zip(laid, matrices, strict=True):
-        to.copy_(tiles(*matrix))
+        for start in range(0, len(to), BLOCK):
+            rows = slice(start * ROWS, (start + BLOCK) * ROWS)
+            parts = (None if one is None else one[rows] for one in matrix)
+            to[start : start + BLOCK] = tiles(*parts)
     return laid
 
 

@@ -144,5 +144,4 @@ class Transformer(nn.Module):
         one in this place where it does not."""
         x = self.prepare(hidden)
         held = self.head_map
-        weight = held.matrix(x.dtype) if isinstance(held, Held) else self.head_weight
-        return scores(x, weight, self.head_bias)
+        return scores(x, held if isinstance(held, Held) else held.weight, self.head_bias)

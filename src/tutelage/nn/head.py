@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tutelage.nn.activation import ACTIVATIONS
 from tutelage.nn.linear import Linear
+from tutelage.nn.quantized import Held
 
 
 class Head(nn.Module):
@@ -45,21 +46,33 @@ CHUNK = 4096
 
 
 def scores(
-    x: Float[Tensor, "N C"], weight: Float[Tensor, "V C"], bias: Tensor | None
+    x: Float[Tensor, "N C"], weight: Float[Tensor, "V C"] | Held, bias: Tensor | None
 ) -> Float[Tensor, "N V"]:
     """x W^T + b in float32. What PyTorch's product of bfloat16 gives is rounded to bfloat16: scores
     about 25 stand 1/8 apart, and the two likeliest tokens are often equal. For a few rows on a
     processor the weight is widened instead, part by part."""
     few = len(x) <= ROUNDED and x.device.type == "cpu" and not x.requires_grad
-    if x.dtype == torch.float32 or not few:
-        small = None if bias is None else bias.to(x.dtype)
-        return nn.functional.linear(x, weight.to(x.dtype), small).float()
-    wide, found = x.float(), torch.empty(len(x), len(weight))
-    room = torch.empty(min(CHUNK, len(weight)), x.shape[1])
-    for start in range(0, len(weight), CHUNK):
-        part = weight[start : start + CHUNK].to(x.dtype)
-        found[:, start : start + CHUNK] = wide @ room[: len(part)].copy_(part).T
-    return found if bias is None else found.add_(bias.to(x.dtype))
+    small = None if bias is None else bias.to(x.dtype)
+    if few and x.dtype != torch.float32:
+        found = _widened(x.float(), weight, x.dtype)
+        return found if small is None else found.add_(small)
+    if isinstance(weight, Held):
+        y = weight.product(x)
+        return (y if small is None else y + small).float()
+    return nn.functional.linear(x, weight.to(x.dtype), small).float()
+
+
+def _widened(
+    x: Float[Tensor, "N C"], weight: Float[Tensor, "V C"] | Held, dtype: torch.dtype
+) -> Float[Tensor, "N V"]:
+    """The products of the weight in `dtype`, of which a part at a time is held in float32."""
+    count = weight.shape[0]
+    found, room = torch.empty(len(x), count), torch.empty(min(CHUNK, count), x.shape[1])
+    for start in range(0, count, CHUNK):
+        rows = slice(start, start + CHUNK)
+        part = (weight.codes.rows(rows) if isinstance(weight, Held) else weight[rows]).to(dtype)
+        found[:, rows] = x @ room[: len(part)].copy_(part).T
+    return found
 
 
 def _bias(vocabulary: int, constant: bool) -> Tensor | None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tutelage.nn.head import CHUNK, ROUNDED, scores
+from tutelage.nn.quantized import Form, QuantizedEmbedding, quantize
 
 
 @pytest.mark.parametrize("biased", [False, True])
@@ -37,3 +38,14 @@ def test_many_rows_are_one_product() -> None:
 def test_float32_is_a_plain_product() -> None:
     x, weight, bias = torch.randn(3, 32), torch.randn(50, 32), torch.randn(50)
     assert torch.equal(scores(x, weight, bias), torch.nn.functional.linear(x, weight, bias))
+
+
+@pytest.mark.parametrize("rows", [2, ROUNDED + 1])
+def test_a_table_in_few_bits_is_the_matrix_that_it_stands_for(rows: int) -> None:
+    x, bias = torch.randn(rows, 64).bfloat16(), torch.randn(CHUNK + 7).bfloat16()
+    codes = quantize(torch.randn(CHUNK + 7, 64), Form(8))
+    held = QuantizedEmbedding(codes, "embed", torch.bfloat16)
+    expected = scores(x, codes.weight(torch.bfloat16), bias)
+    # Of many rows product and sum are each rounded; of a few neither is.
+    off = (scores(x, held, bias) - expected).abs()
+    assert bool((off <= (0.02 * expected.abs() + 0.02 if rows > ROUNDED else 1e-5)).all())
