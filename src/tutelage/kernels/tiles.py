@@ -33,13 +33,13 @@ def lay(matrices: Sequence[tuple[Tensor, Tensor, Tensor | None]]) -> list[UInt8[
     order, at what memory gives."""
     shapes = [_shape(numbers, minimums) for numbers, _, minimums in matrices]
     sizes = [tiles * groups * width for tiles, groups, width in shapes]
-    parts = _room(sum(sizes)).split(sizes)
-    laid = [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
-    for to, matrix in zip(laid, matrices, strict=True):
+    places = _room(sum(sizes)).split(sizes)
+    laid = [place.view(shape) for place, shape in zip(places, shapes, strict=True)]
+    for to, (numbers, scales, minimums) in zip(laid, matrices, strict=True):
         for start in range(0, len(to), BLOCK):
             rows = slice(start * ROWS, (start + BLOCK) * ROWS)
-            parts = (None if one is None else one[rows] for one in matrix)
-            to[start : start + BLOCK] = tiles(*parts)
+            least = None if minimums is None else minimums[rows]
+            to[start : start + BLOCK] = tiles(numbers[rows], scales[rows], least)
     return laid
 
 

@@ -39,8 +39,7 @@ class Head(nn.Module):
 
 
 ROUNDED = 256
-"""With more rows, scores of 16-bit numbers are rounded to 16 bits: nobody chooses a token by them,
-and the product takes little more than half the time."""
+"""With more rows at once scores of 16-bit numbers are rounded to 16 bits, by one product."""
 CHUNK = 4096
 """Rows of a weight that are widened at a time: they stay in the processor's cache."""
 
@@ -53,7 +52,7 @@ def scores(
     processor the weight is widened instead, part by part."""
     few = len(x) <= ROUNDED and x.device.type == "cpu" and not x.requires_grad
     small = None if bias is None else bias.to(x.dtype)
-    if few and x.dtype != torch.float32:
+    if few and x.dtype.itemsize < torch.float32.itemsize:
         found = _widened(x.float(), weight, x.dtype)
         return found if small is None else found.add_(small)
     if isinstance(weight, Held):
