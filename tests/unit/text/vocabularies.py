@@ -48,8 +48,14 @@ def byte_fallback_bpe(**special: str) -> Tokenizer:
         ]
     )
     bytes_and_unknown = ["<unk>", *CONTROL, *(f"<0x{byte:02X}>" for byte in range(256))]
+    # Named, since a bare limit drops a letter of those equally frequent by chance.
+    letters = sorted({"▁", *(letter for letter in "".join(CORPUS) if letter.isascii())})
     trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=bytes_and_unknown, show_progress=False, limit_alphabet=60
+        vocab_size=400,
+        special_tokens=bytes_and_unknown,
+        show_progress=False,
+        initial_alphabet=letters,
+        limit_alphabet=len(letters),
     )
     backend.train_from_iterator(CORPUS, trainer)
     document: dict[str, Any] = json.loads(backend.to_str())
