@@ -57,6 +57,7 @@ def test_the_page_shows_what_was_measured(folder: Path, record: dict[str, Any]) 
         step = record["data"][domain]["funnel"][-1]
         left = step["reasons"]["held-out"]
         assert f"{step['rows_in']} {step['rows_out']} 0 held-out {left}" in text
+    assert "one stream of bytes" in text, "why a compressor has no interval"
     assert record["mfu_convention"] in text and f"{record['mfu']:.1%}" in text
     assert text.count("</script> 12") == 4 + 1, "at each step and in the settings, as text"
     found_sections = [each["id"] for tag, each in page.elements if tag == "section"]
