@@ -77,7 +77,11 @@ def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
     )
     before = "".join(f"{_text(q)} {_answer(q)}\n\n" for q in shown[: options.shots])
     return [
-        {"prompt": before + _text(q), "gold": _answer(q), "choices": list(LETTERS[: len(q.choices)])}
+        {
+            "prompt": before + _text(q),
+            "gold": _answer(q),
+            "choices": list(LETTERS[: len(q.choices)]),
+        }
         for q in asked[: options.questions]
     ]
 
