@@ -65,9 +65,11 @@ def parser(description: str | None, questions: int) -> argparse.ArgumentParser:
 
 @dataclass(frozen=True)
 class Ran:
-    """One evaluation: seconds, scores, and what was said of each question in their order."""
+    """One evaluation: seconds by the clock and of processor time, scores, and what was said of each
+    question in their order."""
 
     seconds: float
+    processor: float
     scores: dict[str, float]
     said: list[list[Any]]
 
@@ -103,15 +105,15 @@ class Sides:
         return self._ran(self._theirs)
 
     def _ran(self, model: Any) -> Ran:
-        begun = time.perf_counter()
+        begun, before = time.perf_counter(), time.process_time()
         found = lm_eval.simple_evaluate(
             model=model, tasks=["ours"], task_manager=self._manager, log_samples=True,
             bootstrap_iters=0,
         )  # fmt: skip
-        seconds = time.perf_counter() - begun
+        seconds, processor = time.perf_counter() - begun, time.process_time() - before
         samples = sorted(found["samples"]["ours"], key=lambda sample: sample["doc_id"])
         scores = {k: v for k, v in found["results"]["ours"].items() if isinstance(v, float)}
-        return Ran(seconds, scores, [_answers(sample["resps"]) for sample in samples])
+        return Ran(seconds, processor, scores, [_answers(sample["resps"]) for sample in samples])
 
 
 def _answers(responses: list[Any]) -> list[Any]:
