@@ -18,7 +18,6 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 from cyclopts import (
@@ -121,16 +120,14 @@ def build_app(wanted: Sequence[str] = ()) -> App:
     )
     wanted = [word for word in wanted if not word.startswith("-")]
     for verb, summary in VERBS.items():
-        if _exists(verb):
-            said = None if wanted[:1] == [verb] else summary
-            app.command(f"tutelage.cli.{verb}:{verb}", name=verb, help=said)
+        said = None if wanted[:1] == [verb] else summary
+        app.command(f"tutelage.cli.{verb}:{verb}", name=verb, help=said)
     for group, (text, verbs) in GROUPS.items():
-        if _exists(group):
-            below = App(name=group, help=text, help_format="markdown", version_flags=[])
-            for verb, summary in verbs.items():
-                said = None if wanted[:2] == [group, verb] else summary
-                below.command(f"tutelage.cli.{group}:{verb}", name=verb, help=said)
-            app.command(below)
+        below = App(name=group, help=text, help_format="markdown", version_flags=[])
+        for verb, summary in verbs.items():
+            said = None if wanted[:2] == [group, verb] else summary
+            below.command(f"tutelage.cli.{group}:{verb}", name=verb, help=said)
+        app.command(below)
     return app
 
 
@@ -286,10 +283,6 @@ def _switches_last(arguments: Sequence[str]) -> list[str]:
         leading.append(tokens.pop(0))
     end = tokens.index("--") if "--" in tokens else len(tokens)
     return tokens[:end] + leading + tokens[end:]
-
-
-def _exists(verb: str) -> bool:
-    return Path(__file__).with_name(f"{verb}.py").exists()
 
 
 def _version_line(found: dict[str, Any]) -> str:
