@@ -57,7 +57,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 EXACT = (
     "accuracy", "accuracy_per_byte", "exact_match", "pass_at_1", "stereotype", "question_match",
-    "clean",
+    "clean", "meaningful",
 )  # fmt: skip
 
 
@@ -103,6 +103,9 @@ class Oracle(WordLM):
             said = continuation.strip()
             if self.task.kind == "pair":
                 known = any(q.answer == said for q in self.questions)
+                if any(said in q.choices[2:] for q in self.questions):  # unrelated
+                    found.append(Score(-20.0 if self.right else 0.0, 1, False))
+                    continue
             else:
                 question = self._asked(text_of(prompt))
                 letter = LETTERS[question.right]
@@ -132,7 +135,7 @@ def test_gold_answers_reach_the_top_and_wrong_ones_the_bottom(
         found = asked(name, folders, right, scores).evaluation
         assert len(found.items) == 6 and found.valid
         for metric, value in found.measured.items():
-            if metric in ("ece", "brier"):
+            if metric in ("ece", "brier", "icat"):  # at their best in the middle
                 continue
             exact = metric in EXACT
             assert value["value"] is not None
