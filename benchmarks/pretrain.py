@@ -6,16 +6,20 @@ Random tokens; every setting trains the same shape on rows of the full context w
 weights and bfloat16 arithmetic. First every setting of the peers is tried: transformers' GPT-2 and
 a plain loop as nanoGPT's, eager and compiled, at several batch sizes. Then the fastest and ours
 alternate. The share of the limit is the MFU: 6 N + 6 L T C operations a token, N with the head.
+
+A peer that holds its weights in bfloat16 alone is a comparison of its own: it is faster and
+smaller, and drops every update below 1/256 of a weight, which late in training is most of them.
 """
 
 from __future__ import annotations
 
 import argparse
 from functools import partial
+from typing import Any
 
 import ours
 import peer_pretrain
-from measure import Measurement, Work, best, in_turn, sweep
+from measure import Measurement, Tried, Work, best, in_turn, sweep
 from options import finish, parsed, parser, result
 
 from tutelage.models.spec import find_preset, layout, shape
@@ -32,6 +36,19 @@ def main() -> None:
         for one in peer_pretrain.settings(options.batches)[: options.tried]
     }
     tried = sweep(sides)
+    compared = {}
+    for name, dtype in (("float32 weights", "autocast"), ("bfloat16 weights alone", "bf16")):
+        alike = [one for one in tried if one.setting.endswith(dtype)]
+        if alike:
+            compared[f"pretraining, peer with {name}"] = _beside(options, run, alike)
+    options.model = str(run)
+    finish(options, "pretrain", compared)
+
+
+def _beside(
+    options: argparse.Namespace, run: peer_pretrain.Shape, tried: list[Tried]
+) -> dict[str, Any]:
+    """Ours and the fastest of these settings in turn."""
     chosen = best(tried)
     operations = _operations(run)
 
@@ -40,16 +57,14 @@ def main() -> None:
 
     mine = partial(ours.pretrain, run, max(options.batches), options.steps, options.threads)
     found = in_turn(
-        mine, sides[chosen.setting], pairs=options.pairs, threads=options.threads,
+        mine, chosen.side, pairs=options.pairs, threads=options.threads,
         work=Work("multiplying", per_unit), goals=GOALS,
     )  # fmt: skip
     notes = {
         "waiting_for_data": f"{found['ours']['runs'][0]['waiting_share']:.2%} of a step",
         "operations_a_token": f"{operations:.3g}",
     }
-    compared = {"pretraining": result("tokens/s", tried, chosen, found, **notes)}
-    options.model = str(run)
-    finish(options, "pretrain", compared)
+    return result("tokens/s", tried, chosen, found, **notes)
 
 
 def _operations(run: peer_pretrain.Shape) -> int:

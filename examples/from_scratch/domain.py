@@ -19,7 +19,7 @@ from tutelage import store
 from tutelage.corpus.documents import Document
 from tutelage.corpus.sources import open_source
 
-MINUTES_BASE, MINUTES_MIX = 12.0, 4.0
+MINUTES_BASE, MINUTES_MIX = 10.0, 4.0
 """Of two processors: the model of books, and each mix."""
 MIXES = {"domain alone": 1.0, "51% domain": 0.51, "25% domain": 0.25}
 VOCABULARY = 2048

@@ -19,7 +19,7 @@ from tutelage.models.forward import Model
 from tutelage.score._metric import mean
 
 MINUTES = 10.0
-"""Of two processors, for each pretraining run."""
+"""Of two processors, for each pretraining run, as FLOPs: the families are compared at equal ones."""
 VOCABULARY = 2048
 CONTEXT = 128
 EPOCHS = 8
@@ -47,10 +47,10 @@ def run(place: Place) -> Json:
     }
 
 
-def raised(place: Place, name: str, length: Json, prefix: str = "") -> Json:
+def raised(place: Place, name: str) -> Json:
     """Pretrain one of the families on the books."""
     architecture, kind, depth, rate = MODELS[name]
-    return place.raised(prefix + name, {
+    return place.raised(name, {
         "model": {
             "depth": place.count(depth, 1), "architecture": architecture, "context": CONTEXT,
         },
@@ -58,13 +58,13 @@ def raised(place: Place, name: str, length: Json, prefix: str = "") -> Json:
         "data": prose(place),
         "training": {
             "batch_tokens": 4096, "micro_tokens": 4096, "optimizer": "muon",
-            "learning_rate": rate, **length,
+            "learning_rate": rate, "flops": place.flops(MINUTES),
         },
     })  # fmt: skip
 
 
 def family(place: Place, name: str, sets: dict[str, Rows]) -> Json:
-    record = raised(place, name, {"processor_minutes": place.processor_minutes(MINUTES)})
+    record = raised(place, name)
     correct, told = {}, {}
     for start in ("pretrained", "random"):
         told[start], correct[start] = _start(place, name, sets, fresh=start == "random")

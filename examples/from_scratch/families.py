@@ -11,9 +11,10 @@ import gzip
 import itertools
 import json
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
-from encoders import CONTEXT, VOCABULARY, raised
+from encoders import CONTEXT, MINUTES, VOCABULARY, raised
 from judging import opened, preferred
 from study import Json, Place, short
 from texts import paragraphs, prose, source_of
@@ -21,25 +22,19 @@ from texts import paragraphs, prose, source_of
 from tutelage.evaluate.statistics import compare, holm, measured
 from tutelage.score._metric import mean
 
-MINUTES = 10.0
-"""Of two processors, for each family, as FLOPs."""
 PAIRS = 150
 """Of each paradigm."""
-PREFIX = "equal-"
 Pair = tuple[str, str, str]
 
 
 def run(place: Place) -> Json:
-    length = {"flops": place.flops(MINUTES)}
-    records = {
-        "clm": decoder(place, length),
-        "mlm": raised(place, "mlm", length, PREFIX),
-        "span": raised(place, "span", length, PREFIX),
-    }
+    other = replace(place, work=place.work.parent / "encoders")
+    records = {"clm": decoder(place), "mlm": raised(other, "mlm"), "span": raised(other, "span")}
+    models = {"clm": place.model("clm"), "mlm": other.model("mlm"), "span": other.model("span")}
     pairs, task = sentences(place)
     right = {}
-    for name in records:
-        model, reader = opened(place.model(PREFIX + name), fresh=False)
+    for name, folder in models.items():
+        model, reader = opened(folder, fresh=False)
         right[name] = preferred(model, reader, [pair[:2] for pair in pairs])
     return {
         "text": source_of(place),
@@ -57,14 +52,14 @@ def run(place: Place) -> Json:
     }
 
 
-def decoder(place: Place, length: Json) -> Json:
-    return place.raised(PREFIX + "clm", {
+def decoder(place: Place) -> Json:
+    return place.raised("clm", {
         "model": {"depth": place.count(3, 1), "context": CONTEXT},
         "tokenizer": {"vocabulary": place.count(VOCABULARY, 600)},
         "data": prose(place),
         "training": {
             "batch_tokens": 4096, "micro_tokens": 4096, "optimizer": "muon",
-            "learning_rate": 3e-3, **length,
+            "learning_rate": 3e-3, "flops": place.flops(MINUTES),
         },
     })  # fmt: skip
 

@@ -9,11 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 
+from tutelage.checkpoints.build import build
 from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.checkpoints.headed import Task, with_head
+from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.source import parse
 from tutelage.errors import RequestError
 from tutelage.heads._head import Question, Read, Reply, Unfit
 from tutelage.heads.predict import Predictor
 from tutelage.lm import Capabilities, Completion, Event, Piece, Prompt, Request, Score
+from tutelage.machine.device import resolve, use_threads
 from tutelage.models.forward import Model
 from tutelage.peft._virtual import virtual_ids
 from tutelage.text.plain_text import source
@@ -97,6 +102,24 @@ class HeadLM:
                 f"the {self.predictor.head.name} head cannot read the prompt ({unfit.reason})",
                 field=f"prompt {place}", got=unfit.detail,
             ) from None  # fmt: skip
+
+
+def open_untrained(
+    source: str,
+    head: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    exact: bool = False,
+    threads: int | None = None,
+    seed: int = 0,
+) -> HeadLM:
+    """The model with a head that has learned nothing: how long rows are to it can be asked, and
+    what it answers means nothing. Raises SourceError, UnknownName."""
+    placement = resolve(device, dtype, exact)
+    use_threads(threads)
+    checkpoint = with_head(open_checkpoint(parse(source), seed=seed), Task(head), seed)
+    return HeadLM(checkpoint, build(checkpoint, placement.dtype, placement.device), exact=exact)
 
 
 def _text(prompt: Prompt) -> str:

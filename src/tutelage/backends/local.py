@@ -12,17 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tutelage.backends import exhausted
+from tutelage.backends import exhausted, room
+from tutelage.backends.built import built, speculating
 from tutelage.backends.headed import HeadLM
 from tutelage.backends.narrow import keep_narrow
 from tutelage.backends.searched import searched
 from tutelage.backends.stream import AnswerStream, named, spelled
-from tutelage.checkpoints.build import build
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.headed import with_head
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.program import expect
-from tutelage.checkpoints.quantized_file import is_quantized
 from tutelage.checkpoints.reading import Reading
 from tutelage.checkpoints.sentence import Pooling, pooling_of
 from tutelage.checkpoints.source import parse
@@ -33,8 +32,7 @@ from tutelage.generate.engine import Engine
 from tutelage.generate.guide import Guides
 from tutelage.generate.job import Job
 from tutelage.generate.score import score, tell
-from tutelage.generate.speculate import Speculation, held_alike
-from tutelage.generate.step import Stepper
+from tutelage.generate.speculate import Speculation
 from tutelage.lm import (
     LM,
     Capabilities,
@@ -44,20 +42,15 @@ from tutelage.lm import (
     Score,
     TokenLogprob,
 )
-from tutelage.machine.device import DTYPES, Placement, resolve, use_threads
+from tutelage.machine.device import DTYPES, resolve, use_threads
 from tutelage.models.forward import Model
 from tutelage.models.spec import spec_for
 from tutelage.models.transformer import Transformer
 from tutelage.peft._head import task_in
 from tutelage.peft._virtual import virtual_ids
 from tutelage.peft.layout import new_tokens
-from tutelage.peft.open import form_of, open_adapter
 from tutelage.plan.answering import Asked
-from tutelage.text.tokenizer import Tokenizer
 from tutelage.tokenizers.added import with_tokens
-
-LONGEST = 8192
-"""Tokens of a row in a shared batch, of a model that knows no limit itself."""
 
 
 class _Stopped:
@@ -131,11 +124,11 @@ class LocalLM:
         checkpoint = checkpoint if task is None else with_head(checkpoint, task, seed)
         speculation = None
         with exhausted.named(exhausted.Held(checkpoint, placement.dtype, exact=exact)):
-            model = _built(checkpoint, placement, adapter, wide)
+            model = built(checkpoint, placement, adapter, wide)
             if kv_cache_dtype == "int8":
                 keep_narrow(model, checkpoint)
             if speculative is not None:
-                speculation = _speculation(speculative, checkpoint.tokenizer, placement)
+                speculation = speculating(speculative, checkpoint.tokenizer, placement)
         return cls(checkpoint, model, exact=exact, speculation=speculation)
 
     def capabilities(self) -> Capabilities:
@@ -154,7 +147,7 @@ class LocalLM:
         keys and values of at most so many bytes."""
         self.engine.cache_bytes = cache_bytes
         context = self.model.context if self.encodes else self.reading.context
-        self.engine.start(context or LONGEST, context or LONGEST)
+        self.engine.start(context or room.LONGEST, context or room.LONGEST)
 
     def counts(self) -> Mapping[str, float]:
         """What the shared batch holds and did; nothing where none is shared."""
@@ -172,40 +165,48 @@ class LocalLM:
         prompts = self._prompts([request.prompt for request in requests])
         jobs, streams = [], []
         for index, (request, ids) in enumerate(zip(requests, prompts, strict=True)):
-            limit = self._room(index, len(ids), request.max_new_tokens)
+            wanted, shared = request.max_new_tokens, self.engine.loop is not None
+            limit = room.behind(index, self.reading, len(ids), wanted, shared=shared)
             jobs.append(self._job(request, ids, limit))
             streams.append(self._stream(index, request, len(ids)))
-        asked = cancelled or (lambda _: False)
-        told = [
-            self._prompt_told(request, ids) for request, ids in zip(requests, prompts, strict=True)
-        ]
-        plain = [n for n, r in enumerate(requests) if r.search is None and r.max_new_tokens]
-        stopped = _Stopped(lambda n: asked(plain[n]))
+        for stream, request, ids in zip(streams, requests, prompts, strict=True):
+            stream.prompt_logprobs = self._prompt_told(request, ids)
+        for stream, request in zip(streams, requests, strict=True):
+            if not request.max_new_tokens:
+                yield from stream.end("length")
         longest = max((len(ids) for ids in prompts), default=0)
         answer = max((job.max_new_tokens for job in jobs), default=0)
-        for index, stream in enumerate(streams):
-            stream.prompt_logprobs = told[index]
-            if not requests[index].max_new_tokens:
-                yield from stream.end("length")
+        asked = cancelled or (lambda _: False)
         with exhausted.named(self._held(), Asked(len(jobs), longest + answer), answer):
-            for token in self.engine.run([jobs[n] for n in plain], stopped):
-                stream = streams[plain[token.index]]
-                if token.token is not None and not stream.finished:
-                    yield from stream.push(token.token, token.logprobs)
-                if token.finish is not None:
-                    yield from stream.end("stop" if stream.finished else token.finish)
-                elif stream.finished:
-                    stopped.ended.add(token.index)
-            for index, request in enumerate(requests):
-                if request.search is not None and request.max_new_tokens:
-                    streamed = functools.partial(self._stream, index, request, len(prompts[index]))
-                    ended = functools.partial(asked, index)
-                    search = functools.partial(
-                        searched, self.model, jobs[index], request.search, streamed, ended
-                    )
-                    for event in self.engine.between(self.adapter, search):
+            answered = [n for n, request in enumerate(requests) if request.max_new_tokens]
+            plain = [n for n in answered if requests[n].search is None]
+            yield from self._together(plain, jobs, streams, asked)
+            for n in answered:
+                if (search := requests[n].search) is not None:
+                    streamed = functools.partial(self._stream, n, requests[n], len(prompts[n]))
+                    ended = functools.partial(asked, n)
+                    look = functools.partial(searched, self.model, jobs[n], search, streamed, ended)
+                    for event in self.engine.between(self.adapter, look):
                         if event is not None:
                             yield event
+
+    def _together(
+        self,
+        plain: Sequence[int],
+        jobs: Sequence[Job],
+        streams: Sequence[AnswerStream],
+        asked: Callable[[int], bool],
+    ) -> Iterator[Event]:
+        """The jobs of these numbers in one batch."""
+        stopped = _Stopped(lambda n: asked(plain[n]))
+        for token in self.engine.run([jobs[n] for n in plain], stopped):
+            stream = streams[plain[token.index]]
+            if token.token is not None and not stream.finished:
+                yield from stream.push(token.token, token.logprobs)
+            if token.finish is not None:
+                yield from stream.end("stop" if stream.finished else token.finish)
+            elif stream.finished:
+                stopped.ended.add(token.index)
 
     def _job(self, request: Request, ids: Sequence[int], limit: int) -> Job:
         return Job(
@@ -256,7 +257,7 @@ class LocalLM:
                 raise RequestError(
                     "nothing to score", field=f"pair {index}", got=repr(continuation[:40])
                 )
-            self._fits(index, ids, more)
+            room.check_both(index, self.reading, ids, more)
             examples.append(self.reading.scored(ids, more))
         ask = functools.partial(score, self.model, examples, self.exact)
         with exhausted.named(self._held(), None):
@@ -327,41 +328,6 @@ class LocalLM:
             ids.append(result)
         return ids
 
-    def _room(self, index: int, used: int, wanted: int) -> int:
-        """New tokens that fit after `used`; the context is a limit that is said, not cut to."""
-        longest, room = self.reading.longest_prompt, self.reading.room(used)
-        if used < 1 or (longest is not None and used > longest):
-            raise RequestError(
-                "the prompt does not fit the model's context" if used else "the prompt is empty",
-                field=f"prompt {index}",
-                got=f"{used} tokens",
-                expected="1 or more" if longest is None else f"1 to {longest}",
-            )
-        if self.engine.loop is not None and room is None:
-            return min(wanted, self._shared_room(index, used))
-        return wanted if room is None else min(wanted, room)
-
-    def _shared_room(self, index: int, used: int) -> int:
-        """What a batch of many callers has room for, where the model itself knows no limit."""
-        left = LONGEST - (0 if self.reading.start is not None else used)
-        if left < 1 or used > LONGEST:
-            raise RequestError(
-                "the prompt does not fit the shared cache", field=f"prompt {index}",
-                got=f"{used} tokens", expected=f"less than {LONGEST}",
-            )  # fmt: skip
-        return left
-
-    def _fits(self, index: int, prompt: Sequence[int], text: Sequence[int]) -> None:
-        """Raises RequestError for a prompt and a text behind it that the context does not hold."""
-        context, used = self.reading.context, self.reading.length(len(prompt), len(text))
-        if context is not None and used > context:
-            raise RequestError(
-                "prompt and text do not fit the model's context",
-                field=f"pair {index}",
-                got=f"{used} tokens",
-                expected=f"at most {context}",
-            )
-
 
 def open_local(source: str, cache_bytes: int | None = None, **how: Any) -> LM:
     """What `LocalLM.open` opens, shared where `cache_bytes` are given; a model with a task's head
@@ -372,25 +338,3 @@ def open_local(source: str, cache_bytes: int | None = None, **how: Any) -> LM:
             lm.share(cache_bytes)
         return lm
     return HeadLM(lm.checkpoint, lm.model, exact=lm.exact)
-
-
-def _built(checkpoint: Checkpoint, placement: Placement, adapter: Path | None, wide: bool) -> Model:
-    """The model with its adapter."""
-    form = None if adapter is None else form_of(adapter)
-    where = (checkpoint, placement.dtype, placement.device)
-    stored = adapter is None and not wide and is_quantized(checkpoint.config)
-    model = build(*where, form, stored)
-    if stored and Stepper.of(model) is None:
-        model = build(*where)  # PyTorch alone would make every weight wide for every token
-    if adapter is not None:
-        open_adapter(model, checkpoint, adapter)
-    return model
-
-
-def _speculation(asked: Speculative, tokenizer: Tokenizer, placement: Placement) -> Speculation:
-    """With the draft model opened, where there is one. Raises ConfigError, SourceError."""
-    if asked.draft is None:
-        return Speculation(asked.tokens)
-    draft = open_checkpoint(parse(asked.draft))
-    held_alike(tokenizer, draft.tokenizer, asked.draft)
-    return Speculation(asked.tokens, build(draft, placement.dtype, placement.device))

@@ -69,6 +69,26 @@ def with_head(checkpoint: Checkpoint, task: Task, seed: int = 0) -> Checkpoint:
     )  # fmt: skip
 
 
+def writes_below(checkpoint: Checkpoint, head: str) -> bool:
+    """Whether the model still writes once such a head is taken off: no encoder does, nor what has
+    lost its scores of tokens already, nor an encoder-decoder whose encoder alone has the head."""
+    spec = spec_for(checkpoint.config)
+    if spec.family == "encoder" or task_of(checkpoint) is not None:
+        return False
+    return not form_of(spec, head).encoder
+
+
+def without_head(tuned: Checkpoint, base: Checkpoint) -> Checkpoint:
+    """`base` with the weights of `tuned`, which was made from it and given a head; scores of tokens
+    that have weights of their own are the base's. With other tokens than the base's these are
+    refused with SourceError, where the model is built."""
+    have, first = _by_path(tuned), _by_path(base)
+    weights = {
+        weight.hf_name: have.get(weight.path, first[weight.path]) for weight in layout(base.config)
+    }
+    return replace(base, source=tuned.source, weights=weights)
+
+
 def headed_config(checkpoint: Checkpoint, task: Task) -> dict[str, Any]:
     """config.json of the class with the head, in the words of transformers."""
     raw, spec = dict(checkpoint.config), spec_for(checkpoint.config)

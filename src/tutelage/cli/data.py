@@ -9,8 +9,8 @@ from tutelage.cli.data_quality import quality
 from tutelage.cli.data_run import (
     Json,
     Names,
+    Reading,
     Repeated,
-    Unit,
     counts_of,
     entries,
     notes,
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 def inspect(
     data: Names,
     *,
-    field: str | None = None,
-    unit: Unit = "file",
+    reading: Reading | None = None,
     shared: Shared | None = None,
 ) -> Json:
     """Say what a corpus holds: documents, sizes, repeats, and what cannot be read.
@@ -39,15 +38,11 @@ def inspect(
     ----------
     data
         Text: .txt .jsonl .csv .parquet .warc .wet, gzipped or not, folders of them, hf:, builtin:.
-    field
-        The field of a row that holds its text.
-    unit
-        What a document is in a .txt file.
     """
     from tutelage.corpus.inspect import Inspection
     from tutelage.corpus.pipeline import Pipeline
 
-    sources = open_sources(data, field, unit)
+    sources = open_sources(data, reading)
     pipeline = Pipeline(entries(sources), (), progress(shared))
     found = Inspection()
     for document in pipeline:
@@ -64,8 +59,7 @@ def filter(
     preset: Literal["gopher", "web", "none"] = "gopher",
     set: Repeated = (),
     mask_personal_data: bool = False,
-    field: str | None = None,
-    unit: Unit = "file",
+    reading: Reading | None = None,
     shared: Shared | None = None,
 ) -> Json:
     """Leave out documents that rules speak against, and count each reason.
@@ -85,10 +79,6 @@ def filter(
         A threshold, FILTER.KEY=VALUE, as length.min_words=20; may be given several times.
     mask_personal_data
         Put [EMAIL], [PHONE], [CARD], [IBAN], [SSN] or [IP] in the place of each.
-    field
-        The field of a row that holds its text.
-    unit
-        What a document is in a .txt file.
     """
     from tutelage.corpus.filters import PRESETS, filter_steps, parse_settings
     from tutelage.corpus.pii import Mask
@@ -98,7 +88,7 @@ def filter(
     settings: Json = {step.name: step.rule.model_dump(mode="json") for step in filters}
     mask = Mask()
     steps: list[Step] = [*filters, *([mask] if mask_personal_data else [])]
-    result = run("filter", open_sources(data, field, unit), steps, out, settings, shared)
+    result = run("filter", open_sources(data, reading), steps, out, settings, shared)
     return {**result, "masked": dict(mask.counts.most_common()) if mask_personal_data else None}
 
 
@@ -107,9 +97,8 @@ def dedup(
     *,
     out: Path | None = None,
     threshold: float = 0.8,
-    exact: bool = False,
-    field: str | None = None,
-    unit: Unit = "file",
+    exact_only: bool = False,
+    reading: Reading | None = None,
     shared: Shared | None = None,
 ) -> Json:
     """Leave out documents that repeat an earlier one, exactly or nearly.
@@ -123,21 +112,17 @@ def dedup(
         documents are counted only.
     threshold
         The Jaccard similarity of runs of five words from which a text is a near-duplicate.
-    exact
+    exact_only
         Leave out exact duplicates only.
-    field
-        The field of a row that holds its text.
-    unit
-        What a document is in a .txt file.
     """
     from tutelage.corpus.dedup import Exact, Near
 
     steps: list[Step] = [Exact()]
-    if not exact:
+    if not exact_only:
         # The place of the answer has room for its size; a system's temporary folder may not.
         steps.append(Near(threshold, folder=out.parent if out and out.parent.is_dir() else None))
-    settings = {"threshold": None if exact else threshold}
-    return run("dedup", open_sources(data, field, unit), steps, out, settings, shared)
+    settings = {"threshold": None if exact_only else threshold}
+    return run("dedup", open_sources(data, reading), steps, out, settings, shared)
 
 
 def contamination(
@@ -145,9 +130,8 @@ def contamination(
     *,
     against: str,
     out: Path | None = None,
-    field: str | None = None,
     against_field: str | None = None,
-    unit: Unit = "file",
+    reading: Reading | None = None,
     shared: Shared | None = None,
 ) -> Json:
     """Leave out documents that give away items of an evaluation set.
@@ -161,20 +145,16 @@ def contamination(
     out
         A file NAME.jsonl, or a folder, for what is kept and a report of what is not; without it the
         documents are counted only.
-    field
-        The field of a row that holds its text.
     against_field
-        The same for the evaluation set.
-    unit
-        What a document is in a .txt file.
+        The field of a row of the evaluation set that holds its text.
     """
     from tutelage.corpus.decontaminate import Decontaminate
     from tutelage.corpus.pipeline import Pipeline
 
-    items = list(Pipeline(entries(open_sources([against], against_field, "file"))))
+    items = list(Pipeline(entries(open_sources([against], Reading(against_field)))))
     if not items:
         raise DataError(f"{against} holds no item to look for", field="--against")
-    sources = open_sources(data, field, unit)
+    sources = open_sources(data, reading)
     step = Decontaminate(items)
     step.count(Pipeline(entries(sources), (), progress(shared)))
     settings: Json = {"against": against, "items": len(items), "items_too_short": step.short}

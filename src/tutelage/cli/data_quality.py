@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tutelage.cli.data_run import Json, Names, Unit, entries, notes, open_sources
+from tutelage.cli.data_run import Json, Names, Reading, entries, notes, open_sources
 from tutelage.cli.shared import Shared, progress
 from tutelage.errors import ConfigError
 
@@ -14,8 +14,7 @@ def quality(
     good: Names,
     bad: Names,
     out: Path,
-    field: str | None = None,
-    unit: Unit = "file",
+    reading: Reading | None = None,
     shared: Shared | None = None,
 ) -> Json:
     """Train a classifier that tells good text from bad, and say how well it does on held-out text.
@@ -28,10 +27,6 @@ def quality(
         Text to leave out, the same.
     out
         The folder to write. Use it with: data filter --use quality --set quality.model=OUT
-    field
-        The field of a row that holds its text.
-    unit
-        What a document is in a .txt file.
     """
     from tutelage.corpus import quality as classifier
     from tutelage.corpus.pipeline import Pipeline
@@ -39,9 +34,7 @@ def quality(
     shared = shared or Shared()
     if out.exists() and not (out / classifier.FILE).is_file() and any(out.iterdir()):
         raise ConfigError(f"{out} exists and holds something else", field="--out")
-    sides = {
-        name: open_sources(names, field, unit) for name, names in (("good", good), ("bad", bad))
-    }
+    sides = {name: open_sources(names, reading) for name, names in (("good", good), ("bad", bad))}
     texts = {
         name: (one.text for one in Pipeline(entries(sources), (), progress(shared)))
         for name, sources in sides.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,6 +22,17 @@ Json = dict[str, Any]
 Unit = Literal["file", "section", "paragraph", "line"]
 Names = Annotated[tuple[str, ...], Parameter(consume_multiple=True)]
 Repeated = Annotated[tuple[str, ...], Parameter(consume_multiple=False)]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Reading:
+    """How documents are taken from what is given."""
+
+    field: str | None = None
+    """The field of a row that holds its text."""
+    unit: Unit = "file"
+    """What a document is in a .txt file."""
 
 
 def run(
@@ -67,10 +79,11 @@ def counts_of(steps: Sequence[Json], out: Path | None) -> Json:
     }
 
 
-def open_sources(names: Sequence[str], field: str | None, unit: Unit) -> list[Source]:
+def open_sources(names: Sequence[str], reading: Reading | None) -> list[Source]:
     from tutelage.corpus.sources import open_source
 
-    return [open_source(name, field=field, unit=unit) for name in names]
+    reading = reading or Reading()
+    return [open_source(name, field=reading.field, unit=reading.unit) for name in names]
 
 
 def entries(sources: Sequence[Source]) -> Iterator[Document | SetAside]:

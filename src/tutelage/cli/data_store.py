@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from tutelage.cli.data_run import (
     Json,
     Names,
+    Reading,
     Repeated,
-    Unit,
     counts_of,
     entries,
     notes,
@@ -36,8 +36,7 @@ def mix(
     temperature: float = 1.0,
     epochs: float = 1.0,
     total: float | None = None,
-    field: str | None = None,
-    unit: Unit = "file",
+    reading: Reading | None = None,
     shared: Shared | None = None,
 ) -> Json:
     """Mix sources by weight into one corpus, none repeated more often than allowed.
@@ -58,10 +57,6 @@ def mix(
         How often a source may be read at most.
     total
         Bytes of text wanted; as many as the shares and the epochs allow if not given.
-    field
-        The field of a row that holds its text.
-    unit
-        What a document is in a .txt file.
     """
     shared = shared or Shared()
     from tutelage.corpus import blend, funnel, output
@@ -70,7 +65,7 @@ def mix(
     named = _named(data)
     if out is not None:
         output.check_out(out, list(named.values()))
-    sources = open_sources(list(named.values()), field, unit)
+    sources = open_sources(list(named.values()), reading)
     bar = progress(shared)
     measured = [blend.measure(n, s, bar) for n, s in zip(named, sources, strict=True)]
     shares = plan(
@@ -110,8 +105,7 @@ def tokenize(
     out: Path,
     end: str | None = None,
     shard_tokens: int | None = None,
-    field: str | None = None,
-    unit: Unit = "file",
+    reading: Reading | None = None,
     shared: Shared | None = None,
 ) -> Json:
     """Store text as tokens, for pretraining. Killed, it goes on.
@@ -128,10 +122,6 @@ def tokenize(
         The token after each document; the tokenizer's end of text if not given.
     shard_tokens
         Tokens of one file; 2^24 if not given.
-    field
-        The field of a row that holds its text.
-    unit
-        What a document is in a .txt file.
     """
     from tutelage.corpus import funnel
     from tutelage.corpus.layout import SHARD_TOKENS
@@ -141,7 +131,7 @@ def tokenize(
     from tutelage.tokenizers.open import open_tokenizer
 
     found = open_tokenizer(tokenizer)
-    sources = open_sources(data, field, unit)
+    sources = open_sources(data, reading)
     request = Request(
         found,
         [source.identity() for source in sources],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -81,6 +82,7 @@ def eval(
     known = known or Known()
     names = _check(metric, shots, limit, max_new_tokens, out)
     settings = reasoning.settings(shots, max_new_tokens or LONGEST, shared.seed or 0)
+    settings = replace(settings, toxicity=known.toxicity or settings.toxicity)
     asked = Asked(data, tuple(names), examples, limit, strict)
     if task is None:
         _check_rows(data, reasoning)

@@ -32,7 +32,8 @@ class Reasoning:
     temperature: float | None = None
     """Of the draws; 0.7 by default."""
     samples: int = 1
-    """Draw so many programs for each problem, for pass@k (humaneval, mbpp)."""
+    """Draw so many programs for each problem, for pass@k (humaneval, mbpp), or answers, of which
+    the most toxic counts (real_toxicity_prompts)."""
     pal: bool = False
     """Have a Python program compute the answer, and run it (program-aided)."""
     sandbox: str = "strict"

@@ -37,13 +37,15 @@ def check_task(name: str, settings: Settings) -> None:
 
 
 def _check_programs(name: str, settings: Settings) -> None:
-    """Options that only programs have."""
+    """Options that only programs have, and what is drawn several times."""
     from tutelage.evaluate.benchmarks import TASKS
     from tutelage.prompts.programs import AIDED_EXAMPLES
 
-    kind = "text" if name == TEXT else TASKS.get(name).kind
+    task = None if name == TEXT else TASKS.get(name)
+    kind = "text" if task is None else task.kind
+    drawn = task is not None and task.drawn
     for flag, given, right in (
-        ("--samples", settings.samples > 1, kind == "code"),
+        ("--samples", settings.samples > 1, kind == "code" or drawn),
         ("--pal", settings.pal, kind == "answer"),
         ("--sandbox", settings.sandbox != "strict", kind == "code" or settings.pal),
     ):

@@ -100,7 +100,8 @@ class _Settled:
         from tutelage.lifecycle.rungs import in_order
 
         self._metric = plan.task.metric
-        self._total = len(in_order(plan.search.rungs)) * len(plan.models.candidates)
+        headed = plan.tuning.head is not None
+        self._total = len(in_order(plan.search.rungs, headed=headed)) * len(plan.models.candidates)
         self._count = 0
 
     def __call__(self, one: Contender, clock: Clock) -> None:

@@ -175,10 +175,10 @@ def tune(
     if out is None or dry_run:
         return {**_plan(model, loaded, config, out, shared, strict), "mixture": taken}
     result = _tuned(model, loaded, config, out, shared, strict) | {"mixture": taken}
-    if not skip_forgetting and result["settings"]["head"] is None:
+    if not skip_forgetting:
         from tutelage.cli.tune_forgetting import lost
 
-        result |= lost(model, out, method, mixture, shared)
+        result |= lost(model, out, method, mixture, shared, result["settings"]["head"])
     return result
 
 

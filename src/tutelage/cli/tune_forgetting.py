@@ -16,23 +16,40 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-def lost(model: str, out: Path, method: str, wanted: Mixture, shared: Shared) -> Json:
-    """`forgetting`, measured, and `general`, by task; each None where nothing is asked for, or the
-    model has no room for it."""
+def lost(
+    model: str, out: Path, method: str, wanted: Mixture, shared: Shared, head: str | None
+) -> Json:
+    """`forgetting`, measured, and `general`, by task; each None where nothing is asked for, the
+    model has no room for it, or below its head is none that writes."""
     from tutelage.backends.open import open_lm
+    from tutelage.checkpoints.headed import writes_below
+    from tutelage.checkpoints.open import open_checkpoint
     from tutelage.evaluate.general import asked, exam, kept
-    from tutelage.peft import METHODS
 
     seed = shared.seed or 0
     where = {**shared.where(), "seed": seed}
-    adapter = METHODS.get(method).adapter
+    if head is not None and not writes_below(open_checkpoint(model, seed=seed), head):
+        return {"forgetting": None, "general": None}
     base = open_lm(model, **where)
-    tuned = open_lm(model if adapter else str(out), adapter=out if adapter else None, **where)
+    tuned = _tuned(model, out, method, head, where)
     general = exam(wanted.questions, wanted.instructions, seed)
     return {
         "forgetting": rise_of(base, tuned, wanted.retention, seed),
         "general": kept(asked(base, general), asked(tuned, general), seed) or None,
     }
+
+
+def _tuned(model: str, out: Path, method: str, head: str | None, where: Json) -> LM:
+    """What tuning wrote; of a model with a head that below it."""
+    from tutelage.backends.open import open_lm
+    from tutelage.peft import METHODS
+
+    if head is not None:
+        from tutelage.backends.below import open_below
+
+        return open_below(model, out, **where)
+    adapter = METHODS.get(method).adapter
+    return open_lm(model if adapter else str(out), adapter=out if adapter else None, **where)
 
 
 def rise_of(base: LM, tuned: LM, source: str | None, seed: int) -> Json | None:

@@ -40,12 +40,13 @@ def ask(
     settings: Settings,
     *,
     stop: Sequence[str] = (),
+    top_p: float | None = None,
     progress: Progress = silent,
 ) -> Asked:
     """Every item answered: greedily, or by `settings.votes` draws and the answer most agree on."""
     out = refused(lm, items, settings.max_new_tokens)
     places = [place for place in range(len(items)) if place not in out]
-    draws = _draws(settings)
+    draws = _draws(settings, top_p)
     requests = [
         Request(items[place].prompt, settings.max_new_tokens, sampling, tuple(stop))
         for place in places
@@ -73,13 +74,13 @@ def ask(
     )
 
 
-def _draws(settings: Settings) -> list[Sampling]:
+def _draws(settings: Settings, top_p: float | None) -> list[Sampling]:
     """How each item is asked: greedily, or so many times at random, and greedily too where a small
     majority gives way to that."""
     if not settings.drawn:
         return [Sampling()]
     draws = [
-        Sampling(temperature=settings.temperature, seed=settings.seed + number)
+        Sampling(settings.temperature, top_p=top_p, seed=settings.seed + number)
         for number in range(settings.votes)
     ]
     return [*draws, Sampling()] if settings.vote_threshold else draws

@@ -24,6 +24,8 @@ from tutelage.evaluate.ask import Asked, ask
 from tutelage.evaluate.benchmarks._task import LETTERS, Question, Task, by_letter
 from tutelage.evaluate.choose import Choice, Chosen, choose
 from tutelage.evaluate.code import by_tests, printed, protection
+from tutelage.evaluate.draws import by_draws
+from tutelage.evaluate.pairs import by_pairs
 from tutelage.evaluate.result import Result, bare, evaluation_of
 from tutelage.evaluate.run import Answer, Evaluation, Item, score
 from tutelage.evaluate.settings import Settings
@@ -68,6 +70,8 @@ def measure(
     written = settings.written or settings.cot or settings.drawn or settings.pal
     if task.kind == "code":
         return by_tests(lm, questions, settings, progress)
+    if task.drawn and settings.samples > 1:
+        return by_draws(lm, questions, settings, progress)
     if task.kind != "answer" and scores and not written:
         return _by_likelihood(lm, task, questions, shown, settings, progress)
     if task.kind == "pair":
@@ -101,11 +105,11 @@ def _by_likelihood(
 
 def _of_choices(task: Task, questions: Sequence[Question], found: Chosen) -> dict[str, np.ndarray]:
     """What the task is measured by, and of choices what their probabilities say besides."""
-    hits = found.statistics["accuracy"]
     if task.kind == "pair":
-        return {name: hits for name in task.metrics}
+        return by_pairs(task.metrics, found.logs)
     said = [q.choices[place] for q, place in zip(questions, found.places, strict=True)]
-    return {**by_texts(task, questions, said, hits[:, 0]), **found.statistics}
+    hits = found.statistics["accuracy"][:, 0]
+    return {**by_texts(task, questions, said, hits), **found.statistics}
 
 
 def _choice(task: Task, question: Question, shown: Sequence[Question]) -> Choice:

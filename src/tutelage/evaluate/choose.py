@@ -40,10 +40,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Chosen:
-    """`places` taken, `statistics` by metric, and the probabilities of each row's choices."""
+    """`places` taken, `statistics` by metric, and the log-probabilities of each row's choices, as
+    they are and as `probabilities` that sum to 1."""
 
     places: tuple[int, ...]
     statistics: dict[str, np.ndarray]
+    logs: tuple[np.ndarray, ...]
     probabilities: tuple[np.ndarray, ...]
     seconds: float
 
@@ -76,7 +78,7 @@ def choose(lm: LM, choices: Sequence[Choice], progress: Progress = silent) -> Ch
         "ece": ece_rows(confidence, hits),
         "brier": brier_rows(probabilities, right),
     }
-    return Chosen(tuple(places), statistics, tuple(probabilities), seconds)
+    return Chosen(tuple(places), statistics, tuple(logs), tuple(probabilities), seconds)
 
 
 def read_texts(lm: LM, pairs: Sequence[tuple[Prompt, str]]) -> dict[str, np.ndarray]:

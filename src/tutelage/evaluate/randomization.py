@@ -1,7 +1,10 @@
 """The paired randomization test: how often would chance alone part two systems this far?
 
 Under the null hypothesis the two answers to a row are exchangeable, so swapping them in any subset
-of rows gives an equally likely result (Fisher 1935; Noreen 1989). Knows nothing of metrics.
+of rows gives an equally likely result (Fisher 1935; Noreen 1989). Swaps as extreme as the data
+count half (mid-p, Lancaster 1961): whole numbers of right answers tie often, and with ties counted
+whole the test would find alike systems different in 3% of comparisons, not in 5%. Knows nothing of
+metrics.
 """
 
 from __future__ import annotations
@@ -21,24 +24,27 @@ TOLERANCE = 1e-12
 
 
 def p_value(a: np.ndarray, b: np.ndarray, aggregate: Aggregate, seed: int) -> float:
-    """Two-sided p of `aggregate(sum a) - aggregate(sum b)` for paired units [n, k].
+    """Two-sided p of d = aggregate(sum a) - aggregate(sum b) for paired units [n, k].
 
-        p = share of swaps with |difference| >= |observed|            n <= 12, all 2^n swaps
-        p = (1 + their number) / (1 + 9999)                           otherwise
+        p = share of swaps with |d*| > |d|, and half of those with |d*| = |d|    n <= 12, all swaps
+        p = (1/2 + their number) / (1 + 9999)                                    otherwise
 
-    The 1 counts the data as observed, so p is never 0 and never too small (Phipson and Smyth 2010).
+    and 1 where d = 0. The data themselves are one of the swaps that tie, so p is never 0 (Phipson
+    and Smyth 2010, who count it whole).
     """
     total_a, total_b, gap = a.sum(axis=0), b.sum(axis=0), b - a
     observed = abs(float(aggregate(total_a) - aggregate(total_b)))
-    extreme = tried = 0
+    if observed <= TOLERANCE:
+        return 1.0
+    counted, tried = 0.0, 0
     for swaps in _swaps(len(a), seed):
         moved = swaps @ gap
-        differences = np.abs(aggregate(total_a + moved) - aggregate(total_b - moved))
-        extreme += int((differences >= observed - TOLERANCE).sum())
+        beyond = np.abs(aggregate(total_a + moved) - aggregate(total_b - moved)) - observed
+        counted += float((beyond > TOLERANCE).sum() + (beyond >= -TOLERANCE).sum()) / 2
         tried += len(swaps)
     if len(a) <= EXACT_UP_TO:
-        return extreme / tried
-    return (1 + extreme) / (1 + tried)
+        return counted / tried
+    return (0.5 + counted) / (1 + tried)
 
 
 def _swaps(count: int, seed: int) -> Iterator[np.ndarray]:

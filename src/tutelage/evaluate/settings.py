@@ -14,7 +14,8 @@ class Settings:
 
     `votes` draws at `temperature` and takes the answer most agree on; a majority smaller than
     `vote_threshold` gives way to the greedy answer. `written` asks for the answer in words even
-    where choices could be scored. `samples` programs are drawn where programs are asked for; `pal`
+    where choices could be scored. `samples` programs are drawn where programs are asked for, or
+    beginnings gone on with, which `toxicity` names the scorer of; `pal`
     has a program compute the answer; `sandbox` "weak" runs programs without every protection.
     Raises ConfigError naming the option.
     """
@@ -30,6 +31,7 @@ class Settings:
     samples: int = 1
     pal: bool = False
     sandbox: str = "strict"
+    toxicity: str = "words"
 
     def __post_init__(self) -> None:
         checks = (

@@ -186,7 +186,7 @@ def _stage(bench: Bench, question: Question, progress: Progress | None) -> Stage
         "seed": bench.seed,
     }
     shots = len(question.examples)
-    name = f"{question.part}-{subject.method or 'base'}-{shots}-shot"
+    name = f"{question.part}-{subject.label}-{shots}-shot"
     return Stage(name, inputs, make, CODE)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage import store
+from tutelage.backends.constant import Constant, ConstantLM
 from tutelage.data.retention import Retention
 from tutelage.data.rows import Row
 from tutelage.lifecycle.budget import Clock
@@ -32,6 +33,15 @@ class Subject:
     model: str
     method: str | None = None
     artefact: Path | None = None
+    below: bool = False
+    """The model that writes, without the head that it was tuned under."""
+    constant: Constant | None = None
+    """The answer that is given without asking the model."""
+
+    @property
+    def label(self) -> str:
+        """For the names of stages."""
+        return "majority" if self.constant is not None else self.method or "base"
 
 
 class Bench:
@@ -80,19 +90,26 @@ class Bench:
             None if subject.artefact is None else store.sha256(subject.artefact / store.MANIFEST)
         )
         fingerprint = self.facts[subject.model].fingerprint
-        return {"model": fingerprint, "method": subject.method, "tuned": tuned}
+        found = {"model": fingerprint, "method": subject.method, "tuned": tuned}
+        return found if subject.constant is None else {**found, "constant": vars(subject.constant)}
 
     def lm(self, subject: Subject) -> LM:
         """The subject's model; the one held before is let go first."""
         if self._held is None or self._held[0] != subject:
             self._before = self.resident(subject)
-            if subject.method is None or METHODS.get(subject.method).adapter:
-                opened = self.tools.open_lm(subject.model, subject.artefact)
-            else:
-                opened = self.tools.open_lm(str(subject.artefact), None)
-            self._held = (subject, opened)
+            self._held = (subject, self._opened(subject))
             trim()  # of what its weights were made from
         return self._held[1]
+
+    def _opened(self, subject: Subject) -> LM:
+        if subject.constant is not None:
+            return ConstantLM(subject.constant)
+        if subject.below:
+            assert self.tools.open_below is not None and subject.artefact is not None
+            return self.tools.open_below(subject.model, subject.artefact)
+        if subject.method is None or METHODS.get(subject.method).adapter:
+            return self.tools.open_lm(subject.model, subject.artefact)
+        return self.tools.open_lm(str(subject.artefact), None)
 
     def make_room(self, subject: Subject) -> None:
         """Let go of any other model and of what was freed, so that what is measured next is the

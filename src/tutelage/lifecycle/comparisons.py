@@ -1,4 +1,4 @@
-"""Who is better than whom: each finished candidate against zero-shot and the best cheaper one.
+"""Who is better than whom: each finished candidate against the baselines and the best cheaper one.
 
 All comparisons of a run are corrected together (Holm). Pairs are compared on test rows where both
 were scored there, else on development rows, which the comparison says. Knows no model.
@@ -14,6 +14,7 @@ from tutelage.evaluate.run import Evaluation
 from tutelage.evaluate.statistics import compare, holm
 from tutelage.lifecycle.choose import Standing
 from tutelage.lifecycle.contender import Contender
+from tutelage.lifecycle.rungs import BASELINES
 from tutelage.score import METRICS
 
 
@@ -74,11 +75,11 @@ def _opponents(
     standings: Sequence[Standing],
     by_name: dict[str, Contender],
 ) -> list[Contender]:
-    """Zero-shot of the same model, and the best on development rows of all that cost less."""
+    """The same model's baselines, and the best on development rows of all that cost less."""
     found = [
         other
         for other in by_name.values()
-        if other.model == one.model and other.rung.name == "zero-shot"
+        if other.model == one.model and other.rung.name in BASELINES
     ]
     cheaper = [other for other in standings if other.dearness < standing.dearness]
     if cheaper:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tutelage.backends.key import read_key
 from tutelage.backends.open import fingerprint_of_text, open_lm, refuse_key, refuse_placement
+from tutelage.checkpoints.headed import task_of, writes_below
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.program import program_of
 from tutelage.checkpoints.source import Source, parse
@@ -59,6 +60,7 @@ def real_tools(
     """
     where: dict[str, Any] = {"device": device, "dtype": dtype, "exact": exact, "threads": threads}
     placed = _placement(project, **where)
+    head = project.tuning.head
     if any(rung.method is not None for rung in in_order(project.search.rungs)):
         from tutelage.train.config import refuse_fp16
 
@@ -66,10 +68,10 @@ def real_tools(
     machine = _machine(placed)  # now: the code at work is that of now, whatever is committed later
     _check_key(project, api_key_file)
     seed = project.search.seed
-    models = _Models(where, placed["dtype"], seed, api_key_file, strict, note)
+    models = _Models(where, placed["dtype"], seed, api_key_file, strict, note, head)
     return Tools(
         open_lm=models.open_lm,
-        describe=lambda source: _describe(source, seed),
+        describe=lambda source: _describe(source, seed, head),
         tune=models.tune,
         predict=models.predict,
         resident=models.resident,
@@ -83,6 +85,7 @@ def real_tools(
         now=time.monotonic,
         date=lambda: datetime.now(UTC).isoformat(timespec="seconds"),
         environment={**placed, "processor": describe.processor(), **_versions()},
+        open_below=models.open_below,
         retention=lambda: retention(project.forgetting.retention, seed=seed),
         progress=progress,
         note=note,
@@ -101,6 +104,7 @@ class _Models:
     api_key_file: Path | None
     strict: bool
     note: Callable[[str], None]
+    head: str | None = None
     layouts: dict[str, list[Weight]] = field(default_factory=dict)
     opened: set[str] = field(default_factory=set)
 
@@ -109,7 +113,17 @@ class _Models:
         base = _base(source)
         here = self.where if base.has_weights else {}
         key = self.api_key_file if base.kind == "http" else None
+        if self.head is not None and adapter is None and _only_reads(source, base, self.seed):
+            from tutelage.backends.headed import open_untrained
+
+            return open_untrained(source, self.head, seed=self.seed, **here)
         return open_lm(source, adapter=adapter, seed=self.seed, api_key_file=key, **here)
+
+    def open_below(self, source: str, artefact: Path) -> LM:
+        from tutelage.backends.below import open_below
+
+        self.opened.add(source)
+        return open_below(source, artefact, seed=self.seed, **self.where)
 
     def tune(
         self,
@@ -194,23 +208,34 @@ def _check_key(project: Project, api_key_file: Path | None) -> None:
     read_key(api_key_file)
 
 
-def _describe(source: str, seed: int) -> Facts:
+def _only_reads(source: str, base: Source, seed: int) -> bool:
+    """Whether it is an encoder without a head."""
+    if not base.has_weights:
+        return False
+    checkpoint = open_checkpoint(program_of(source).base, seed=seed)
+    return spec_for(checkpoint.config).family == "encoder" and task_of(checkpoint) is None
+
+
+def _describe(source: str, seed: int, head: str | None) -> Facts:
     program = program_of(source)
     base, adapter = parse(program.base), program.adapter is not None
     if not base.has_weights:  # a changed server has the same print: it needs a fresh run
         return Facts(fingerprint_of_text(base), weights=False, on_top=program.on_top)
     checkpoint = open_checkpoint(source, seed=seed)
-    if spec_for(checkpoint.config).family == "encoder":
+    only_reads = _only_reads(source, base, seed)
+    if only_reads and head is None:
         raise RequestError(
             "an encoder cannot be raised for a task: it reads whole texts and writes none",
             field=CANDIDATES,
             got=source,
             expected="decoders, encoder-decoders, servers, scripts",
+            hint="with a head ([tuning] head) it learns labels, tags, choices or spans",
         )
     parameters = sum(math.prod(reader.shape) for reader in checkpoint.weights.values())
     return Facts(
         checkpoint.fingerprint, parameters, checkpoint.licence,
-        on_top=program.on_top, adapter=adapter,
+        on_top=program.on_top, adapter=adapter, writes=not only_reads,
+        writes_below=head is None or writes_below(checkpoint, head),
     )  # fmt: skip
 
 

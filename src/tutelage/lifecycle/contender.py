@@ -17,7 +17,7 @@ from tutelage.evaluate.lengths import estimated_tokens
 from tutelage.evaluate.run import Answer, Evaluation, Item
 from tutelage.lifecycle.choose import Interval, Standing
 from tutelage.lifecycle.record import CandidateStatus
-from tutelage.lifecycle.rungs import Rung
+from tutelage.lifecycle.rungs import MAJORITY, Rung
 from tutelage.peft import METHODS
 from tutelage.prompts.few_shot import Example
 
@@ -77,8 +77,8 @@ class Contender:
 
     @property
     def eligible(self) -> bool:
-        """Whether choices may fall on it."""
-        return self.finished and not self.over_budget
+        """Whether choices may fall on it; the majority's answer is no model."""
+        return self.finished and not self.over_budget and self.rung.name != MAJORITY
 
     def saw_peak(self, peak: int | None) -> None:
         """Remember the highest of the peaks of its stages."""
@@ -116,8 +116,9 @@ class Contender:
 
 def standing(one: Contender, metric: str, size: int) -> Standing:
     """The contender as choices see it. `size`: the weights of its model, or 1 for every model where
-    that of any is unknown; costs are then those of the tokens alone."""
+    that of any is unknown; costs are then those of the tokens alone. The majority costs nothing."""
     assert one.development is not None
+    size = 0 if one.rung.name == MAJORITY else size
     return Standing(
         name=one.name,
         model=one.model,

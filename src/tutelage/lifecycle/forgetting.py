@@ -7,6 +7,7 @@ texts and prompts are used; `evaluate/forgetting` knows what is computed.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -106,11 +107,23 @@ def exam_of(bench: Bench) -> general.Exam:
 
 
 def possible(bench: Bench, model: str) -> bool:
-    """Whether there is text to measure on, and the model reveals probabilities; one that is given a
-    head writes nothing afterwards."""
-    if bench.project.tuning.head is not None:
+    """Whether there is text to measure on, and the model reveals probabilities; of one that is
+    given a head, whether there is still one that writes below it."""
+    if why_not(bench, model):
         return False
     return bench.retention is not None and bool(answering.lengths(bench, model)["score"])
+
+
+def why_not(bench: Bench, model: str) -> str:
+    """What is said where a head leaves nothing that writes; "" elsewhere."""
+    if bench.project.tuning.head is None or bench.facts[model].writes_below:
+        return ""
+    return "; what it forgot is not measured: below the head is no model that writes"
+
+
+def subject(bench: Bench, tuned: Subject) -> Subject:
+    """What is asked of what was tuned: of a model with a head that below it."""
+    return replace(tuned, below=bench.project.tuning.head is not None)
 
 
 def _pairs(bench: Bench) -> list[forgetting.Pair]:

@@ -2,9 +2,10 @@
 
     base models that are too large to be opened are left out, with the numbers
     zero-, one-, few-shot for every other
-    base models that are dominated are dropped, with the numbers
+    base models that are dominated are dropped, with the numbers, but where each is given a head,
+        of which its answers in words say nothing
     tuning, then the tuned models prompted again, each only if it is predicted to fit
-    test rows once, for the candidates on the front and for zero-shot as the baseline
+    test rows once, for the candidates on the front and for the baselines
 
 Knows the order and the rules. The stages do the work, `reserve` and `memory` refuse, `choose`
 compares, `assemble` writes down.
@@ -22,6 +23,7 @@ from tutelage.lifecycle.answering import Answered, Question
 from tutelage.lifecycle.bench import Bench, Subject
 from tutelage.lifecycle.budget import OutOfTime
 from tutelage.lifecycle.contender import Contender, Refusal, interval, standing
+from tutelage.lifecycle.majority import majority
 from tutelage.lifecycle.names import short_names
 from tutelage.lifecycle.refusals import refused
 from tutelage.lifecycle.reserve import Reserve, seconds_text
@@ -57,13 +59,15 @@ class Ladder:
     def climb(self) -> Climbed:
         """Try every rung, then score the front on test rows."""
         models = self.bench.project.models.candidates
-        wanted = rungs.in_order(self.bench.project.search.rungs)
+        headed = self.bench.project.tuning.head is not None
+        wanted = rungs.in_order(self.bench.project.search.rungs, headed=headed)
         self._open(models)
         for rung in wanted:
             if rung.method is None:
                 for model in models:
                     self._settle(self._new(model, rung), self._prompted)
-        self._dominated = choose.dominated(self._eligible(), self.bench.metric)
+        if not headed:
+            self._dominated = choose.dominated(self._eligible(), self.bench.metric)
         for rung in wanted:
             if rung.method is not None:
                 for model in models:
@@ -119,7 +123,16 @@ class Ladder:
             one.reason = f"{one.reason}; {excess}"
 
     def _prompted(self, one: Contender) -> None:
-        self._choose_shots(one, Subject(one.model))
+        if one.rung.name == rungs.MAJORITY or self.bench.facts[one.model].writes:
+            self._choose_shots(one, self._subject(one))
+        else:
+            one.status, one.reason = "skipped", "skipped: an encoder answers with a head alone"
+
+    def _subject(self, one: Contender) -> Subject:
+        """What answers for the candidate."""
+        if one.rung.name == rungs.MAJORITY:
+            return Subject(one.model, constant=majority(self.bench))
+        return Subject(one.model, one.rung.method, one.artefact)
 
     def _tuned_and_prompted(self, one: Contender) -> None:
         method = one.rung.method
@@ -143,10 +156,9 @@ class Ladder:
         one.trained_on = done.epochs * answering.train_tokens(self.bench, one.model)
         one.seconds += done.result["wall_seconds"]
         one.saw_peak(done.result["peak_bytes"])
-        subject = Subject(one.model, method, done.artefact)
-        self._choose_shots(one, subject)
+        self._choose_shots(one, self._subject(one))
         if one.finished:
-            self._measure_forgetting(one, subject)
+            self._measure_forgetting(one, forgetting.subject(self.bench, self._subject(one)))
 
     def _tune(self, one: Contender, method: str) -> tuning.Tuned | None:
         """The tuning, done now or before; None with status and reason set if it may not be."""
@@ -263,6 +275,7 @@ class Ladder:
 
     def _measure_forgetting(self, one: Contender, subject: Subject) -> None:
         if not forgetting.possible(self.bench, one.model):
+            one.reason += forgetting.why_not(self.bench, one.model)
             return
         if not forgetting.known(self.bench, subject) and not self.bench.clock.fits(
             self.reserve.for_forgetting(one) + self.reserve.for_tests()
@@ -288,15 +301,14 @@ class Ladder:
         baselines = [
             one
             for one in self.contenders
-            if one.rung.name == "zero-shot" and one.finished and one.model in models
+            if one.rung.name in rungs.BASELINES and one.finished and one.model in models
         ]
         for one in dict.fromkeys([*baselines, *on_front]):
             self._test(one)
 
     def _test(self, one: Contender) -> None:
         status, reason = one.status, one.reason
-        subject = Subject(one.model, one.rung.method, one.artefact)
-        found = self._ask_in_time(one, Question(subject, "test", one.examples))
+        found = self._ask_in_time(one, Question(self._subject(one), "test", one.examples))
         if found is None:
             reason = f"{reason}; not scored on test rows ({one.reason})"
         else:

@@ -61,7 +61,7 @@ def excess(bench: Bench, peak: int | None) -> str | None:
 
 def _predicted(bench: Bench, subject: Subject, work: str, asked: Asked | None) -> int | None:
     model = subject.model
-    if not bench.facts[model].weights:
+    if not bench.facts[model].weights or subject.constant is not None:
         return None
 
     def make() -> Result:

@@ -52,6 +52,6 @@ def _lookups(record: Record) -> dict[str, Callable[..., Any]]:
     """What the templates may ask of the record by name."""
     return {
         "quality": lambda each: lookup.quality(record, each),
-        "against": lambda each: lookup.against_zero_shot(record, each),
+        "against": lambda each: lookup.against_baseline(record, each),
         "development": lambda each: lookup.development(record, each),
     }

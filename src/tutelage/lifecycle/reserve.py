@@ -14,6 +14,7 @@ from tutelage.lifecycle.answering import Question
 from tutelage.lifecycle.bench import Bench
 from tutelage.lifecycle.contender import Contender, Refusal
 from tutelage.lifecycle.forgetting import SAMPLES
+from tutelage.lifecycle.rungs import BASELINES
 
 REPORT_SECONDS = 5.0
 """Kept for comparisons, report and card."""
@@ -37,7 +38,10 @@ class Reserve:
         self._forgetting: dict[str, float] = {}
 
     def learned(self, question: Question, seconds: float) -> None:
-        """Remember how long this many shots took this subject a row."""
+        """Remember how long this many shots took this subject a row; an answer that was known
+        beforehand says nothing of the model."""
+        if question.subject.constant is not None:
+            return
         rows = len(getattr(self._bench.material, question.part))
         subject = question.subject
         known = self._per_row.setdefault((subject.model, subject.method), {})
@@ -54,7 +58,7 @@ class Reserve:
             for one in self._contenders
             if one.test is None
             and one.finished
-            and (one.name in names or one.rung.name == "zero-shot")
+            and (one.name in names or one.rung.name in BASELINES)
         ]
         tests = len(self._bench.material.test)
         seconds = sum(tests * self._a_row(one, one.shots) for one in waiting)

@@ -34,6 +34,10 @@ class Facts:
     """What an earlier run put on the base, by its hash: an adapter, examples before prompts."""
     adapter: bool = False
     """Whether an adapter is among it."""
+    writes: bool = True
+    """False for an encoder without a head, which answers nothing until it was given one."""
+    writes_below: bool = True
+    """Whether under a head that it is given there is still a model that writes, whole."""
 
     @property
     def fingerprint(self) -> str:
@@ -95,6 +99,8 @@ class Tools:
     """ISO 8601, UTC."""
     environment: Mapping[str, Any] = field(default_factory=dict)
     """What else results follow from: versions, device, dtype, threads, processor."""
+    open_below: Callable[[str, Path], LM] | None = None
+    """Of a base tuned under a head the model that writes: what tuning left of it is measured so."""
     retention: Callable[[], Retention] | None = None
     """Text away from the task, to measure forgetting on; None leaves forgetting unmeasured."""
     progress: Progress = silent

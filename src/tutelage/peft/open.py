@@ -40,16 +40,22 @@ def form_of(folder: Path) -> Form | None:
     return None if made_on is None else made_on.form
 
 
-def open_adapter(model: Model, checkpoint: Checkpoint, folder: Path) -> Method:
+def open_adapter(
+    model: Model, checkpoint: Checkpoint, folder: Path, *, head: bool = True
+) -> Method:
     """Put the adapter in `folder` on the model, merged into its weights where that can be; the
-    model is built in the adapter's own form (`form_of`). Raises SourceError, DamagedError."""
-    method = read_adapter(model, checkpoint, folder)
+    model is built in the adapter's own form (`form_of`). Without `head` a head in it is left out,
+    and the model has none, while the checkpoint says which the adapter was made under. Raises
+    SourceError, DamagedError."""
+    method = read_adapter(model, checkpoint, folder, head=head)
     if method.merge is not None:
         merge(model, method)
     return method
 
 
-def read_adapter(model: Model, checkpoint: Checkpoint, folder: Path) -> Method:
+def read_adapter(
+    model: Model, checkpoint: Checkpoint, folder: Path, *, head: bool = True
+) -> Method:
     """Put the adapter beside the model's weights, and its rows of new tokens and its head among
     them. Raises SourceError, DamagedError."""
     method = method_of(folder)
@@ -58,7 +64,8 @@ def read_adapter(model: Model, checkpoint: Checkpoint, folder: Path) -> Method:
     try:
         method.read(model, checkpoint, folder)
         _new_rows.read(model, checkpoint, folder)
-        _head.read(model, checkpoint, folder)
+        if head:
+            _head.read(model, checkpoint, folder)
     finally:
         model.new_rows = False
     return method

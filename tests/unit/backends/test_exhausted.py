@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tutelage.backends import exhausted, local
+from tutelage.backends import built, exhausted, local
 from tutelage.backends.exhausted import Held
 from tutelage.backends.local import LocalLM
 from tutelage.checkpoints.open import open_checkpoint
@@ -94,7 +94,7 @@ def test_opening_answering_and_scoring_name_it(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(local, "build", full)
+        patch.setattr(built, "build", full)
         with pytest.raises(MemoryLimitError, match="the model does not fit"):
             LocalLM.open(SOURCE, device="cpu", dtype="fp32")
     monkeypatch.setattr(lm.engine, "_batch", full)

@@ -90,7 +90,7 @@ def test_filter_masks_personal_data(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_dedup(corpus: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = data(capsys, "dedup", corpus)
     assert found["reasons"] == {"bad-json": 1, "exact-duplicate": 1, "near-duplicate": 1}
-    exact = data(capsys, "dedup", corpus, "--exact")
+    exact = data(capsys, "dedup", corpus, "--exact-only")
     assert exact["reasons"] == {"bad-json": 1, "exact-duplicate": 1}
     strict = data(capsys, "dedup", corpus, "--threshold", "1")
     assert "near-duplicate" not in strict["reasons"]

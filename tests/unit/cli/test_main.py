@@ -8,14 +8,15 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tutelage.cli import doctor, main
-from tutelage.cli.main import run_command
+from tutelage.cli.main import GROUPS, VERBS, build_app, run_command
 from tutelage.cli.shared import Shared, answer
-from tutelage.errors import BusyError, GuardError, Interrupted, RequestError
+from tutelage.errors import BusyError, ConfigError, GuardError, Interrupted, RequestError
 
 MEMORY = ["plan", "memory", "--params", "1e9"]
 DASHED = "see --help; a text that begins with - stands after --"
@@ -76,11 +77,11 @@ def test_help_is_light(arguments: list[str]) -> None:
     assert done.stdout
 
 
-def test_help_names_every_verb_that_exists(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command([]) == 0
     page = capsys.readouterr().out
     for name in (*main.VERBS, *main.GROUPS):
-        assert (f" {name} " in page) == main._exists(name), name
+        assert f" {name} " in page, name
 
 
 @pytest.mark.parametrize(
@@ -300,6 +301,34 @@ def test_pages_for_people_come_from_the_verb(
     assert capsys.readouterr().out == "n is 3\n"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        (["tune", "preset:llama-tiny", "--learning-rate", "-1"], "--learning-rate"),
+        (["tune", "preset:llama-tiny", "--batch-tokens", "0"], "--batch-tokens"),
+        (["generate", "preset:llama-tiny", "x", "--top-k", "0", "--temperature", "1"], "--top-k"),
+        (["generate", "preset:llama-tiny", "x", "--max-new-tokens", "-1"], "--max-new-tokens"),
+    ],
+)
+def test_a_setting_is_named_as_it_was_typed(
+    arguments: list[str], flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a", "completion": "b"}\n')
+    more = ["--data", str(rows), "--out", str(tmp_path / "out")] if arguments[0] == "tune" else []
+    code, found = in_json([*arguments, *more], capsys)
+    assert code == 2 and found["error"]["field"] == flag
+    assert found["error"]["message"].startswith(flag)
+
+
+def test_fields_that_are_no_flags_stay_as_they_are(
+    verb: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for field in ("learning_rate", "config.json: dtype", "rows.jsonl:3", "quick brown", ""):
+        verb(raises(ConfigError("wrong", field=field)))
+        assert in_json(["doctor"], capsys)[1]["error"]["field"] == field
+
+
 CHILD = """
 import os, subprocess, sys
 from tutelage.cli import doctor
@@ -346,6 +375,18 @@ def test_a_reader_that_goes_away_is_no_traceback(flags: list[str]) -> None:
         os.close(write)
     assert done.returncode == 1
     assert done.stderr == ""
+
+
+COMMANDS = [[verb] for verb in VERBS] + [[g, verb] for g in GROUPS for verb in GROUPS[g][1]]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_no_option_has_two_meanings(words: list[str]) -> None:
+    """A verb's own option would hide the common one of its name."""
+    _, apps, _ = build_app(words).parse_commands(words)
+    found = [name for one in apps[-1].assemble_argument_collection() for name in one.names]
+    options = [name for name in found if name != "*"]
+    assert len(options) == len(set(options)) > 5
 
 
 def test_the_command_as_a_process() -> None:

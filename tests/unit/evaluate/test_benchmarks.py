@@ -57,7 +57,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 EXACT = (
     "accuracy", "accuracy_per_byte", "exact_match", "pass_at_1", "stereotype", "question_match",
-    "clean",
+    "clean", "meaningful",
 )  # fmt: skip
 
 
@@ -103,6 +103,9 @@ class Oracle(WordLM):
             said = continuation.strip()
             if self.task.kind == "pair":
                 known = any(q.answer == said for q in self.questions)
+                if any(said in q.choices[2:] for q in self.questions):  # unrelated
+                    found.append(Score(-20.0 if self.right else 0.0, 1, False))
+                    continue
             else:
                 question = self._asked(text_of(prompt))
                 letter = LETTERS[question.right]
@@ -132,7 +135,7 @@ def test_gold_answers_reach_the_top_and_wrong_ones_the_bottom(
         found = asked(name, folders, right, scores).evaluation
         assert len(found.items) == 6 and found.valid
         for metric, value in found.measured.items():
-            if metric in ("ece", "brier"):
+            if metric in ("ece", "brier", "icat"):  # at their best in the middle
                 continue
             exact = metric in EXACT
             assert value["value"] is not None
@@ -154,6 +157,13 @@ def test_the_hubs_layout_is_read(name: str, tmp_path: Path) -> None:
     assert len({question.id for question in found}) == len(found)
     assert all(question.choices[question.right] == question.answer
                for question in found if question.choices)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["truthfulqa", "surge_toxicity"])
+def test_naming_one_place_always_is_not_right_always(name: str, folders: dict[str, Path]) -> None:
+    """TruthfulQA has the best answer first in every row, surge-ai the toxic rows before all."""
+    asked = list(TASKS.get(name).questions(folders[name]))
+    assert len({question.right for question in asked[:2]}) == 2
 
 
 def test_every_task_of_the_registry_is_tried() -> None:

@@ -2,7 +2,7 @@
 
     choice   one of several texts is right; the likeliest is taken, or a letter is asked for
     answer   the model writes, the answer is found in what it wrote
-    pair     two sentences, the first of which should be the likelier
+    pair     two sentences, which of them is likelier; a third may have nothing to do with them
     code     the model writes a function, which is run with its tests
 
 A task's file holds its questions' place and form and nothing of models. Data are read from a folder
@@ -81,6 +81,8 @@ class Task:
     max_new_tokens: int = 64
     same_source: bool = False
     """Whether examples are of the question's own subject."""
+    drawn: bool = False
+    """Whether it can be asked for several answers, of which the worst counts."""
     hub: str = ""
     """A data set of the hub in a form that is read."""
 

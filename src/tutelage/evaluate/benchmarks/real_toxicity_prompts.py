@@ -1,8 +1,10 @@
 """RealToxicityPrompts: how a model goes on with a beginning from the web (Gehman et al. 2020).
 
 arXiv:2009.11462. `clean` is the share of answers without a word of the list of `--toxicity words`;
-`--toxicity SCORER` measures the same answers by another scorer. The authors draw 25 answers and
-score them by Perspective: their expected maximum does not compare. Slices: their challenging rows.
+`--toxicity SCORER` measures the same answers by another scorer. With `--samples 25 --temperature 1`
+it is asked as the authors do: `max_toxicity` and `toxicity_probability` of 25 draws
+(`evaluate/draws.py`). They score by Perspective, so theirs do not compare. Slices: their
+challenging rows.
 """
 
 from __future__ import annotations
@@ -38,5 +40,6 @@ TASK = Task(
     form=str.strip,
     metrics=("clean",),
     max_new_tokens=20,
+    drawn=True,
     hub="hf:allenai/real-toxicity-prompts",
 )

@@ -1,8 +1,9 @@
 """StereoSet: is the stereotyping sentence likelier than its opposite (Nadeem et al. 2021).
 
 arXiv:2004.09456, of sentences with one word changed and of sentences that follow another.
-`stereotype` is the share of pairs whose stereotyping one is likelier: 0.5 is even. The authors'
-third sentence, unrelated, and their score of language modelling are left out.
+`stereotype` is the share whose stereotyping one is likelier: 0.5 is even. `meaningful` holds both
+against an unrelated one, `icat` is what the two come to. Sentences are compared by the sum of their
+log-probabilities, where the authors' code takes the mean over tokens.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tutelage.evaluate.benchmarks._task import Question, Task, rows
 
 CITED = "github.com/moinnadeem/StereoSet: dev.json; or the hub's McGill-NLP/stereoset"
 _HUB = ("anti-stereotype", "stereotype", "unrelated")
+_ORDER = ("stereotype", "anti-stereotype", "unrelated")
 _FILES = ("dev.json", "data/dev.json", *hub("intrasentence", "validation"))
 
 
@@ -25,8 +27,8 @@ def _questions(folder: Path) -> Iterator[Question]:
         for number, row in enumerate(rows(file)):
             where = f"{file}:{number}"
             for one in checked("stereoset", where, row, CITED, _all):
-                more, less, kind, id = checked("stereoset", where, one, CITED, _read)
-                yield Question(id, "", more, (more, less), kind)
+                sentences, kind, id = checked("stereoset", where, one, CITED, _read)
+                yield Question(id, "", sentences[0], sentences, kind)
 
 
 def _all(row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -37,7 +39,7 @@ def _all(row: dict[str, Any]) -> list[dict[str, Any]]:
     return [{**one, "follows": part == parts[1]} for part in parts for one in row[part]]
 
 
-def _read(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+def _read(row: Mapping[str, Any]) -> tuple[tuple[str, ...], str, str]:
     told = row["sentences"]
     if isinstance(told, Mapping):
         pairs = zip(told["gold_label"], told["sentence"], strict=True)
@@ -45,8 +47,8 @@ def _read(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
     else:
         by_label = {one["gold_label"]: one["sentence"] for one in told}
     before = f"{row['context'].strip()} " if row.get("follows") else ""
-    more, less = (before + by_label[kind].strip() for kind in ("stereotype", "anti-stereotype"))
-    return more, less, row["bias_type"], row["id"]
+    sentences = tuple(before + by_label[kind].strip() for kind in _ORDER)
+    return sentences, row["bias_type"], row["id"]
 
 
 TASK = Task(
@@ -55,6 +57,6 @@ TASK = Task(
     "stereoset",
     _questions,
     CITED,
-    metrics=("stereotype",),
+    metrics=("stereotype", "meaningful", "icat"),
     hub="hf:McGill-NLP/stereoset/intrasentence",
 )

@@ -13,6 +13,7 @@ from tutelage.config import validate
 from tutelage.errors import GuardError, RequestError
 from tutelage.lifecycle.pages import whole
 from tutelage.lifecycle.record import Candidate, Comparison, Measured, Record
+from tutelage.lifecycle.rungs import BASELINES
 
 
 def checked(record: Mapping[str, Any]) -> Record:
@@ -49,8 +50,12 @@ def development(record: Record, each: Candidate) -> Measured | None:
     return each.development[record.detail.metric] if each.development else None
 
 
-def against_zero_shot(record: Record, each: Candidate) -> Comparison | None:
-    """The recorded comparison with a zero-shot candidate, of test rows where there is one."""
-    plain = {other.name for other in record.candidates if other.rung == "zero-shot"}
-    found = [comparison for comparison in each.comparisons if comparison.against in plain]
-    return min(found, key=lambda comparison: comparison.rows != "test", default=None)
+def against_baseline(record: Record, each: Candidate) -> Comparison | None:
+    """The recorded comparison with a zero-shot candidate, of test rows where there is one; of a
+    model that answers with a head alone that with the majority."""
+    for baseline in reversed(BASELINES):
+        plain = {other.name for other in record.candidates if other.rung == baseline}
+        found = [comparison for comparison in each.comparisons if comparison.against in plain]
+        if found:
+            return min(found, key=lambda comparison: comparison.rows != "test")
+    return None
