@@ -93,6 +93,6 @@ def test_no_decoder_sees_what_comes_later(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_every_preset_is_read_without_building(name: str) -> None:
-    config = PRESETS[name].presets[name]
+    config = open_checkpoint(f"preset:{name}").config
     assert spec_for(config) is PRESETS[name]
     assert shape(config).layers > 0 and total(layout(config)) > 0

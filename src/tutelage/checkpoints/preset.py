@@ -65,12 +65,13 @@ def preset_checkpoint(name: str, seed: int = 0) -> Checkpoint:
     """
     config: dict[str, Any] = dict(find_preset(name))
     spec = spec_for(config)
-    tokenizer = TOKENIZERS[spec.family](shape(config).context)
-    if config["vocab_size"] < tokenizer.vocabulary:
+    sizes = shape(config)
+    tokenizer = TOKENIZERS[spec.family](sizes.context)
+    if sizes.vocabulary < tokenizer.vocabulary:
         raise SourceError(
             f"preset:{name} has too small a vocabulary for its byte-level tokenizer",
             field="vocab_size",
-            got=config["vocab_size"],
+            got=sizes.vocabulary,
             expected=f"at least {tokenizer.vocabulary}",
         )
     return random_checkpoint(f"preset:{name}", config, tokenizer, seed, {"preset": name})
