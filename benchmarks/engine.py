@@ -1,10 +1,11 @@
-"""One stream at 4 bits, 32 streams as opened and at 4 bits, a prompt: llama.cpp, transformers.
+"""One stream at 4 bits, 32 streams, a prompt: llama.cpp, transformers; prompt lookup and without.
 
     python benchmarks/engine.py --llama BUILD/bin       # --smoke to see that it runs
 
 Each is compared with the fastest of all that is tried: llama.cpp in every type (for one stream in
 those of 4 bits), transformers in float32 and bfloat16. `peer_llama.py` says how llama.cpp is built.
-Our side at 4 bits is what `quantize --bits 4` writes, else the model as it is opened.
+Our side at 4 bits is what `quantize --bits 4` writes, else the model as it is opened. Prompt lookup
+has our own plain decoding beside it, both in `--exact`, one row after the other on the same rows.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from measure import Json, Measurement, Side, Work, best, in_turn, sweep
 from options import finish, parsed, parser, result
 from peer import DTYPES, Setting
 
-PARTS = ("stream", "streams", "few-bits", "prompt")
+PARTS = ("stream", "streams", "few-bits", "prompt", "lookup")
 GOALS = {
     "stream": {"speed": 1.5},
     "streams": {"speed": 2.5},
     "few-bits": {"speed": 2.5},
     "prompt": {"speed": 1.2},
+    "lookup": {"speed": 1.5},
 }
 FOUR_BITS = ("q4_0", "q4_1")
 
@@ -39,7 +41,10 @@ def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
         material = prepare(options.model, DATA, 64, options.seed, Path(scratch))
-        made = {"stream": _stream, "streams": _streams, "few-bits": _few_bits, "prompt": _prompt}
+        made = {
+            "stream": _stream, "streams": _streams, "few-bits": _few_bits, "prompt": _prompt,
+            "lookup": _lookup,
+        }  # fmt: skip
         found = {}
         for part in options.parts:
             what, measured = made[part](options, material, Path(scratch))
@@ -54,9 +59,18 @@ def _options() -> argparse.Namespace:
     made.add_argument("--prompt", type=int, default=1024, help="tokens of the prompt to read")
     made.add_argument("--context", type=int, default=128, help="tokens before those decoded")
     made.add_argument("--tokens", type=int, default=128, help="tokens to decode")
+    made.add_argument("--asked", type=int, default=16, help="rows answered with prompt lookup")
     made.add_argument("--batch", type=int, default=32, help="streams at once")
     made.add_argument("--repeats", type=int, default=5, help="in each process, after one more")
-    smoke = {"prompt": 64, "context": 16, "tokens": 4, "batch": 2, "repeats": 1, "tried": 1}
+    smoke = {
+        "prompt": 64,
+        "context": 16,
+        "tokens": 4,
+        "batch": 2,
+        "asked": 2,
+        "repeats": 1,
+        "tried": 1,
+    }
     return parsed(made, smoke)
 
 
@@ -125,6 +139,25 @@ def _prompt(options: argparse.Namespace, material: Material, scratch: Path) -> t
     mine = partial(ours.prefill, options.model, ids, options.repeats, options.threads)
     work = Work("multiplying", lambda _: 2 * body)
     return f"prompt of {options.prompt} tokens", _compared(options, mine, sides, "prompt", work)
+
+
+def _lookup(options: argparse.Namespace, material: Material, _: Path) -> tuple[str, Json]:
+    """Against ourselves; raises SystemExit where an answer differs."""
+    prompts = [row.messages for row in material.rows[: options.asked]]
+    sides = [
+        partial(ours.answers, options.model, prompts, options.tokens, lookup, options.threads)
+        for lookup in (True, False)
+    ]
+    tried = sweep({"plain decoding": sides[1]})
+    found = in_turn(
+        sides[0], sides[1], pairs=options.pairs, threads=options.threads,
+        work=Work("reading", _weights), goals=GOALS["lookup"],
+    )  # fmt: skip
+    answers = [one["answers"] for side in ("ours", "peer") for one in found[side]["runs"]]
+    if any(one != answers[0] for one in answers):
+        raise SystemExit("--parts lookup: prompt lookup changed an answer")
+    what = f"prompt lookup on {len(prompts)} rows, up to {options.tokens} tokens, --exact"
+    return what, result("tokens/s", tried, tried[0], found, answers="the same on both sides")
 
 
 def _all_types(

@@ -16,6 +16,7 @@ from measure import Measurement, resident_after_imports
 if TYPE_CHECKING:
     from tutelage.data.rows import Row
     from tutelage.evaluate.run import Item
+    from tutelage.lm import Prompt
 
 METRICS = ("rougeL", "rouge1", "rouge2", "bleu", "chrf", "exact_match")
 
@@ -130,6 +131,37 @@ def _single(
     stored = sum(one.numel() * one.element_size() for one in held)
     detail = {"speeds": speeds[1:], "answer": answer, "weight_bytes": stored}
     return Measurement(statistics.median(speeds[1:]), peak.bytes - before, resolve().dtype, detail)
+
+
+def answers(
+    source: str, prompts: Sequence[Prompt], tokens: int, lookup: bool, threads: int
+) -> Measurement:
+    """Tokens a second of answers one after the other in `--exact`, from each first token to the
+    last: reading the prompts is no part of it."""
+    from tutelage.backends.local import LocalLM
+    from tutelage.decoding import Speculative
+    from tutelage.generate.job import Job
+    from tutelage.machine.memory import Peak
+
+    before = resident_after_imports()
+    seconds, count = 0.0, 0
+    found: list[list[int | None]] = []
+    with Peak() as peak:
+        speculative = Speculative(None) if lookup else None
+        lm = LocalLM.open(source, exact=True, threads=threads, speculative=speculative)
+        ends = lm.checkpoint.tokenizer.eos_ids
+        for prompt in (prompts[0], *prompts):  # the first once more, as a warm-up
+            job = Job(tuple(lm.reading.read(lm.renderer.prompt_ids(prompt))), tokens, ends)
+            stamps, said = [], []
+            for token in lm.engine.run([job]):
+                stamps.append(time.perf_counter())
+                said.append(token.token)
+            seconds += (stamps[-1] - stamps[0]) if found else 0.0
+            count += len(said) - 1 if found else 0
+            found.append(said)
+    stored = sum(one.numel() * one.element_size() for one in lm.model.parameters())
+    detail = {"answers": found[1:], "weight_bytes": stored, "seconds": seconds, "tokens": count}
+    return Measurement(count / max(seconds, 1e-9), peak.bytes - before, "fp32", detail)
 
 
 def streams(

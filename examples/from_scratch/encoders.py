@@ -19,7 +19,7 @@ from tutelage.models.forward import Model
 from tutelage.score._metric import mean
 
 MINUTES = 10.0
-"""Of two processors, for each pretraining run, as FLOPs: the families are compared at equal ones."""
+"""Of two processors, for each run, as FLOPs: the families are compared at equal ones."""
 VOCABULARY = 2048
 CONTEXT = 128
 EPOCHS = 8

@@ -100,7 +100,7 @@ ADDED: dict[str, set[str]] = {
     "plan parallel": {"fitting", "job", "device", "formula", "sources"},
     "layout": {"chunks", "parts", "flops_per_second", "mfu"},
     "stored number": {"parts", "largest", "smallest_normal"},
-    "plan parameters": {"source", "total", "layers", "per_layer", "tied_head"},
+    "plan parameters": {"source", "total", "active", "layers", "per_layer", "tied_head"},
 }
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import socket
 import time
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -83,3 +85,42 @@ async def events(reader: asyncio.StreamReader) -> Any:
 async def all_of(address: str, bodies: list[dict[str, Any]]) -> list[Answer]:
     """Every answer, asked for at the same time."""
     return list(await asyncio.gather(*(ask(address, body) for body in bodies)))
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What hostile requests gave while a stream went on: statuses, the longest time to one, the
+    longest gap of the stream."""
+
+    statuses: list[int]
+    slowest: float
+    gap: float
+
+    def held_up_nobody(self) -> bool:
+        """Say what happened, and whether all were answered or refused in bounded time."""
+        told = {status: self.statuses.count(status) for status in sorted(set(self.statuses))}
+        print(f"{told}, slowest {self.slowest:.2f} s, longest gap in the stream {self.gap:.2f} s")
+        return set(self.statuses) <= {200, 400} and self.slowest < 30 and self.gap < 5
+
+
+async def beside_a_stream(address: str, asked: Iterable[Callable[[], Awaitable[int]]]) -> Beside:
+    """Ask one after the other while somebody else reads a long stream."""
+    long = {"prompt": "x", "max_tokens": 10_000, "min_tokens": 10_000, "stream": True}
+    reader, writer = await connected(address, long)
+    assert await opened(reader) == 200
+    times: list[float] = []
+
+    async def watch() -> None:
+        async for at, _ in events(reader):
+            times.append(at)
+
+    watching = asyncio.create_task(watch())
+    statuses, slowest = [], 0.0
+    for one in asked:
+        begun = time.monotonic()
+        statuses.append(await one())
+        slowest = max(slowest, time.monotonic() - begun)
+    watching.cancel()
+    writer.close()
+    gap = max(after - before for before, after in itertools.pairwise(times))
+    return Beside(statuses, slowest, gap)

@@ -6,7 +6,7 @@ Short forms run with every change; `-m long` runs them as large as docs/campaign
 from __future__ import annotations
 
 import asyncio
-import itertools
+import functools
 import random
 import threading
 import time
@@ -16,10 +16,11 @@ import httpx2
 import openai
 import pytest
 
-from tests.load.clients import all_of, ask, connected, events, opened
+from tests.load.clients import all_of, ask, beside_a_stream, connected, events, opened
 from tests.unit.generate.forms import hostile
 from tests.unit.serve.serving import eventually, serving
 from tutelage.backends.local import LocalLM
+from tutelage.decoding import Guided
 from tutelage.lm import Request, Sampling, complete
 from tutelage.serve import guard
 from tutelage.serve.run import HttpServer, bind, url
@@ -191,35 +192,14 @@ def test_hostile_forms_do_not_hold_up_the_others(address: str, long: bool) -> No
     """A stream goes on while grammars and schemas made to be costly are answered or refused."""
     forms = hostile(200 if long else 12)
 
-    async def campaign() -> tuple[list[int], float, list[float]]:
-        asked = {"prompt": "x", "max_tokens": 10_000, "min_tokens": 10_000, "stream": True}
-        reader, writer = await connected(address, asked)
-        assert await opened(reader) == 200
-        times: list[float] = []
+    async def refused_or_answered(form: Guided) -> int:
+        kind = "json" if form.kind == "json_schema" else form.kind
+        value: Any = list(form.choices) if form.kind == "choice" else form.text
+        given = {"prompt": "x", "max_tokens": 8, "structured_outputs": {kind: value}}
+        return (await ask(address, given)).status
 
-        async def watch() -> None:
-            async for at, _ in events(reader):
-                times.append(at)
-
-        watching = asyncio.create_task(watch())
-        statuses, slowest = [], 0.0
-        for form in forms:
-            kind = "json" if form.kind == "json_schema" else form.kind
-            value: Any = list(form.choices) if form.kind == "choice" else form.text
-            begun = time.monotonic()
-            given = {"prompt": "x", "max_tokens": 8, "structured_outputs": {kind: value}}
-            statuses.append((await ask(address, given)).status)
-            slowest = max(slowest, time.monotonic() - begun)
-        watching.cancel()
-        writer.close()
-        gaps = [after - before for before, after in itertools.pairwise(times)]
-        return statuses, slowest, gaps
-
-    statuses, slowest, gaps = asyncio.run(campaign())
-    told = {status: statuses.count(status) for status in sorted(set(statuses))}
-    print(f"{told}, slowest {slowest:.2f} s, longest gap in the stream {max(gaps):.2f} s")
-    assert set(statuses) <= {200, 400}
-    assert slowest < 30 and max(gaps) < 5
+    asked = [functools.partial(refused_or_answered, form) for form in forms]
+    assert asyncio.run(beside_a_stream(address, asked)).held_up_nobody()
     idle(address)
 
 

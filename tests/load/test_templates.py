@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import itertools
-import time
 from dataclasses import replace
 
-from tests.load.clients import ask, connected, events, opened
+from tests.load.clients import ask, beside_a_stream
 from tests.load.test_load import idle, sizes
 from tests.unit.serve.serving import serving
 from tests.unit.text.test_chat import ATTACKS, BOMBS, EVIDENCE
@@ -63,39 +63,17 @@ def test_hostile_templates_do_not_hold_up_the_others(lm: LocalLM, long: bool) ->
     models = {str(n): with_template(lm, text) for n, text in enumerate(chosen)}
     limits = Limits(per_key=4096, new_tokens=10_000)
     with serving({"model": lm, **models}, limits=limits, drain_seconds=1.0) as address:
-        statuses, slowest, gaps = asyncio.run(_asked_of_each(address, models))
+        asked = [functools.partial(_ask, address, name, each) for name, each in models.items()]
+        found = asyncio.run(beside_a_stream(address, asked))
         idle(address)
-    told = {status: statuses.count(status) for status in sorted(set(statuses))}
-    print(f"{told}, slowest {slowest:.2f} s, longest gap in the stream {max(gaps):.2f} s")
-    assert set(statuses) <= {200, 400}
-    assert statuses[-4:] == [400] * 4, "a bomb is refused"
-    assert slowest < 30 and max(gaps) < 5
+    assert found.held_up_nobody()
+    assert found.statuses[-4:] == [400] * 4, "a bomb is refused"
 
 
-async def _asked_of_each(
-    address: str, models: dict[str, LocalLM]
-) -> tuple[list[int], float, list[float]]:
-    """Statuses, the longest time to one, and the gaps of a stream that goes on meanwhile."""
-    asked = {"prompt": "x", "max_tokens": 10_000, "min_tokens": 10_000, "stream": True}
-    reader, writer = await connected(address, asked)
-    assert await opened(reader) == 200
-    times: list[float] = []
-
-    async def watch() -> None:
-        async for at, _ in events(reader):
-            times.append(at)
-
-    watching = asyncio.create_task(watch())
-    statuses, slowest = [], 0.0
-    for name, model in models.items():
-        begun = time.monotonic()
-        turn = {"model": name, "max_tokens": 4, "messages": [{"role": "user", "content": "hello"}]}
-        found = await ask(address, turn, "/v1/chat/completions")
-        assert not any(trace in str(found.body) for trace in EVIDENCE if trace != "{'")
-        statuses.append(found.status)
-        slowest = max(slowest, time.monotonic() - begun)
-        assert model.renderer._template is not None
-        model.renderer._template.close()
-    watching.cancel()
-    writer.close()
-    return statuses, slowest, [after - before for before, after in itertools.pairwise(times)]
+async def _ask(address: str, name: str, model: LocalLM) -> int:
+    turn = {"model": name, "max_tokens": 4, "messages": [{"role": "user", "content": "hello"}]}
+    found = await ask(address, turn, "/v1/chat/completions")
+    assert not any(trace in str(found.body) for trace in EVIDENCE if trace != "{'")
+    assert model.renderer._template is not None
+    model.renderer._template.close()
+    return found.status

@@ -25,28 +25,29 @@ def rope_scaling(
     """None for plain RoPE. Raises SourceError for a kind that cannot be expressed."""
     if FREQUENCIES in file.tensors:
         return _llama3(file, theta, head_width)
-    kind = file.metadata.get("llama.rope.scaling.type", "none")
-    factor = file.metadata.get("llama.rope.scaling.factor")
-    if factor is None and "llama.rope.scale_linear" in file.metadata:
-        kind, factor = "linear", file.metadata["llama.rope.scale_linear"]
+    rope = f"{file.metadata['general.architecture']}.rope"
+    kind = file.metadata.get(f"{rope}.scaling.type", "none")
+    factor = file.metadata.get(f"{rope}.scaling.factor")
+    if factor is None and f"{rope}.scale_linear" in file.metadata:
+        kind, factor = "linear", file.metadata[f"{rope}.scale_linear"]
     if kind == "none" or factor in (None, 0, 1):
         return None
     if kind == "linear":
         return {"rope_type": "linear", "factor": float(factor)}
     if kind == "yarn":
-        return _yarn(file, float(factor), context)
-    raise _fault(file, "llama.rope.scaling.type", kind, "none, linear or yarn")
+        return _yarn(file, f"{rope}.scaling", float(factor), context)
+    raise _fault(file, f"{rope}.scaling.type", kind, "none, linear or yarn")
 
 
-def _yarn(file: GGUFFile, factor: float, context: int) -> dict[str, Any]:
-    original = file.metadata.get("llama.rope.scaling.original_context_length")
+def _yarn(file: GGUFFile, prefix: str, factor: float, context: int) -> dict[str, Any]:
+    original = file.metadata.get(f"{prefix}.original_context_length")
     scaling: dict[str, Any] = {
         "rope_type": "yarn",
         "factor": factor,
         "original_max_position_embeddings": int(original or round(context / factor)),
     }
     for ours, theirs in (("beta_fast", "yarn_beta_fast"), ("beta_slow", "yarn_beta_slow")):
-        value = file.metadata.get(f"llama.rope.scaling.{theirs}")
+        value = file.metadata.get(f"{prefix}.{theirs}")
         if value is not None:
             scaling[ours] = float(value)
     return scaling

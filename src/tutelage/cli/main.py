@@ -11,6 +11,7 @@ out negative. A verb that returns None has answered already.
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import platform
 import re
@@ -29,7 +30,15 @@ from cyclopts import (
 )
 
 from tutelage.cli.shared import Shared, answer, not_text, protected_stdout, stop_progress
-from tutelage.errors import ConfigError, Interrupted, MemoryLimitError, TutelageError, WorkError
+from tutelage.errors import (
+    ConfigError,
+    Interrupted,
+    MemoryLimitError,
+    RequestError,
+    TutelageError,
+    UnknownName,
+    WorkError,
+)
 
 ABOUT = "Raise a language model through its life, and measure whether each step was worth it."
 VERBS = {
@@ -190,14 +199,37 @@ def _run(tokens: list[str], as_json: bool) -> int:
     words = [token for token in tokens if token not in SWITCHES]
     if len(words) < len(tokens) and (not words or (len(words) == 1 and words[0] in GROUPS)):
         raise ConfigError("no verb was named", expected="a verb", hint="see --help")
-    command, bound, _ = build_app(tokens).parse_args(
+    app = build_app(tokens)
+    command, bound, _ = app.parse_args(
         tokens, print_error=False, exit_on_error=False, help_on_error=False
     )
-    result = command(*bound.args, **bound.kwargs)
+    try:
+        result = command(*bound.args, **bound.kwargs)
+    except (ConfigError, UnknownName) as error:
+        _as_typed(error, command, app, tokens)
+        raise
     stop_progress()
     if not isinstance(result, dict):
         return 0
     return _finish(result, as_json, _page(command))
+
+
+def _as_typed(
+    error: RequestError, command: Callable[..., Any], app: App, tokens: list[str]
+) -> None:
+    """Below the command line a setting has its name in Python, alone or behind the verb's. Where
+    the verb has a flag of that name, the error names the flag."""
+    chain, apps, _ = app.parse_commands(tokens)
+    name = (error.field or "").removeprefix(f"{' '.join(chain)}: ")
+    name = name.removeprefix("--").replace("-", "_")
+    flag = f"--{name.replace('_', '-')}"
+    known = {one for argument in apps[-1].assemble_argument_collection() for one in argument.names}
+    given = inspect.signature(command).parameters.get(name)
+    positional = given is not None and given.kind is not inspect.Parameter.KEYWORD_ONLY
+    if name.isidentifier() and flag in known and not positional:
+        error.field = flag
+        error.message = re.sub(rf"^{name}\b", flag, error.message)
+        error.args = (error.message,)
 
 
 def _check_text(tokens: list[str]) -> None:

@@ -79,7 +79,7 @@ def parameters(
     """
     from tutelage.cli.model import describe
     from tutelage.plan.course import course_table
-    from tutelage.plan.parameters import by_part, dimensions, total
+    from tutelage.plan.parameters import active, by_part, dimensions, total
 
     check_unplaced(shared or Shared())
     described = describe(model)
@@ -89,6 +89,7 @@ def parameters(
     return {
         "source": described.source,
         "total": total(layout),
+        "active": active(layout),
         "parts": by_part(layout),
         "layers": sizes.layers,
         "per_layer": total(first),
@@ -134,6 +135,9 @@ def show_parameters(result: dict[str, Any]) -> None:
     for name, count in result["parts"].items():
         table.add_row(name, f"{count:,}", f"{100 * count / result['total']:.2f}%")
     table.add_row("total", f"{result['total']:,}", "100.00%", style="bold")
+    if result["active"] < result["total"]:
+        share = f"{result['active'] / result['total']:.2%}"
+        table.add_row("that a token meets", f"{result['active']:,}", share)
     Console().print(table)
     if "course" in result:
         _show_course(result["course"])

@@ -40,16 +40,20 @@ def pretrain(
         The folder to write; runs/NAME if not given.
     """
     shared = shared or Shared()
+    from tutelage.lifecycle.raised import write_raised
     from tutelage.pretrain.run import pretrain as train
 
     found = _read(config, depth, preset, data, minutes, shared.seed)
+    folder = out or Path("runs") / found.name
     try:
-        return train(
-            found, out or Path("runs") / found.name, progress=progress(shared), note=_note,
+        record = train(
+            found, folder, progress=progress(shared), note=_note,
             device=shared.device, dtype=shared.dtype, exact=shared.exact, threads=shared.threads,
         )  # fmt: skip
     finally:
         stop_progress()
+    done = record["status"] == "done"
+    return record | {"report": str(write_raised(record, folder)) if done else None}
 
 
 def show(result: Json) -> None:
@@ -67,6 +71,8 @@ def show(result: Json) -> None:
             span = "" if low is None else f" ({low:.3f} to {high:.3f})"
             print(f"{name}: {found['value']:.3f}{span} {unit} on {found['n']} held-out documents")
     print(f"{result['seconds']:.0f} s; the model is in {result['model_folder']}")
+    if result["report"] is not None:
+        print(f"report  {result['report']}")
 
 
 def _read(

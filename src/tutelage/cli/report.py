@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from tutelage.cli.run import show
+from tutelage.cli import pretrain
+from tutelage.cli import run as ladder
 from tutelage.cli.shared import Shared
 from tutelage.errors import DamagedError, RequestError
-
-__all__ = ["report", "show"]
 
 
 def report(
@@ -20,26 +19,48 @@ def report(
     open_: Annotated[bool, Parameter(name="--open", negative="")] = False,
     shared: Shared | None = None,
 ) -> dict[str, Any]:
-    """Write report.html and CARD.md of a run again from its record.json.
+    """Write report.html, and CARD.md of a project's run, again from record.json.
 
     Parameters
     ----------
     run
-        The run's folder, as runs/NAME.
+        The folder of a finished `tutelage run` or `tutelage pretrain`, as runs/NAME.
     open_
         Open the report in the browser.
     """
     record = _read(run)
+    from tutelage.lifecycle.raised import is_raised
+
+    found = _raised(record, run) if is_raised(record) else _ladder(record, run)
+    if open_:
+        import webbrowser
+
+        webbrowser.open(Path(found["report"]).resolve().as_uri())
+    return found
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print what the page shows in short, and where it is."""
+    (ladder if "candidates" in result else pretrain).show(result)
+
+
+def _raised(record: dict[str, Any], run: Path) -> dict[str, Any]:
+    from tutelage import store
+    from tutelage.lifecycle.raised import write_raised
+
+    with store.lock(run):
+        page = write_raised(record, run)
+    places = {"out": str(run), "report": str(page), "model_folder": str(run / "model")}
+    return record | places
+
+
+def _ladder(record: dict[str, Any], run: Path) -> dict[str, Any]:
     from tutelage import store
     from tutelage.lifecycle.card import write_card
     from tutelage.lifecycle.report import write_report
 
     with store.lock(run):
         page, card = write_report(record, run), write_card(record, run)
-    if open_:
-        import webbrowser
-
-        webbrowser.open(page.resolve().as_uri())
     kept = {key: value for key, value in record.items() if key != "detail"}
     detail = record["detail"]
     places = {"run": str(run), "report": str(page), "card": str(card)}

@@ -49,13 +49,16 @@ PARTS = (
 )  # fmt: skip
 """What the kernel knows how to compute."""
 
+Beside = dict[Any, LowRank]
+"""Adapted modules, and what stands beside their maps."""
+
 
 class Stepper:
     """The kernel bound to one model. Holds pointers into its weights, which must not move."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, beside: Beside) -> None:
         self.model = model
-        self._maps = _Maps(model)
+        self._maps = _Maps(model, beside)
         layers = (_layer(block, self._maps.linear) for block in model.blocks)
         self._layers = (LayerStruct * len(model.blocks))(*layers)
         heads = model.heads
@@ -83,10 +86,14 @@ class Stepper:
     @staticmethod
     def of(model: Model) -> Stepper | None:
         """A stepper if the library was built and can compute this model, else None."""
-        if not isinstance(model, Transformer) or not _is_known(model):
+        if not isinstance(model, Transformer) or library() is None:
             return None
-        fits = _is_uniform(model) and _is_readable(model)
-        return Stepper(model) if fits and library() is not None else None
+        beside = _beside(model)
+        if beside is None or not _is_known(model):
+            return None
+        return (
+            Stepper(model, beside) if _is_uniform(model) and _is_readable(model, beside) else None
+        )
 
     def step(
         self,
@@ -146,9 +153,7 @@ def _is_known(model: Transformer) -> bool:
 
 
 def _is_computed(module: nn.Module) -> bool:
-    if isinstance(module, Adapted):
-        return module.low_rank() is not None
-    return type(module) in PARTS and _is_plain(module)
+    return isinstance(module, Adapted) or (type(module) in PARTS and _is_plain(module))
 
 
 def _is_plain(module: nn.Module) -> bool:
@@ -172,12 +177,12 @@ def _is_uniform(model: Any) -> bool:
     return len(shapes) == len(eps) == 1
 
 
-def _is_readable(model: Any) -> bool:
+def _is_readable(model: Any, beside: Beside) -> bool:
     """Whether the weights are of the type computed in, which the kernel has, and in its memory; it
     reads bfloat16 weights two by two, so what the products sum over must be even. Weights in few
     bits meet activations in few bits, which only models computed in bfloat16 put up with."""
     types = {parameter.dtype for parameter in model.parameters()}
-    types |= {part.dtype for found in _updates(model) for part in (found.down, found.up)}
+    types |= {part.dtype for found in beside.values() for part in (found.down, found.up)}
     held = [module for module in model.modules() if isinstance(module, Held)]
     devices = {tensor.device.type for tensor in (*model.parameters(), *model.buffers())}
     attn, mlp = model.blocks[0].attn, model.blocks[0].mlp
@@ -194,13 +199,13 @@ class _Maps:
     """The linear maps as the kernel reads them, and what it points to that no model holds: weights
     in few bits laid out anew, and what adapters put beside a map."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, beside: Beside) -> None:
         self._kept: list[Tensor] = []
         self._tiles = _tiles(model)
-        found = _updates(model)
-        self.ranks = max((one.most for one in found), default=0)
+        self._beside = beside
+        self.ranks = max((one.most for one in beside.values()), default=0)
         """Of the widest adapter."""
-        self._adapters = found[0].adapters if found else None
+        self._adapters = next((one.adapters for one in beside.values()), None)
 
     def adapters(self, rows: int) -> Int[Tensor, "M"] | None:
         """Of each row of the next step, -1 for none."""
@@ -209,8 +214,7 @@ class _Maps:
     def linear(self, module: AnyLinear | Adapted) -> LinearStruct:
         if not isinstance(module, Adapted):
             return self.of(module, module.bias)
-        found = module.low_rank()
-        assert found is not None
+        found = self._beside[module]
         made = self.of(found.base, found.base.bias)
         starts = torch.tensor(found.starts)
         parts = (found.down.contiguous(), found.up.t().contiguous(), starts)
@@ -227,9 +231,16 @@ class _Maps:
         return LinearStruct(pointer(module.weight), pointer(bias), *module.weight.shape)
 
 
-def _updates(model: nn.Module) -> list[LowRank]:
-    found = (module.low_rank() for module in model.modules() if isinstance(module, Adapted))
-    return [one for one in found if one is not None]
+def _beside(model: nn.Module) -> Beside | None:
+    """What adapters put beside each map, worked out once; None where it is more than low ranks."""
+    found: Beside = {}
+    for module in model.modules():
+        if isinstance(module, Adapted):
+            ranks = module.low_rank()
+            if ranks is None:
+                return None
+            found[module] = ranks
+    return found
 
 
 def _tiles(model: Any) -> dict[nn.Module, Tensor]:

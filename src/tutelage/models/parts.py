@@ -16,14 +16,15 @@ ACTIVATIONS = (
 
 def linear(
     path: str, hf_name: str, out: int, into: int, role: str, layer: int | None = None, *,
-    bias: bool = False, transposed: bool = False, start: Start | None = None,
+    bias: bool = False, transposed: bool = False, start: Start | None = None, idle: bool = False,
 ) -> Iterator[Weight]:  # fmt: skip
     """The weight [out, into] of a linear map, and its bias if it has one."""
     yield Weight(
-        f"{path}.weight", f"{hf_name}.weight", (out, into), role, layer, transposed, start=start
-    )
+        f"{path}.weight", f"{hf_name}.weight", (out, into), role, layer, transposed, start=start,
+        idle=idle,
+    )  # fmt: skip
     if bias:
-        yield Weight(f"{path}.bias", f"{hf_name}.bias", (out,), role, layer)
+        yield Weight(f"{path}.bias", f"{hf_name}.bias", (out,), role, layer, idle=idle)
 
 
 def norm(

@@ -30,7 +30,8 @@ class Weight:
     are names it also goes by. `start` is how it begins before pretraining: a normal distribution's
     deviation, or a constant; None leaves it to the preset (norms 1, biases 0, matrices its own).
     `stored` is the shape files have, where it is another of as many numbers. The role "constant"
-    is for numbers that are stored and never trained, which do not count as parameters.
+    is for numbers that are stored and never trained, which do not count as parameters. Of a layer's
+    experts as many are not `idle` as a token meets: which they are is the token's own.
     """
 
     path: str
@@ -42,6 +43,7 @@ class Weight:
     others: tuple[str, ...] = ()
     start: Start | None = None
     stored: tuple[int, ...] | None = None
+    idle: bool = False
 
     @property
     def count(self) -> int:

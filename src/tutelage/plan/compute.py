@@ -10,7 +10,8 @@ FLOPs a token, forward and backward (three times the forward pass), by conventio
     course    72 L C^2 + 6 L T C        matrices of the blocks alone (12 L C^2), as it is taught
 
 N counts the weights a token is multiplied with: the head with them, a table that is only looked up
-not; where only a number of parameters is known, N is that number. L layers, T context, C width.
+not, and of a layer's experts as many as a token uses; where only a number of parameters is known,
+N is that number. L layers, T context, C width.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Literal
 
 from tutelage.errors import UnknownName
 from tutelage.models.spec import Shape
-from tutelage.plan.parameters import Entry, size
+from tutelage.plan.parameters import Entry, products, size
 
 PETAFLOP_S_DAY = 1e15 * 86_400
 
@@ -57,7 +58,7 @@ def of_model(
     """FLOPs a token of a decoder's weights. Raises UnknownName for a convention."""
     if convention not in CONVENTIONS:
         raise UnknownName("convention", convention, CONVENTIONS, field="--convention")
-    inside = sum(size(e) for e in entries if e.layer is not None and len(e.shape) == 2)
+    inside = sum(size(entry) for entry in products(entries))
     weights = inside + shape.vocabulary * shape.width
     square = shape.layers * context * shape.width
     if convention == "course":

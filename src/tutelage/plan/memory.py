@@ -69,7 +69,8 @@ class Tuning:
 
 def whole(entries: Sequence[Entry]) -> Tuning:
     """All weights are trained."""
-    inside = sum(size(e) for e in entries if len(e.shape) == 2 and e.role not in ("embed", "head"))
+    matrices = [e for e in entries if len(e.shape) == 2 and e.role not in ("embed", "head")]
+    inside = sum(size(e) for e in matrices if not e.idle)
     return Tuning(
         trained=dimensions(entries).parameters,
         roles=linear_roles(entries),

@@ -24,6 +24,8 @@ class Entry(Protocol):
     def role(self) -> str: ...
     @property
     def layer(self) -> int | None: ...
+    @property
+    def idle(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,20 @@ def size(entry: Entry) -> int:
 def total(entries: Iterable[Entry]) -> int:
     """Parameters; constants, which no training changes, are none."""
     return sum(size(entry) for entry in entries if entry.role != CONSTANT)
+
+
+def active(entries: Iterable[Entry]) -> int:
+    """Parameters that one token meets: of the experts of a sparse layer as many as it uses, with
+    their router, and all that tokens share.
+
+    Source: Jiang et al. 2024, arXiv:2401.04088, section 2.1, "active parameter count".
+    """
+    return total(entry for entry in entries if not entry.idle)
+
+
+def products(entries: Iterable[Entry]) -> list[Entry]:
+    """The matrices of the blocks that a token is multiplied with."""
+    return [e for e in entries if e.layer is not None and len(e.shape) == 2 and not e.idle]
 
 
 def by_part(entries: Iterable[Entry]) -> dict[str, int]:

@@ -4,9 +4,10 @@
     MFU = rows a second x FLOPs a row / measured speed of large matrix products
 
 N counts the weights a token is multiplied with, the head included and tables that are only looked
-up not; L T C is causal attention, half of the square, forward and backward. Where a row is read
-both ways the square is whole, an LSTM has none, an encoder's tokens are multiplied with its own
-weights, and the head counts for predicted tokens alone.
+up not, of a layer's experts as many as a token uses; L T C is causal attention, half of the square,
+forward and backward. Where a row is read both ways the square is whole, an LSTM has none, an
+encoder's tokens are multiplied with its own weights, and the head counts for predicted tokens
+alone.
 Source: Chowdhery et al. 2022, arXiv:2204.02311, appendix B (MFU; 12 L T C there, without the half).
 """
 
@@ -18,10 +19,11 @@ from tutelage.data.pack import Example
 from tutelage.machine.device import Placement
 from tutelage.machine.speed import gemm_flops
 from tutelage.models.spec import Shape, Weight
+from tutelage.plan.parameters import products, size
 
 CONVENTION = (
-    "(6 N + 6 L T C) FLOPs a token, N with the head and without tables, over the speed of a large "
-    "matrix product measured before and after the run"
+    "(6 N + 6 L T C) FLOPs a token, N with the head, without tables, and with those experts alone "
+    "that a token uses, over the speed of a large matrix product measured before and after the run"
 )
 
 
@@ -49,13 +51,8 @@ def flops_of(weights: Sequence[Weight], shape: Shape, row: Example) -> int:
 
 def _inside(weights: Sequence[Weight], encoder: bool) -> int:
     """Weights of the blocks, of an encoder beside a decoder or of all else."""
-    return sum(
-        weight.count
-        for weight in weights
-        if weight.layer is not None
-        and len(weight.shape) == 2
-        and weight.path.startswith("encoder.") == encoder
-    )
+    stack = [weight for weight in weights if weight.path.startswith("encoder.") == encoder]
+    return sum(size(entry) for entry in products(stack))
 
 
 def peak(placement: Placement) -> float:

@@ -73,6 +73,14 @@ class DataTable(Frozen):
     """Measure compressors and n-grams on the held-out text too (`baselines.py`)."""
 
 
+class LossScaleTable(Frozen):
+    """By what the loss is multiplied in float16 (`train/scaling.py`)."""
+
+    start: float = Field(default=65536.0, ge=1, le=2.0**40)
+    steps: int = Field(default=2000, ge=1)
+    """Updates without overflow after which it doubles."""
+
+
 class TrainingTable(Frozen):
     """How it is trained. Exactly one of LENGTHS says how long."""
 
@@ -102,6 +110,9 @@ class TrainingTable(Frozen):
     weight_decay: float = Field(0.1, ge=0)
     clip: float = Field(1.0, gt=0)
     z_loss: float = Field(0.0, ge=0)
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Number format of the arithmetic; weights are kept in float32. --dtype says it too."""
+    loss_scale: LossScaleTable = Field(default_factory=LossScaleTable)
     checkpointing: bool = False
     save_seconds: float = Field(120.0, gt=0)
     samples: tuple[str, ...] = ()

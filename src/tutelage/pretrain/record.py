@@ -3,15 +3,52 @@
 from __future__ import annotations
 
 import itertools
+import platform
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
 from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.corpus import funnel
+from tutelage.corpus.tokens import TokenStore
+from tutelage.machine import describe
+from tutelage.machine.device import Placement
 from tutelage.models.spec import layout, shape
 from tutelage.pretrain import compute
 from tutelage.pretrain.rows import StepRows
 from tutelage.train.resumable import Outcome, Work
+
+KEPT = ("name", "rows_in", "rows_out", "changed", "reasons")
+"""Of a funnel's step: what it did, without the examples."""
+
+
+def described(placement: Placement, threads: int) -> dict[str, Any]:
+    """Where it was computed, and by which versions."""
+    return {
+        "processor": describe.processor(),
+        "cores": describe.cores(),
+        "device": placement.device,
+        "dtype": placement.dtype,
+        "threads": threads,
+        "tutelage": describe.package_version("tutelage"),
+        "commit": describe.commit(),
+        "torch": describe.package_version("torch"),
+        "python": platform.python_version(),
+    }
+
+
+def of_store(one: TokenStore) -> dict[str, Any]:
+    """What a token store holds, and what each step that led to it kept."""
+    return {
+        "documents": one.header.documents,
+        "tokens": one.header.tokens,
+        "text_bytes": one.header.text_bytes,
+        "funnel": [
+            {"verb": command["verb"], **{key: step[key] for key in KEPT}}
+            for command in funnel.history(str(one.path))
+            for step in command["steps"]
+        ],
+    }
 
 
 def told(
@@ -50,6 +87,8 @@ def told(
         "processor_seconds": at.processor_seconds,
         "steps": at.step,
         "steps_total": work.plan.schedule.total,
+        "loss_scale": at.scale,
+        "skipped_steps": at.scale["skipped"] if at.scale else 0,
         "loss": {"first": at.curve[0][2], "last": at.curve[-1][2]} if at.curve else None,
         "waiting_share": rows.seconds / max(at.seconds, 1e-9),
         "epochs": rows.mixture.epochs(at.step * rows.rows),

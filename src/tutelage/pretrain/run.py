@@ -43,7 +43,7 @@ from tutelage.pretrain.foretell import Parts, foretell
 from tutelage.pretrain.held_out import held_out_loss
 from tutelage.pretrain.makers import Maker, maker, objective_of
 from tutelage.pretrain.material import Material, prepare
-from tutelage.pretrain.record import told
+from tutelage.pretrain.record import described, of_store, told
 from tutelage.pretrain.rows import StepRows
 from tutelage.pretrain.samples import Samples
 from tutelage.progress import Progress, silent
@@ -52,6 +52,7 @@ from tutelage.train.loop import Plan, Step, train
 from tutelage.train.optimizer import pretraining
 from tutelage.train.predict import Prediction
 from tutelage.train.resumable import Deadline, Work, resumable
+from tutelage.train.scaling import LossScale
 from tutelage.train.schedule import Schedule
 from tutelage.train.state import discard, of_another
 
@@ -133,14 +134,7 @@ def pretrain(
     Raises ConfigError for a shape or setting that cannot be, DataError for text that cannot be
     read, GuardError where training would break, BusyError if another process is at it.
     """
-    placement = resolve(device, dtype, exact)
-    if placement.dtype == "fp16":
-        raise ConfigError(
-            "training in fp16 needs loss scaling, which there is not yet",
-            field="--dtype",
-            got="fp16",
-            expected="bf16 or fp32",
-        )
+    placement = resolve(device, _dtype(config, dtype), exact)
     count = use_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
     with store.lock(out):
@@ -156,6 +150,17 @@ def pretrain(
         if result["status"] == "done":
             discard(out / STATE)
         return result
+
+
+def _dtype(config: PretrainConfig, asked: str) -> str:
+    """As asked for beside the file, or as the file says."""
+    said = config.training.dtype
+    if asked != "auto" and said not in ("auto", asked):
+        raise ConfigError(
+            f"the file says {said}", field="--dtype", got=asked,
+            hint="leave it out, or change training.dtype",
+        )  # fmt: skip
+    return said if asked == "auto" else asked
 
 
 def _start(config: PretrainConfig, material: Material) -> Checkpoint:
@@ -261,7 +266,11 @@ def _made(
     }
     if outcome.stopped:
         return record
-    record |= _measured(run, model)
+    record |= _measured(run, model) | {
+        "data": {name: of_store(one) for name, one in run.material.stores.items()},
+        "samples": samples.said(),
+        "machine": described(run.placement, run.threads),
+    }
     with store.new_folder(out / MODEL) as folder:
         write_model(hf_state(model, run.checkpoint), run.checkpoint, folder, dtype="float32")
     store.write_json(out / RECORD, record)
@@ -329,6 +338,7 @@ def _work(run: Run, model: Model, total: int) -> Work:
         training.decay,
     )  # fmt: skip
     plan = Plan(schedule, training.clip, micro_batches=_micro_batches(run))
+    scaled = run.placement.dtype == "fp16"
     return Work(
         model,
         parameters,
@@ -336,6 +346,7 @@ def _work(run: Run, model: Model, total: int) -> Work:
         run.step_rows,
         functools.partial(clm.loss, z=training.z_loss),
         plan,
+        scale=LossScale(training.loss_scale.start, training.loss_scale.steps) if scaled else None,
     )
 
 
@@ -376,7 +387,9 @@ def _seconds_of_a_step(run: Run, clock: Callable[[], float]) -> float:
     model = _model(run)
     work = _work(run, model, TRIED)
     marks = [clock()]
-    for _ in train(model, work.parameters, work.optimizer, work.steps, work.loss, work.plan):
+    for _ in train(
+        model, work.parameters, work.optimizer, work.steps, work.loss, work.plan, scale=work.scale
+    ):
         marks.append(clock())
     seconds = [b - a for a, b in itertools.pairwise(marks[1:])]
     return statistics.median(seconds or [marks[1] - marks[0]])

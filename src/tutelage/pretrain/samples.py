@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tutelage import store
 from tutelage.checkpoints.reading import Reading
@@ -34,10 +35,18 @@ class Samples:
         lines += [json.dumps({"step": step, "text": text}) for text in self._continued(model)]
         store.write_text(self.file, "".join(f"{line}\n" for line in lines))
 
+    def said(self) -> list[dict[str, Any]]:
+        """All that was said."""
+        return [json.loads(line) for line in self._lines()]
+
+    def _lines(self) -> list[str]:
+        return self.file.read_text("utf-8").splitlines() if self.file.is_file() else []
+
     def _before(self, step: int) -> list[str]:
         """Lines of steps before this one."""
-        lines = self.file.read_text("utf-8").splitlines() if self.file.is_file() else []
-        return list(itertools.takewhile(lambda line: json.loads(line)["step"] < step, lines))
+        return list(
+            itertools.takewhile(lambda line: json.loads(line)["step"] < step, self._lines())
+        )
 
     def _continued(self, model: Model) -> list[str]:
         tokenizer, both = self.reading.renderer.tokenizer, self.reading.both

@@ -25,6 +25,7 @@ from tutelage.models.forward import Model, forward
 from tutelage.nn.moe import side_loss
 from tutelage.objectives.clm import LossSum
 from tutelage.train.optimizer import Optimizers, at_pace
+from tutelage.train.scaling import LossScale
 from tutelage.train.schedule import Schedule
 
 Loss = Callable[..., LossSum]
@@ -57,6 +58,8 @@ class Step:
     trained_tokens: int
     gradient_norm: float
     learning_rate: float
+    skipped: bool = False
+    """Whether float16 overflowed, so that the weights stayed as they were."""
 
 
 def train(
@@ -67,21 +70,27 @@ def train(
     loss: Loss,
     plan: Plan,
     start: int = 0,
+    scale: LossScale | None = None,
 ) -> Iterator[Step]:
-    """Run the steps from `start` on, one update each. Raises GuardError (see above)."""
+    """Run the steps from `start` on, one update each, but for those that `scale` skips. Raises
+    GuardError (see above)."""
     trained = list(parameters.values())
     for number in range(start, plan.schedule.total):
         rate = plan.schedule.at(number)
         at_pace(optimizer, rate, number / plan.schedule.total)
         rows = steps[number]
         with _drawing(model.device, plan.seed, number):
-            total = _gradients(model, rows, loss, plan)
+            total = _gradients(model, rows, loss, plan, 1.0 if scale is None else scale.value)
+        if scale is not None:
+            scale.unscale(trained)
         norm = float(nn.utils.clip_grad_norm_(trained, plan.clip))
-        _refuse_dead_gradient(norm, rows)
-        optimizer.step()
+        skipped = scale is not None and scale.overflowed(norm)
+        if not skipped:
+            _refuse_dead_gradient(norm, rows)
+            optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         tokens = sum(row.trained for row in rows)
-        yield Step(number, total, tokens, norm, rate)
+        yield Step(number, total, tokens, norm, rate, skipped)
 
 
 @contextmanager
@@ -95,8 +104,11 @@ def _drawing(device: torch.device, seed: int, number: int) -> Iterator[None]:
         yield
 
 
-def _gradients(model: Model, rows: Sequence[Example], loss: Loss, plan: Plan) -> float:
-    """Accumulate the gradient of the mean loss over the step's trained tokens; return that mean.
+def _gradients(
+    model: Model, rows: Sequence[Example], loss: Loss, plan: Plan, scale: float
+) -> float:
+    """Accumulate the gradient of `scale` times the mean loss over the step's trained tokens; return
+    that mean.
 
     Dividing by the step's own weight, not by each pack's, makes any cut into packs exact.
     """
@@ -119,7 +131,8 @@ def _gradients(model: Model, rows: Sequence[Example], loss: Loss, plan: Plan) ->
                 got=f"{value} on rows {_names(part)}",
                 hint="look at these rows, or lower --learning-rate",
             )
-        _with_side_loss(result.total / weight, model, result.count / weight).backward()
+        mine = _with_side_loss(result.total / weight, model, result.count / weight)
+        (scale * mine).backward()
         mean += value
     return mean
 

@@ -132,7 +132,8 @@ def _work(
     labels: Sequence[int],
     config: Settings,
 ) -> float:
-    body = sum(w.count for w in weights if len(w.shape) == 2 and w.role not in ("embed", "head"))
+    inside = [w for w in weights if len(w.shape) == 2 and w.role not in ("embed", "head")]
+    body = sum(w.count for w in inside if not w.idle)
     head = next(w.count for w in weights if w.role == "embed")
     layers = len({w.layer for w in weights if w.layer is not None})
     reached = 1.0 if tuning.layers is None else tuning.layers / max(layers, 1)

@@ -19,6 +19,7 @@ from tutelage.models.forward import Model
 from tutelage.train import state
 from tutelage.train.loop import Loss, Plan, Step, Steps, train
 from tutelage.train.optimizer import Optimizers
+from tutelage.train.scaling import LossScale
 
 Deadline = Callable[[], bool]
 
@@ -35,6 +36,8 @@ class Work:
     plan: Plan
     start: Mapping[str, Tensor] = field(default_factory=dict)
     """What the parameters were before training, where that is needed."""
+    scale: LossScale | None = None
+    """Of the loss, in float16."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,14 @@ def resumable(
     """
     at = state.resume(folder, digest, work.parameters, work.optimizer, note)
     at = at or state.Progress(0, 0.0, 0, ())
+    scale = work.scale if at.scale is None else LossScale(**at.scale)
     total = work.plan.schedule.total
     began, saved = time.monotonic() - at.seconds, time.monotonic()
     worked = time.process_time() - at.processor_seconds
     for step in train(
-        work.model, work.parameters, work.optimizer, work.steps, work.loss, work.plan, at.step
-    ):
+        work.model, work.parameters, work.optimizer, work.steps, work.loss, work.plan, at.step,
+        scale,
+    ):  # fmt: skip
         seconds = time.monotonic() - began
         at = state.Progress(
             step.number + 1,
@@ -73,6 +78,7 @@ def resumable(
             at.trained_tokens + step.trained_tokens,
             (*at.curve, (step.number + 1, seconds, step.loss)),
             time.process_time() - worked,
+            None if scale is None else dict(vars(scale)),
         )
         report(step, at)
         stop = at.step < total and deadline is not None and deadline()

@@ -28,14 +28,15 @@ KEPT = 2
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: `step` updates made, seconds spent on them, by the clock and by all
-    processors together, and its loss curve."""
+    """Where a run stands: `step` steps made, seconds spent on them, by the clock and by all
+    processors together, its loss curve, and the state of its loss scale if it has one."""
 
     step: int
     seconds: float
     trained_tokens: int
     curve: tuple[tuple[int, float, float], ...]
     processor_seconds: float = 0.0
+    scale: dict[str, Any] | None = None
 
 
 def save(

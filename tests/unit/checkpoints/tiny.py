@@ -69,7 +69,6 @@ def write_gguf(
     """The model as a GGUF file, its matrices stored as `kind`; `metadata` is added or replaces
     (None: left out)."""
     config = model.config
-    writer = gguf.GGUFWriter(path, "llama")
     values: dict[str, Any] = {
         "general.license": "mit",
         "llama.block_count": config.num_hidden_layers,
@@ -84,9 +83,21 @@ def write_gguf(
         "llama.attention.layer_norm_rms_epsilon": config.rms_norm_eps,
         **tokenizer_metadata(),
     }
-    for key, value in (values | metadata).items():
+    return write_file(path, "llama", values | metadata, tensors(model), kind)
+
+
+def write_file(
+    path: Path,
+    architecture: str,
+    metadata: dict[str, Any],
+    held: dict[str, np.ndarray],
+    kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
+) -> Path:
+    """A GGUF file of these tensors by the library, matrices stored as `kind`."""
+    writer = gguf.GGUFWriter(path, architecture)
+    for key, value in metadata.items():
         add(writer, key, value)
-    for name, tensor in tensors(model).items():
+    for name, tensor in held.items():
         stored = kind if tensor.ndim == 2 else gguf.GGMLQuantizationType.F32
         writer.add_tensor(name, gguf.quantize(tensor, stored), raw_dtype=stored)
     writer.write_header_to_file()

@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from tutelage.cli import doctor, main
 from tutelage.cli.main import GROUPS, VERBS, build_app, run_command
 from tutelage.cli.shared import Shared, answer
-from tutelage.errors import BusyError, GuardError, Interrupted, RequestError
+from tutelage.errors import BusyError, ConfigError, GuardError, Interrupted, RequestError
 
 MEMORY = ["plan", "memory", "--params", "1e9"]
 DASHED = "see --help; a text that begins with - stands after --"
@@ -298,6 +299,34 @@ def test_pages_for_people_come_from_the_verb(
     monkeypatch.setattr(doctor, "show", lambda result: print(f"n is {result['n']}"))
     assert run_command(["doctor"]) == 0
     assert capsys.readouterr().out == "n is 3\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        (["tune", "preset:llama-tiny", "--learning-rate", "-1"], "--learning-rate"),
+        (["tune", "preset:llama-tiny", "--batch-tokens", "0"], "--batch-tokens"),
+        (["generate", "preset:llama-tiny", "x", "--top-k", "0", "--temperature", "1"], "--top-k"),
+        (["generate", "preset:llama-tiny", "x", "--max-new-tokens", "-1"], "--max-new-tokens"),
+    ],
+)
+def test_a_setting_is_named_as_it_was_typed(
+    arguments: list[str], flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a", "completion": "b"}\n')
+    more = ["--data", str(rows), "--out", str(tmp_path / "out")] if arguments[0] == "tune" else []
+    code, found = in_json([*arguments, *more], capsys)
+    assert code == 2 and found["error"]["field"] == flag
+    assert found["error"]["message"].startswith(flag)
+
+
+def test_fields_that_are_no_flags_stay_as_they_are(
+    verb: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for field in ("learning_rate", "config.json: dtype", "rows.jsonl:3", "quick brown", ""):
+        verb(raises(ConfigError("wrong", field=field)))
+        assert in_json(["doctor"], capsys)[1]["error"]["field"] == field
 
 
 CHILD = """

@@ -285,7 +285,7 @@ TABLES = {
     "toxigen": ("annotated_test.csv", "text,target_group,toxicity_ai,toxicity_human\n"
                 + "".join(f"they {n},women,{n}.0,{n}.0\n" for n in range(6))),
     "surge_toxicity": ("toxicity_en.csv", "text,is_toxic\n"
-                       + "".join(f"so {n},{('Toxic', 'Not Toxic')[n % 2]}\n" for n in range(6))),
+                       + "".join(f"so {n},{('Toxic', 'Not Toxic')[n // 3]}\n" for n in range(6))),
     "crows_pairs": ("crows_pairs_anonymized.csv", ",sent_more,sent_less,bias_type\n"
                     + "".join(f"{n},more {n},less {n},age\n" for n in range(6))),
     "sst2": ("dev.tsv", "sentence\tlabel\n"

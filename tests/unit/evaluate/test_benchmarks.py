@@ -159,6 +159,13 @@ def test_the_hubs_layout_is_read(name: str, tmp_path: Path) -> None:
                for question in found if question.choices)  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["truthfulqa", "surge_toxicity"])
+def test_naming_one_place_always_is_not_right_always(name: str, folders: dict[str, Path]) -> None:
+    """TruthfulQA has the best answer first in every row, surge-ai the toxic rows before all."""
+    asked = list(TASKS.get(name).questions(folders[name]))
+    assert len({question.right for question in asked[:2]}) == 2
+
+
 def test_every_task_of_the_registry_is_tried() -> None:
     assert {*FILES, *TABLES} == set(TASKS.names())
 

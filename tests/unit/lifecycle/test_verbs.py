@@ -156,7 +156,7 @@ def test_tune_without_a_place_to_write_is_refused(
         capsys, "tune", "preset:llama-tiny", "--data", "rows.jsonl", "--out", "o",
         "--learning-rate", "-1",
     )  # fmt: skip
-    assert code == 2 and "learning_rate" in found["error"]["field"]
+    assert code == 2 and found["error"]["field"] == "--learning-rate"
 
 
 @pytest.mark.parametrize("verb", ["run", "init", "tune"])

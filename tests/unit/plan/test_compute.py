@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from tutelage.data.pack import Example
 from tutelage.errors import ConfigError, UnknownName
 from tutelage.models.spec import find_preset, layout, shape
 from tutelage.plan.compute import mfu, of_model, of_parameters, petaflop_s_days, seconds
 from tutelage.plan.devices import DEVICES, device
-from tutelage.pretrain.compute import flops_per_token
+from tutelage.plan.parameters import active, total
+from tutelage.pretrain.compute import flops_of, flops_per_token
 
 GPT3 = find_preset("gpt3-175b")
 L, C, T = 96, 12288, 2048
@@ -23,6 +25,31 @@ def test_the_default_is_what_pretraining_measures_with() -> None:
         config = find_preset(name)
         found = of_model(layout(config), shape(config), 512)
         assert found.flops == flops_per_token(layout(config), shape(config), 512)
+
+
+def test_of_experts_those_count_that_a_token_meets() -> None:
+    """Mixtral 8x7B by hand: two of eight experts, 12.9B of 46.7B parameters (Jiang et al. 2024)."""
+    config = find_preset("mixtral-8x7b")
+    width, hidden, vocabulary = 4096, 14336, 32000
+    attention = 2 * width * width + 2 * width * 1024
+    expert, router = 3 * width * hidden, 8 * width
+    met = 32 * (attention + router + 2 * expert) + vocabulary * width
+    norms = (2 * 32 + 1) * width
+    assert active(layout(config)) == met + vocabulary * width + norms == 12_879_925_248
+    assert total(layout(config)) == active(layout(config)) + 32 * 6 * expert == 46_702_792_704
+    assert of_model(layout(config), shape(config), 512, "6n").flops == 6 * met
+    assert flops_per_token(layout(config), shape(config), 512) == 6 * (met + 32 * 512 * width)
+
+
+def test_a_switch_layer_costs_what_a_dense_one_does_and_its_router() -> None:
+    """T5 with the same sizes, in either stack; every other layer has experts."""
+    sparse, dense = find_preset("switch-base-8"), find_preset("t5-base")
+    row = Example((1,) * 60, tuple(range(60)), (2,) * 60, memory=(3,) * 100)
+    found, plain = (flops_of(layout(c), shape(c), row) for c in (sparse, dense))
+    routers = 6 * 8 * 768  # six of twelve layers, eight scores a token
+    assert found - plain == 6 * (60 + 100) * routers
+    experts = (6 + 6) * 7 * 2 * 768 * 3072
+    assert total(layout(sparse)) - active(layout(sparse)) == experts
 
 
 def test_conventions_differ_by_what_they_say() -> None:

@@ -87,6 +87,31 @@ def test_stopped_and_gone_on_is_bitwise_undisturbed(
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
 
 
+def test_float16_goes_on_bitwise_with_its_scale(text: Path, tmp_path: Path) -> None:
+    """From a scale that overflows, cut after it has fallen and before it has settled."""
+    scaling = {"start": 2.0**36, "steps": 4}
+    config = described(text, steps=40, dtype="fp16", loss_scale=scaling)
+    whole = pretrain(config, tmp_path / "whole", device="cpu", threads=1)
+    assert 0 < whole["skipped_steps"] < 30
+    assert whole["loss_scale"]["skipped"] == whole["skipped_steps"]
+    assert whole["loss"]["last"] < whole["loss"]["first"] - 0.5
+    asked = iter([False, False, False, True])
+    cut = pretrain(config, tmp_path / "cut", device="cpu", threads=1, deadline=lambda: next(asked))
+    assert cut["skipped_steps"] == 4
+    again = pretrain(config, tmp_path / "cut", device="cpu", threads=1)
+    assert again["loss_scale"] == whole["loss_scale"]
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_number_format_is_said_once(text: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        run(described(text, dtype="fp16"), tmp_path / "out")
+    assert caught.value.field == "--dtype" and "fp16" in caught.value.message
+    plain = run(described(text, steps=2), tmp_path / "plain")
+    assert plain["loss_scale"] is None and plain["skipped_steps"] == 0
+
+
 class Cut(Exception):
     """What ends a run in these tests, as a kill would: without a word to it."""
 

@@ -1,11 +1,20 @@
-"""Comments that people called toxic or not (github.com/surge-ai/toxicity, 1,000 rows)."""
+"""Comments that people called toxic or not (github.com/surge-ai/toxicity, 1,000 rows).
+
+Published with all toxic ones first; here the two kinds take turns, so that the first rows
+(`--limit`) hold both.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain, zip_longest
+from pathlib import Path
 from typing import Any
 
 from tutelage.evaluate.benchmarks._files import place
 from tutelage.evaluate.benchmarks._lines import choice_lines
+from tutelage.evaluate.benchmarks._task import Question
 
 
 def _read(row: dict[str, Any]) -> tuple[str, tuple[str, ...], int]:
@@ -13,7 +22,7 @@ def _read(row: dict[str, Any]) -> tuple[str, tuple[str, ...], int]:
     return text, ("no", "yes"), place(row["is_toxic"], ("not toxic", "toxic"))
 
 
-TASK = choice_lines(
+_PUBLISHED = choice_lines(
     "surge_toxicity",
     ("toxicity_en.csv",),
     None,
@@ -21,3 +30,12 @@ TASK = choice_lines(
     _read,
     metrics=("accuracy", "yes_f1"),
 )
+
+
+def _in_turn(folder: Path) -> Iterator[Question]:
+    published = list(_PUBLISHED.questions(folder))
+    kinds = ([one for one in published if one.answer == label] for label in ("yes", "no"))
+    return (one for one in chain.from_iterable(zip_longest(*kinds)) if one is not None)
+
+
+TASK = replace(_PUBLISHED, questions=_in_turn)

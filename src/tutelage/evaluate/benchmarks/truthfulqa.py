@@ -1,6 +1,8 @@
 """TruthfulQA, MC1: the true answer among false ones that people believe (Lin et al. 2022).
 
-arXiv:2109.07958. The best answer against all incorrect ones; the likeliest is taken.
+arXiv:2109.07958. The best answer against all incorrect ones; the likeliest is taken. It is
+published in the first place always: choices are turned by the question's number, so that a model
+that names A says nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ _FILES = ("TruthfulQA.csv", "mc_task.json", *hub("multiple_choice", "validation"
 def _questions(folder: Path) -> Iterator[Question]:
     for number, (where, _, row) in enumerate(numbered(folder, _FILES, CITED)):
         text, choices, best, kind = checked("truthfulqa", where, row, CITED, _read)
+        turned = number % len(choices)
+        choices = choices[turned:] + choices[:turned]
         yield Question(f"truthfulqa-{number}", text, best, choices, kind)
 
 

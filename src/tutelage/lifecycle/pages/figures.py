@@ -7,19 +7,21 @@ Names come from files and users, so they are escaped: plotly reads markup in lab
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
 from tutelage.lifecycle.pages import formats, lookup
-from tutelage.lifecycle.record import Candidate, Measured, Record, Training
+from tutelage.lifecycle.record import Candidate, LossPoint, Measured, Record, Training
 
 # Okabe and Ito's palette: told apart with any colour vision, legible on light and dark.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#A6761D", "#8C8CFF")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "triangle-down", "cross", "pentagon")
 GREY = "#8a8f98"
+DRAWN = 2000
+"""Points of a curve at most."""
 TICKS = (
     *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800),
     *(3600, 7200, 18000, 36000, 86400, 172800, 432000, 864000, 2592000, 7776000, 31536000),
@@ -59,19 +61,29 @@ def loss_curves(record: Record) -> dict[str, Any] | None:
     figure = go.Figure()
     for training, sharing in _trainings(record):
         names = ", ".join(record.candidates[place].name for place in sharing)
-        figure.add_trace(
-            go.Scatter(
-                x=[point.seconds for point in training.curve],
-                y=[point.loss for point in training.curve],
-                customdata=[point.step for point in training.curve],
-                mode="lines",
-                name=escape(names),
-                line={"color": COLOURS[sharing[0] % len(COLOURS)], "width": 2},
-                hovertemplate="step %{customdata}, %{x:.1f} s: %{y:.3f}",
-            )
-        )
-    if not figure.data:
-        return None
+        figure.add_trace(_curve(training.curve, names, COLOURS[sharing[0] % len(COLOURS)]))
+    return _losses(figure) if figure.data else None
+
+
+def loss_curve(points: Sequence[LossPoint]) -> dict[str, Any]:
+    """Loss of the steps of one run against its time; of a long run every so many steps."""
+    every = max(1, -(-len(points) // DRAWN))
+    return _losses(go.Figure(_curve(points[::every], "loss", COLOURS[0])))
+
+
+def _curve(points: Sequence[LossPoint], name: str, colour: str) -> go.Scatter:
+    return go.Scatter(
+        x=[point.seconds for point in points],
+        y=[point.loss for point in points],
+        customdata=[point.step for point in points],
+        mode="lines",
+        name=escape(name),
+        line={"color": colour, "width": 2},
+        hovertemplate="step %{customdata}, %{x:.1f} s: %{y:.3f}",
+    )
+
+
+def _losses(figure: go.Figure) -> dict[str, Any]:
     figure.update_xaxes(title_text="seconds of training", rangemode="tozero")
     figure.update_yaxes(title_text="nats per trained token")
     return _plain(figure)

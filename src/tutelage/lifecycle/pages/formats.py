@@ -29,6 +29,21 @@ def count(value: float | None) -> str:
     return NOTHING if value is None else f"{value:,}"
 
 
+def whole(value: float | None) -> str:
+    """`12,345`."""
+    return NOTHING if value is None else f"{value:,.0f}"
+
+
+def share(value: float | None) -> str:
+    """`41.5%`."""
+    return NOTHING if value is None else f"{value:.1%}"
+
+
+def flops(value: float) -> str:
+    """`1.25e+15 FLOPs`."""
+    return f"{value:.3g} FLOPs"
+
+
 def probability(value: float) -> str:
     return "p\u00a0<\u00a00.001" if value < 0.001 else f"p\u00a0=\u00a0{value:.3f}"
 
@@ -88,6 +103,9 @@ def label(name: str) -> str:
 FILTERS: dict[str, Callable[..., str]] = {
     "number": number,
     "signed": signed,
+    "whole": whole,
+    "share": share,
+    "flops": flops,
     "interval": interval,
     "count": count,
     "probability": probability,

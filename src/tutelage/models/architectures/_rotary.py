@@ -215,7 +215,7 @@ def _experts(config: RotaryConfig, ours: str, theirs: str, layer: int) -> Iterat
         for role, name, out, into in parts:
             yield from linear(
                 f"{ours}.mlp.experts.{number}.{role}", f"{theirs}.{sparse}.experts.{number}.{name}",
-                out, into, f"mlp.{role}", layer,
+                out, into, f"mlp.{role}", layer, idle=number >= config.experts_used,
             )  # fmt: skip
 
 

@@ -99,7 +99,7 @@ def _network(
         for role, name, out, into in (("up", "wi", hidden, width), ("down", "wo", width, hidden)):
             yield from linear(
                 f"{mine}.{role}", f"{their}.{name}", out, into, f"mlp.{role}", layer,
-                start=scale * into**-0.5,
+                start=scale * into**-0.5, idle=number > 0,
             )  # fmt: skip
 
 
