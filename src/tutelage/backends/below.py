@@ -45,10 +45,12 @@ def open_below(
         return LocalLM(checkpoint, build(checkpoint, *where), exact=exact)
     checkpoint = with_tokens(checkpoint, new_tokens(artefact))
     task = task_in(artefact)
-    model = build(checkpoint, *where, form_of(artefact))
     headed = checkpoint if task is None else with_head(checkpoint, task, seed)
     # The adapter knows its base by the weights of the class with the head, which are not all of
-    # these: scores of tokens with weights of their own, and other names.
-    model.built_from = build(headed, *where, form_of(artefact)).built_from
+    # these: scores of tokens with weights of their own, and other names. That model is built first
+    # and let go, so that two are never held at once.
+    known = build(headed, *where, form_of(artefact)).built_from
+    model = build(checkpoint, *where, form_of(artefact))
+    model.built_from = known
     open_adapter(model, headed, artefact, head=False)
     return LocalLM(checkpoint, model, exact=exact)

@@ -13,7 +13,7 @@ from typing import Any
 from tutelage.checkpoints.checkpoint import Checkpoint, WeightReader
 from tutelage.checkpoints.matched import matched
 from tutelage.checkpoints.preset import RandomWeight, start_of
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, SourceError
 from tutelage.models.headed import KEY, SUFFIXES, TASK, form_of, head_of, stem_of
 from tutelage.models.spec import Weight, layout, spec_for
 
@@ -80,9 +80,15 @@ def writes_below(checkpoint: Checkpoint, head: str) -> bool:
 
 def without_head(tuned: Checkpoint, base: Checkpoint) -> Checkpoint:
     """`base` with the weights of `tuned`, which was made from it and given a head; scores of tokens
-    that have weights of their own are the base's. With other tokens than the base's these are
-    refused with SourceError, where the model is built."""
+    that have weights of their own are the base's. Raises SourceError where the tuned one was given
+    new tokens, of which the base has no scores."""
     have, first = _by_path(tuned), _by_path(base)
+    for path, reader in first.items():
+        if path in have and tuple(have[path].shape) != tuple(reader.shape):
+            raise SourceError(
+                "the tuned model has other tokens than its base", field=path,
+                got=list(have[path].shape), expected=list(reader.shape),
+            )  # fmt: skip
     weights = {
         weight.hf_name: have.get(weight.path, first[weight.path]) for weight in layout(base.config)
     }

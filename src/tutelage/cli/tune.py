@@ -178,7 +178,7 @@ def tune(
     if not skip_forgetting:
         from tutelage.cli.tune_forgetting import lost
 
-        result |= lost(model, out, method, mixture, shared, result["settings"]["head"])
+        result |= lost(model, out, method, mixture, shared, result["settings"])
     return result
 
 

@@ -17,19 +17,24 @@ Json = dict[str, Any]
 
 
 def lost(
-    model: str, out: Path, method: str, wanted: Mixture, shared: Shared, head: str | None
+    model: str, out: Path, method: str, wanted: Mixture, shared: Shared, settings: Json
 ) -> Json:
     """`forgetting`, measured, and `general`, by task; each None where nothing is asked for, the
-    model has no room for it, or below its head is none that writes."""
+    model has no room for it, or below its head is none that writes with the base's tokens.
+    `settings` are those of the tuning."""
     from tutelage.backends.open import open_lm
     from tutelage.checkpoints.headed import writes_below
     from tutelage.checkpoints.open import open_checkpoint
     from tutelage.evaluate.general import asked, exam, kept
+    from tutelage.peft import METHODS
 
     seed = shared.seed or 0
     where = {**shared.where(), "seed": seed}
-    if head is not None and not writes_below(open_checkpoint(model, seed=seed), head):
-        return {"forgetting": None, "general": None}
+    head = settings["head"]
+    if head is not None:
+        new_table = bool(settings["new_tokens"]) and not METHODS.get(method).adapter
+        if new_table or not writes_below(open_checkpoint(model, seed=seed), head):
+            return {"forgetting": None, "general": None}
     base = open_lm(model, **where)
     tuned = _tuned(model, out, method, head, where)
     general = exam(wanted.questions, wanted.instructions, seed)

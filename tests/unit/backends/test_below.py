@@ -16,12 +16,18 @@ from tutelage.backends.local import LocalLM
 from tutelage.backends.open import open_lm
 from tutelage.checkpoints.headed import writes_below
 from tutelage.checkpoints.open import open_checkpoint
+from tutelage.cli.shared import Shared
+from tutelage.cli.tune_data import Mixture
+from tutelage.cli.tune_forgetting import lost
 from tutelage.data.pack import Example, pack
+from tutelage.errors import SourceError
 from tutelage.models.forward import forward
 from tutelage.peft import METHODS
 
 WHERE: dict[str, Any] = {"device": "cpu", "dtype": "fp32", "threads": 1}
 TINY = "preset:llama-tiny"
+NEW = tuple(f"w{number}w" for number in range(200))
+"""More words than the table has rows to spare."""
 TEXT = ("The soup", " was cold and the rain was warm.")
 
 
@@ -80,3 +86,12 @@ def test_an_encoder_decoder_is_measured_below_its_head(tmp_path: Path) -> None:
         )
         (before,), (after,) = base.score([TEXT]), below.score([TEXT])
         assert before.tokens == after.tokens and before.log_probability != after.log_probability
+
+
+def test_a_table_with_new_tokens_is_not_measured_and_named(tmp_path: Path) -> None:
+    """The base has no scores of tokens that it never had; a finished tuning does not fail by it."""
+    found = tuned("classification", tmp_path, method="full", steps=1, new_tokens=NEW)
+    with pytest.raises(SourceError, match="other tokens than its base"):
+        open_below(TINY, tmp_path / "out", **WHERE)
+    told = lost(TINY, tmp_path / "out", "full", Mixture(), Shared(), found["settings"])
+    assert told == {"forgetting": None, "general": None}
