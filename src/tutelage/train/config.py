@@ -14,7 +14,7 @@ def refuse_fp16(dtype: str | None) -> None:
     """Raises ConfigError for a number format that nothing can be tuned in."""
     if dtype == "fp16":
         raise ConfigError(
-            "tuning in fp16 needs loss scaling, which there is not yet",
+            "tuning in fp16 needs loss scaling, which `pretrain` alone has",
             field="--dtype",
             got="fp16",
             expected="bf16 or fp32",
