@@ -105,7 +105,7 @@ def _drawing(device: torch.device, seed: int, number: int) -> Iterator[None]:
 
 
 def _gradients(
-    model: Model, rows: Sequence[Example], loss: Loss, plan: Plan, scale: float
+    model: Model, rows: Sequence[Example], loss: Loss, plan: Plan, scale: float = 1.0
 ) -> float:
     """Accumulate the gradient of `scale` times the mean loss over the step's trained tokens; return
     that mean.
