@@ -14,6 +14,7 @@ from tutelage.lifecycle import answering, choose, comparisons, forgetting, publi
 from tutelage.lifecycle.bench import Bench
 from tutelage.lifecycle.contender import Contender, Limit, interval
 from tutelage.lifecycle.ladder import Climbed
+from tutelage.lifecycle.rungs import MAJORITY
 from tutelage.lm import Prompt
 from tutelage.peft import METHODS
 
@@ -24,6 +25,11 @@ CUT: Mapping[Limit, str] = {
     "memory": "The memory allowed left no room for {}.",
 }
 """What is said of the candidates that a limit kept from being tried or recommended."""
+UNPROVEN = (
+    "It is not shown to be better than the answer that training rows have most often: "
+    "{0.difference:+.3f} ({0.low:+.3f} to {0.high:+.3f}) on {0.rows} rows."
+)
+"""What is said of a recommendation that learned nothing anybody can see."""
 Json = dict[str, Any]
 
 
@@ -65,7 +71,7 @@ def record(bench: Bench, climbed: Climbed, chosen: choose.Verdict, created: str)
             "model": recommended.model,
             "rung": recommended.rung.name,
         },
-        "reason": _reason(climbed.contenders, chosen),
+        "reason": _reason(climbed.contenders, chosen, pairs),
         "candidates": [_candidate(one, pairs) for one in climbed.contenders],
         "seconds": spent,
         "report": str(folder / "report.html"),
@@ -108,8 +114,15 @@ def status(contenders: Sequence[Contender], chosen: choose.Verdict) -> str:
     return "done" if chosen.reached is None else "goal not reached"
 
 
-def _reason(contenders: Sequence[Contender], chosen: choose.Verdict) -> str:
+def _reason(
+    contenders: Sequence[Contender], chosen: choose.Verdict, pairs: Sequence[comparisons.Pair]
+) -> str:
     sentences = [chosen.reason]
+    blind = {one.name for one in contenders if one.rung.name == MAJORITY}
+    for each in pairs:
+        unproven = each.low <= 0 or each.p_value >= choose.SIGNIFICANT
+        if each.name == chosen.name and each.against in blind and unproven:
+            sentences.append(UNPROVEN.format(each))
     for limit in get_args(Limit):
         cut = [one.name for one in contenders if one.limit == limit]
         if cut and not chosen.reached:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tutelage.backends.constant import Constant, ConstantLM
 from tutelage.errors import RequestError
-from tutelage.lifecycle import rungs
+from tutelage.lifecycle import assemble, rungs
+from tutelage.lifecycle.choose import Verdict
+from tutelage.lifecycle.comparisons import Pair
 from tutelage.lifecycle.compose import real_tools
 from tutelage.lifecycle.majority import constant
 from tutelage.lifecycle.project import Forgetting, Models, Project, Rows, Search, Task, Tuning
@@ -82,6 +85,29 @@ def test_the_majority_is_that_of_the_rows(record: dict[str, Any], folder: Path) 
     file = folder / "run/candidates/bert-tiny-majority/development.json"
     answers = {one["answer"] for one in json.loads(file.read_text())["items"]}
     assert answers == {"good"}
+
+
+@pytest.mark.parametrize(
+    ("low", "p_value", "said"), [(0.01, 0.04, False), (-0.01, 0.04, True), (0.01, 0.05, True)]
+)
+def test_who_is_no_better_than_the_majority_is_told_so(
+    low: float, p_value: float, said: bool
+) -> None:
+    tried: Any = [
+        SimpleNamespace(name=name, rung=rungs.parse(name), limit=None)
+        for name in ("majority", "zero-shot", "lora")
+    ]
+    pairs = [
+        Pair("lora", "majority", 0.1, low, 0.2, p_value, "test"),
+        Pair("lora", "zero-shot", 0.0, -0.1, 0.1, 1.0, "test"),
+        Pair("zero-shot", "majority", 0.0, -0.1, 0.1, 1.0, "test"),
+    ]
+    reason = assemble._reason(tried, Verdict("lora", "The best.", None), pairs)
+    told = (
+        " It is not shown to be better than the answer that training rows have most often: "
+        f"+0.100 ({low:+.3f} to +0.200) on test rows."
+    )
+    assert reason == "The best." + (told if said else "")
 
 
 def test_forgetting_is_measured_below_the_head(record: dict[str, Any]) -> None:
