@@ -22,6 +22,7 @@ from outside; 0: never. The code is -9 if it was killed, and place where it was 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import gc
 import json
@@ -75,17 +76,17 @@ def run(out: Path, work: str, kill_at: int | str, place: Place) -> int:
 
     place.watch()
     store.before = kill
-    do(work, out)
+    do(work, out, beats=kill_at == 0)
     if kill_at == -1:
         out.with_name(out.name + ".operations").write_text("\n".join(done))
     return 0
 
 
-def do(work: str, out: Path) -> None:
+def do(work: str, out: Path, beats: bool = False) -> None:
     if work.endswith("pretrain.toml"):
         pretraining(Path(work), out)
     elif work.endswith(".toml"):
-        project(Path(work), out)
+        project(Path(work), out, beats)
     else:
         with patch.object(module, "examples_of", rendered):
             tuned(out, config(method=work, save_seconds=SAVE_SECONDS))
@@ -101,8 +102,9 @@ def rendered(*given: Any, **named: Any) -> Any:
     return known[0]
 
 
-def project(file: Path, out: Path) -> None:
-    """`tutelage run` of a project, on one thread."""
+def project(file: Path, out: Path, beats: bool) -> None:
+    """`tutelage run` of a project, on one thread. Without beats its durable operations are the
+    same in every run, however long it takes: only then can one of them be waited for."""
     settings = compose._config
     changed = {
         "save_seconds": SAVE_SECONDS, "batch_tokens": BATCH_TOKENS, "learning_rate": LEARNING_RATE
@@ -110,6 +112,7 @@ def project(file: Path, out: Path) -> None:
     plan = find(file)
     with patch.object(compose, "_config", lambda given: settings(given).model_copy(update=changed)):
         tools = compose.real_tools(plan, device="cpu", dtype="fp32", threads=1)
+        tools = tools if beats else dataclasses.replace(tools, beat_seconds=None)
         life.run(plan, out=out, tools=tools)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from tutelage import store
 from tutelage.data.retention import Retention
 from tutelage.data.rows import Loaded, Row
+from tutelage.lifecycle.budget import BEAT_SECONDS
 from tutelage.lm import LM
 from tutelage.plan.answering import Asked
 from tutelage.progress import Progress, silent
@@ -106,6 +107,6 @@ class Tools:
     progress: Progress = silent
     note: Callable[[str], None] = lambda text: None
     """Told what the user should know while the run runs."""
-    beat_seconds: float | None = 2.0
+    beat_seconds: float | None = BEAT_SECONDS
     strict: bool = False
     """Whether a row that cannot be used stops the run instead of being set aside."""
