@@ -22,11 +22,12 @@ import torch
 from torch import Tensor
 
 from tutelage.data.pack import Example
-from tutelage.errors import TutelageError
-from tutelage.generate.chooser import Logprobs
+from tutelage.errors import TutelageError, WorkError
+from tutelage.generate.chooser import Choice
 from tutelage.generate.job import Job, Token
 from tutelage.generate.places import PART, Places, Row
 from tutelage.generate.rows import Rows, first_read
+from tutelage.generate.sample import BROKEN, likeliest
 from tutelage.generate.speculate import Speculation, can_look_ahead, verified
 from tutelage.generate.step import FEW_ROWS
 from tutelage.models.encoder_decoder import EncoderDecoder
@@ -105,9 +106,9 @@ class Batch:
             left = left if self._patient else left - max(sum(counts), SHORT)
             rows = [row for row in rows if row not in group]
             logits = self._logits(group, counts)
-            for row, scores in zip(group, logits, strict=True):
+            for row, scores, known in zip(group, logits, likeliest(logits).tolist(), strict=True):
                 if row.length == len(row.tokens):
-                    yield row, self._advance(row, scores)
+                    yield row, self._advance(row, scores, known)
 
     def _group(self, rows: Sequence[Row], most: int) -> list[Row]:
         """Rows that can be read in one pass: they have the same before them and the same adapter,
@@ -194,8 +195,7 @@ class Batch:
             if mix is not None:
                 mix([row.job.adapter for row in some])
             logits = rows.step([row.slot for row in some], [row.tokens[-1] for row in some])
-            greedy = logits.argmax(-1).tolist()
-            for row, scores, known in zip(some, logits, greedy, strict=True):
+            for row, scores, known in zip(some, logits, likeliest(logits).tolist(), strict=True):
                 row.length += 1
                 self._remember(row)
                 yield row, self._advance(row, scores, known)
@@ -228,29 +228,24 @@ class Batch:
         rows = self._rows(alive[0][0])
         scores = verified(rows, [row.slot for row, _ in alive], fed)
         for (row, guess), after in zip(alive, scores, strict=True):
-            for place, logits in enumerate(after):
+            for place, known in enumerate(likeliest(after).tolist()):
                 row.length += 1
                 self.cache.lengths[row.slot] = row.length
                 self._remember(row)
-                token = self._advance(row, logits)
+                token = self._advance(row, after[place], known)
                 yield row, token
                 right = place < len(guess) and row.tokens[-1] == guess[place]
                 if token.finish is not None or token.error is not None or not right:
                     break
 
-    def _advance(self, row: Row, logits: Tensor, known: int | None = None) -> Token:
-        """Choose the row's next token (`known` where it is the likeliest); it leaves if that ends
-        it."""
-        found: Logprobs | None = None
-        if row.chooser is not None:
-            try:
-                choice = row.chooser.choose(logits)
-            except TutelageError as error:
-                self.places.leave(row)
-                return Token(row.index, None, "cancelled", error=error)
-            token, found = choice.token, choice.logprobs
-        else:
-            token = int(logits.argmax()) if known is None else known
+    def _advance(self, row: Row, logits: Tensor, known: int) -> Token:
+        """Choose the row's next token, `known` being the likeliest; it leaves if that ends it."""
+        try:
+            choice = _chosen(row, logits, known)
+        except TutelageError as error:
+            self.places.leave(row)
+            return Token(row.index, None, "cancelled", error=error)
+        token, found = choice.token, choice.logprobs
         row.tokens.append(token)
         row.made += 1
         if token in row.job.ends:
@@ -280,3 +275,14 @@ class Batch:
             self._mix = None
             return None
         return self._mixed
+
+
+def _chosen(row: Row, logits: Tensor, known: int) -> Choice:
+    """The row's next token; without settings of its own the likeliest."""
+    if known == BROKEN:
+        raise WorkError(
+            "a score of the model is not a number",
+            field=f"token {row.made + 1} of answer {row.index + 1}",
+            hint="the model's weights, or what they compute in this number format, are broken",
+        )
+    return Choice(known, None) if row.chooser is None else row.chooser.choose(logits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 
 import torch
@@ -46,7 +47,7 @@ def forbid(logits: Float[Tensor, "V"], ids: Collection[int]) -> Float[Tensor, "V
         return logits
     index = torch.tensor(inside, dtype=torch.long, device=logits.device)
     left = logits.index_fill(0, index, -torch.inf)
-    return logits if bool(left.isneginf().all()) else left
+    return logits if float(left.amax()) == -math.inf else left
 
 
 class NGrams:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from tutelage.lm import Sampling
@@ -19,14 +19,32 @@ COLD, COLDEST = 1e-20, 1e-37
 """Temperatures below which scores may overflow, and which float32 still tells from 0."""
 SORTED_FIRST = 1024
 """Tokens that are put in order before all are: they nearly always hold the mass looked for."""
+LIKELY = 1e-4
+"""The same by their probability: no more than 10,000 tokens have as much, mostly some dozens."""
+ROUNDING = 1e-6
+BROKEN = -1
+"""No token: the scores are no numbers."""
+PARTS = 512
+"""Of a row, whose greatest scores say what the k largest of it are not below."""
 
 
 def keep_top_k(logits: Float[Tensor, "V"], k: int) -> Float[Tensor, "V"]:
     """Everything below the k-th largest score set to -inf; ties with it stay."""
-    if k >= logits.shape[-1]:
+    if k >= len(logits):
         return logits
-    smallest = torch.topk(logits, k).values[..., -1, None]
+    smallest = torch.topk(_large(logits, k), k).values[-1]
     return torch.where(logits >= smallest, logits, -torch.inf)
+
+
+def _large(logits: Float[Tensor, "V"], k: int) -> Float[Tensor, "W"]:
+    """Scores of which k are the k largest: those that are not below the k-th largest of what parts
+    of the row have as their greatest, for as many are no smaller. To put a whole vocabulary in
+    order takes far longer."""
+    size = len(logits) // PARTS
+    if k > PARTS or size < 2:
+        return logits
+    greatest = logits[: PARTS * size].view(PARTS, size).amax(-1)
+    return logits[logits >= torch.topk(greatest, k).values[-1]]
 
 
 def keep_top_p(logits: Float[Tensor, "V"], p: float) -> Float[Tensor, "V"]:
@@ -35,7 +53,19 @@ def keep_top_p(logits: Float[Tensor, "V"], p: float) -> Float[Tensor, "V"]:
     Of equal probabilities the first are kept. Source: Holtzman et al. 2020, arXiv:1904.09751,
     section 3.1.
     """
-    return _keep_mass(logits, logits, torch.log_softmax(logits, dim=-1), p)
+    if p >= 1:
+        return logits
+    probabilities = torch.softmax(logits, dim=-1)
+    return _keep_mass(logits, logits, probabilities, p, _likeliest(probabilities, p))
+
+
+def _likeliest(probabilities: Float[Tensor, "V"], p: float) -> Int[Tensor, "W"]:
+    """Places of which the first by probability sum to p: those above a probability, if they reach
+    it; else those above (1 - p) / V, as V tokens below that sum to less than 1 - p."""
+    places = (probabilities >= LIKELY).nonzero()[:, 0]
+    if float(probabilities[places].sum()) >= p + ROUNDING:
+        return places
+    return (probabilities >= (1 - p) / len(probabilities)).nonzero()[:, 0]
 
 
 def keep_min_p(logits: Float[Tensor, "V"], p: float) -> Float[Tensor, "V"]:
@@ -56,23 +86,30 @@ def keep_typical(logits: Float[Tensor, "V"], p: float) -> Float[Tensor, "V"]:
     known = torch.log_softmax(logits, dim=-1)
     entropy = -(known.exp() * known).nansum()
     distance = (-known - entropy).abs()
-    return _keep_mass(logits, torch.where(known.isneginf(), -torch.inf, -distance), known, p)
+    rank, probabilities = torch.where(known.isneginf(), -torch.inf, -distance), known.exp()
+    return _keep_mass(logits, rank, probabilities, p, _nearest(rank, probabilities, p))
 
 
-def _keep_mass(
-    logits: Float[Tensor, "V"], rank: Float[Tensor, "V"], known: Float[Tensor, "V"], p: float
-) -> Float[Tensor, "V"]:
-    """The first tokens by `rank`, greatest first, until their probabilities, whose logarithms are
-    `known`, sum to p."""
-    places, enough = torch.arange(len(rank), device=rank.device), False
+def _nearest(
+    rank: Float[Tensor, "V"], probabilities: Float[Tensor, "V"], p: float
+) -> Int[Tensor, "W"]:
+    """Places of which the first by `rank` sum to p."""
     if len(rank) > 2 * SORTED_FIRST:
         threshold = torch.topk(rank, SORTED_FIRST).values[-1]
         first = (rank >= threshold).nonzero()[:, 0]
-        enough = bool(known[first].exp().sum() >= p + 1e-6)
-        places = first if enough else places
+        if float(probabilities[first].sum()) >= p + ROUNDING:
+            return first
+    return torch.arange(len(rank), device=rank.device)
+
+
+def _keep_mass(
+    logits: Float[Tensor, "V"], rank: Float[Tensor, "V"], probabilities: Float[Tensor, "V"],
+    p: float, places: Int[Tensor, "W"],
+) -> Float[Tensor, "V"]:  # fmt: skip
+    """The first tokens of these places by `rank`, greatest first, until they sum to p."""
     order = places[torch.argsort(rank[places], descending=True, stable=True)]
-    probabilities = known[order].exp()
-    before = torch.cumsum(probabilities, dim=-1) - probabilities
+    sums = torch.cumsum(probabilities[order], dim=-1)
+    before = sums - probabilities[order]
     kept = order[: max(1, int((before < p).sum()))]
     return torch.full_like(logits, -torch.inf).index_copy(0, kept, logits[kept])
 
@@ -101,11 +138,27 @@ def distribution(logits: Float[Tensor, "V"], sampling: Sampling) -> Float[Tensor
     return torch.softmax(scores, dim=-1)
 
 
+def likeliest(logits: Float[Tensor, "*B V"]) -> Int[Tensor, "*B"]:
+    """The token of the greatest score, BROKEN where that is infinite or no number."""
+    greatest, tokens = logits.max(-1)
+    return torch.where(greatest.isfinite(), tokens, BROKEN)
+
+
 def choose(
     logits: Float[Tensor, "V"], sampling: Sampling, generator: torch.Generator | None
 ) -> int:
     """One token. The draw comes from the request's own generator, whoever shares the batch."""
     if sampling.temperature == 0:
-        return int(logits.argmax())
-    probabilities = distribution(logits, sampling).cpu()
-    return int(torch.multinomial(probabilities, 1, generator=generator))
+        return int(logits.cpu().numpy().argmax())  # of equals the first, which torch leaves open
+    return draw(distribution(logits, sampling).cpu(), generator)
+
+
+def draw(probabilities: Float[Tensor, "V"], generator: torch.Generator | None) -> int:
+    """The first token v with p_1 + ... + p_v >= u, u uniform in (0, 1]: one number a draw, where
+    `torch.multinomial` draws one for every token of the vocabulary.
+
+    Source: Devroye 1986, Non-Uniform Random Variate Generation, section III.2.1.
+    """
+    sums = torch.cumsum(probabilities, dim=-1, dtype=torch.float64)
+    u = 1 - torch.rand((), dtype=torch.float64, generator=generator)
+    return int(torch.searchsorted(sums, u * sums[-1]))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tutelage.backends.key import read_key
 from tutelage.backends.open import fingerprint_of_text, open_lm, refuse_key, refuse_placement
+from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.headed import task_of, writes_below
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.program import program_of
@@ -65,7 +66,7 @@ def real_tools(
         from tutelage.train.config import refuse_fp16
 
         refuse_fp16(placed["dtype"])
-    machine = _machine(placed)  # now: the code at work is that of now, whatever is committed later
+    machine = describe.described(placed)  # now: what is committed later is not at work
     _check_key(project, api_key_file)
     seed = project.search.seed
     models = _Models(where, placed["dtype"], seed, api_key_file, strict, note, head)
@@ -113,10 +114,11 @@ class _Models:
         base = _base(source)
         here = self.where if base.has_weights else {}
         key = self.api_key_file if base.kind == "http" else None
-        if self.head is not None and adapter is None and _only_reads(source, base, self.seed):
+        head = self.head if adapter is None and base.has_weights else None
+        if head is not None and _only_reads(open_checkpoint(source, seed=self.seed)):
             from tutelage.backends.headed import open_untrained
 
-            return open_untrained(source, self.head, seed=self.seed, **here)
+            return open_untrained(source, head, seed=self.seed, **here)
         return open_lm(source, adapter=adapter, seed=self.seed, api_key_file=key, **here)
 
     def open_below(self, source: str, artefact: Path) -> LM:
@@ -208,11 +210,8 @@ def _check_key(project: Project, api_key_file: Path | None) -> None:
     read_key(api_key_file)
 
 
-def _only_reads(source: str, base: Source, seed: int) -> bool:
+def _only_reads(checkpoint: Checkpoint) -> bool:
     """Whether it is an encoder without a head."""
-    if not base.has_weights:
-        return False
-    checkpoint = open_checkpoint(program_of(source).base, seed=seed)
     return spec_for(checkpoint.config).family == "encoder" and task_of(checkpoint) is None
 
 
@@ -222,7 +221,7 @@ def _describe(source: str, seed: int, head: str | None) -> Facts:
     if not base.has_weights:  # a changed server has the same print: it needs a fresh run
         return Facts(fingerprint_of_text(base), weights=False, on_top=program.on_top)
     checkpoint = open_checkpoint(source, seed=seed)
-    only_reads = _only_reads(source, base, seed)
+    only_reads = _only_reads(checkpoint)
     if only_reads and head is None:
         raise RequestError(
             "an encoder cannot be raised for a task: it reads whole texts and writes none",
@@ -261,17 +260,4 @@ def _versions() -> dict[str, str | None]:
     )
     return {name: describe.package_version(name) for name in names} | {
         "python": platform.python_version()
-    }
-
-
-def _machine(placed: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "processor": describe.processor(),
-        "cores": describe.cores(),
-        "memory_bytes": memory.total(),
-        **placed,
-        "python": platform.python_version(),
-        "torch": describe.package_version("torch") or "none",
-        "tutelage": describe.package_version("tutelage") or "unknown",
-        "commit": describe.commit(),
     }

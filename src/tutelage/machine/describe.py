@@ -7,7 +7,11 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from tutelage.machine import memory
 
 
 def package_version(name: str) -> str | None:
@@ -66,3 +70,18 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def described(placed: Mapping[str, Any]) -> dict[str, Any]:
+    """What records say of where something was computed: this machine, where on it the work was
+    placed (device, dtype, threads), and the versions and the commit that did it."""
+    return {
+        "processor": processor(),
+        "cores": cores(),
+        "memory_bytes": memory.total(),
+        **placed,
+        "python": platform.python_version(),
+        "torch": package_version("torch") or "none",
+        "tutelage": package_version("tutelage") or "unknown",
+        "commit": commit(),
+    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import platform
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +10,6 @@ from typing import Any
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.corpus import funnel
 from tutelage.corpus.tokens import TokenStore
-from tutelage.machine import describe
-from tutelage.machine.device import Placement
 from tutelage.models.spec import layout, shape
 from tutelage.pretrain import compute
 from tutelage.pretrain.rows import StepRows
@@ -20,21 +17,6 @@ from tutelage.train.resumable import Outcome, Work
 
 KEPT = ("name", "rows_in", "rows_out", "changed", "reasons")
 """Of a funnel's step: what it did, without the examples."""
-
-
-def described(placement: Placement, threads: int) -> dict[str, Any]:
-    """Where it was computed, and by which versions."""
-    return {
-        "processor": describe.processor(),
-        "cores": describe.cores(),
-        "device": placement.device,
-        "dtype": placement.dtype,
-        "threads": threads,
-        "tutelage": describe.package_version("tutelage"),
-        "commit": describe.commit(),
-        "torch": describe.package_version("torch"),
-        "python": platform.python_version(),
-    }
 
 
 def of_store(one: TokenStore) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tutelage.checkpoints.reading import Reading
 from tutelage.checkpoints.save import write_model
 from tutelage.code_hash import code_hash
 from tutelage.errors import RequestError
+from tutelage.machine import describe
 from tutelage.machine.memory import Peak, freed_memory_kept
 from tutelage.models.forward import Model
 from tutelage.pretrain import compute
@@ -30,7 +31,7 @@ from tutelage.pretrain.config import PretrainConfig
 from tutelage.pretrain.foretell import Parts, foretell
 from tutelage.pretrain.held_out import held_out_loss
 from tutelage.pretrain.material import prepare
-from tutelage.pretrain.record import described, of_store, told
+from tutelage.pretrain.record import of_store, told
 from tutelage.pretrain.request import Run, placed, resolved
 from tutelage.pretrain.samples import Samples
 from tutelage.pretrain.work import model_of, steps_of, work_of
@@ -143,7 +144,9 @@ def _made(
     record |= _measured(run, model) | {
         "data": {name: of_store(one) for name, one in run.material.stores.items()},
         "samples": samples.said(),
-        "machine": described(run.placement, run.threads),
+        "machine": describe.described(
+            {"device": run.placement.device, "dtype": run.placement.dtype, "threads": run.threads}
+        ),
     }
     with store.new_folder(out / MODEL) as folder:
         write_model(hf_state(model, run.checkpoint), run.checkpoint, folder, dtype="float32")

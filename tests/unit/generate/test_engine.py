@@ -10,6 +10,7 @@ import torch
 from tests.parity.test_generation import answers, prompts_of
 from tests.parity.tuned import attached
 from tests.parity.witness import VOCABULARY, checkpoint_of, pair
+from tutelage.errors import WorkError
 from tutelage.generate.batch import Batch
 from tutelage.generate.engine import Engine
 from tutelage.generate.job import Job, Token
@@ -206,3 +207,13 @@ def test_an_adapter_attached_after_the_engine_was_made_answers() -> None:
     after = answers(engine, [job])
     assert after == answers(Engine(tuned), [job])
     assert after != before
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(0.8, top_p=0.9, seed=1)])
+def test_scores_that_are_not_numbers_are_said(sampling: Sampling) -> None:
+    """A model whose weights overflowed would else answer with whatever token comes first."""
+    broken = pair(7, initializer_range=0.1)[1]
+    with torch.no_grad():
+        broken.norm.weight[0] = torch.nan
+    with pytest.raises(WorkError, match="not a number"):
+        answers(Engine(broken), [Job(prompts_of([9])[0], 5, frozenset(), sampling)])

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tutelage.generate.sample import choose, distribution, keep_top_k, keep_top_p
+from tutelage.generate.sample import choose, distribution, draw, keep_top_k, keep_top_p
 from tutelage.lm import Sampling
 
 SCORES = st.lists(
@@ -135,3 +135,13 @@ def test_the_coldest_draws_take_the_likeliest(temperature: float) -> None:
     sampling = Sampling(temperature, top_k=3, top_p=0.9, min_p=0.1, typical_p=0.9)
     assert distribution(logits, Sampling(temperature)).tolist() == [0, 0, 0.5, 0.5, 0]
     assert choose(logits, sampling, torch.Generator().manual_seed(1)) in (2, 3)
+
+
+def test_a_draw_takes_one_number_of_its_generator() -> None:
+    """So a seed's later draws do not depend on how many tokens there are to choose from; and never
+    a token that has no probability, at either end of the row."""
+    probabilities = torch.tensor([0.0, 0.25, 0.0, 0.75, 0.0])
+    generator, other = (torch.Generator().manual_seed(3) for _ in range(2))
+    drawn = [draw(probabilities, generator) for _ in range(200)]
+    numbers = [float(torch.rand((), dtype=torch.float64, generator=other)) for _ in range(200)]
+    assert drawn == [1 if 1 - u <= 0.25 else 3 for u in numbers]
