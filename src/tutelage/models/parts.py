@@ -71,3 +71,11 @@ def divisible(width: int, heads: int, field: str) -> int:
             expected=f"a divisor of {width}",
         )
     return width // heads
+
+
+def paired(width: int) -> None:
+    """Raise ConfigError where a head's numbers do not come in pairs, which rotation turns."""
+    if width < 2 or width % 2:
+        raise ConfigError(
+            "rotation turns pairs of numbers", field="head_dim", got=width, expected="an even width"
+        )

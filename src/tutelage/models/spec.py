@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from tutelage.errors import SourceError, UnknownName
+from tutelage.models.fields import check_fields
 from tutelage.models.headed import HeadForm, headed
 from tutelage.registry import Registry
 
@@ -138,8 +139,10 @@ ARCHITECTURES = Registry("tutelage.models.architectures", kind="architecture", a
 
 
 def spec_for(config: Mapping[str, Any]) -> Spec:
-    """The architecture of a Hugging Face config.json. Raises SourceError naming what it found."""
-    named = list(config.get("architectures") or [])
+    """The architecture of a Hugging Face config.json, whose values have been looked at. Raises
+    SourceError naming what it found, ConfigError for a field with a value it cannot have."""
+    check_fields(config)
+    named = [str(name) for name in config.get("architectures") or []]
     specs = [ARCHITECTURES.get(name) for name in ARCHITECTURES.names()]
     for spec in specs:
         if any(name in spec.hf_architectures for name in named):

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from tutelage.config import Frozen, validate
 from tutelage.errors import ConfigError
-from tutelage.models.parts import activation, linear, norm
+from tutelage.models.parts import activation, linear, norm, paired
 from tutelage.models.spec import Shape, Start, Weight
 
 if TYPE_CHECKING:
@@ -22,17 +24,20 @@ IGNORED = (r"rotary_emb\.inv_freq$", r"^lm_head\.weight$")
 """Names in files that hold nothing learned, or a tied head's second copy."""
 
 
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class RopeScaling(Frozen):
     """How rotary positions reach beyond the context they were trained on (`nn/rope.py`)."""
 
     rope_type: str = "default"
-    rope_theta: float = 10_000.0
-    factor: float = 1.0
-    original_max_position_embeddings: int | None = None
-    low_freq_factor: float = 1.0
-    high_freq_factor: float = 4.0
-    beta_fast: float = 32.0
-    beta_slow: float = 1.0
+    rope_theta: Positive = 10_000.0
+    factor: Positive = 1.0
+    original_max_position_embeddings: int | None = Field(None, ge=1)
+    low_freq_factor: Positive = 1.0
+    high_freq_factor: Positive = 4.0
+    beta_fast: Positive = 32.0
+    beta_slow: Positive = 1.0
     attention_factor: float | None = None
 
 
@@ -104,6 +109,7 @@ def read(
         **parts,
     }
     built = validate(RotaryConfig, wanted, where="config.json")
+    paired(built.head_dim)
     if built.num_attention_heads % built.num_key_value_heads:
         raise ConfigError(
             "query heads must be a multiple of key-value heads",
@@ -122,6 +128,10 @@ def windows(config: Mapping[str, Any], layers: int, used: bool = True) -> tuple[
         return ()
     if not kinds:
         return (size,) * layers
+    if len(kinds) != layers:
+        raise ConfigError(
+            "a kind for every layer", field="layer_types", got=len(kinds), expected=layers
+        )
     for kind in kinds:
         if kind not in ("full_attention", "sliding_attention"):
             raise ConfigError("unsupported kind of layer", field="layer_types", got=kind)

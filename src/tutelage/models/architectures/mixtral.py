@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tutelage.errors import ConfigError
 from tutelage.models.architectures import _rotary
 from tutelage.models.architectures._rotary import RotaryConfig, preset, tiny
 from tutelage.models.spec import Spec
@@ -24,12 +25,20 @@ DEFAULTS = {
 def read(config: Mapping[str, Any]) -> RotaryConfig:
     """From config.json of any transformers version. Raises ConfigError for what is not honoured."""
     layers = int(config.get("num_hidden_layers") or 32)
+    experts, used = config.get("num_local_experts", 8), config.get("num_experts_per_tok", 2)
+    if used > experts:
+        raise ConfigError(
+            "a token uses more experts than there are",
+            field="num_experts_per_tok",
+            got=used,
+            expected=f"1 .. {experts}",
+        )
     return _rotary.read(
         config,
         DEFAULTS,
         windows=_rotary.windows(config, layers),
-        experts=config.get("num_local_experts", 8),
-        experts_used=config.get("num_experts_per_tok", 2),
+        experts=experts,
+        experts_used=used,
         balance_weight=config.get("router_aux_loss_coef", 0.001),
     )
 

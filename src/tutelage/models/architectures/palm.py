@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tutelage.config import Frozen, validate
-from tutelage.models.parts import linear, norm
+from tutelage.models.parts import linear, norm, paired
 from tutelage.models.spec import Shape, Spec, Weight
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ class PaLMConfig(Frozen):
 def read(config: Mapping[str, Any]) -> PaLMConfig:
     """From config.json. Raises ConfigError for values that cannot be."""
     wanted = {name: config[name] for name in PaLMConfig.model_fields if name in config}
-    return validate(PaLMConfig, wanted, where="config.json")
+    built = validate(PaLMConfig, wanted, where="config.json")
+    paired(built.head_dim)
+    return built
 
 
 def shape(config: PaLMConfig) -> Shape:

@@ -105,6 +105,7 @@ def read(config: Mapping[str, Any]) -> T5Config:
         "decoder_start_token_id": (config.get("pad_token_id") or 0) if start is None else start,
     }
     built = validate(T5Config, wanted, where="config.json")
+    _check_buckets(built)
     if built.activation not in ACTIVATIONS:
         raise ConfigError(
             "unsupported activation",
@@ -113,6 +114,28 @@ def read(config: Mapping[str, Any]) -> T5Config:
             expected="one of " + ", ".join(ACTIVATIONS) + f", or one of them behind {GATED!r}",
         )
     return built
+
+
+def _check_buckets(config: T5Config) -> None:
+    """Half of a table, or of a side of it, are single distances, and the farthest lies beyond."""
+    buckets, farthest = (
+        config.relative_attention_num_buckets,
+        config.relative_attention_max_distance,
+    )
+    if buckets < 4:
+        raise ConfigError(
+            "two buckets or more for either side",
+            field="relative_attention_num_buckets",
+            got=buckets,
+            expected="at least 4",
+        )
+    if farthest <= buckets // 2:
+        raise ConfigError(
+            "the farthest distance has a bucket of its own",
+            field="relative_attention_max_distance",
+            got=farthest,
+            expected=f"more than {buckets // 2}, as there are {buckets} buckets",
+        )
 
 
 def shape(config: T5Config) -> Shape:
