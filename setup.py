@@ -10,11 +10,12 @@ setup(
         Extension(
             "tutelage.kernels._library",
             sources=[
-                f"src/tutelage/kernels/{name}.cpp" for name in ("decode", "packed", "tokenwise")
+                f"src/tutelage/kernels/{name}.cpp"
+                for name in ("decode", "packed", "tokenwise", "widen")
             ],
             depends=[
                 f"src/tutelage/kernels/{name}.h"
-                for name in ("attention", "element", "product", "quantized")
+                for name in ("attention", "element", "product", "quantized", "share")
             ],
             extra_compile_args=[
                 "-O3",

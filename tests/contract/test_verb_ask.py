@@ -53,7 +53,7 @@ def test_serves_first_line(script: str) -> None:
             check("serve", found)
             assert found["model"] == "model" and found["url"].startswith("http://127.0.0.1:")
             os.kill(found["pid"], signal.SIGTERM)  # the pid is the server's own
-            assert running.wait(30) == 0 and running.stdout.read() == ""
+            assert running.wait(120) == 0 and running.stdout.read() == ""
         finally:
             running.kill()
 

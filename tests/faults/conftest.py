@@ -70,11 +70,14 @@ class Zygote:
         self.place = said["place"]
         return int(said["code"])
 
-    def start(self, arguments: Sequence[str], limit: int | None = None) -> Started:
-        """`tutelage ARGUMENTS`, none of whose files may pass `limit` bytes."""
+    def start(
+        self, arguments: Sequence[str], limit: int | None = None, held: bool = False
+    ) -> Started:
+        """`tutelage ARGUMENTS`, none of whose files may pass `limit` bytes; if held, it stands
+        still once it is about to write what must last."""
         stdout, stderr = (self.folder / f"{next(self._numbers)}" for _ in range(2))
         files = {"stdout": str(stdout), "stderr": str(stderr)}
-        pid = self.ask(start=list(arguments), **files, limit=limit)["pid"]
+        pid = self.ask(start=list(arguments), **files, limit=limit, held=held)["pid"]
         return Started(self, pid, stdout, stderr)
 
     def called(
@@ -133,7 +136,7 @@ def zygote(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zyg
     yield made
     assert made.process.stdin is not None and made.process.stdout is not None
     made.process.stdin.close()
-    made.process.wait(timeout=60)
+    made.process.wait(timeout=120)
     made.process.stdout.close()
 
 

@@ -93,11 +93,10 @@ def test_a_folder_in_use_is_refused_with_the_pid_and_freed_by_a_kill(
     out = tmp_path / "out"
     command = running(project, out) if verb == "run" else tuning(project, out)
     lock = (out if verb == "run" else tmp_path / "out.state") / ".lock"
-    first = warm.start(command)
+    first = warm.start(command, held=True)
     while not (lock.exists() and lock.read_text()):
         assert first.poll() is None
         time.sleep(0.01)
-    first.send(signal.SIGSTOP)  # it holds the folder for as long as this takes
     code, printed, _ = warm.called(command)
     first.send(signal.SIGKILL)
     assert first.wait() == KILLED

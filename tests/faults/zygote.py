@@ -4,7 +4,7 @@ Requests are JSON, one a line, and so are the answers:
 
     {"warm": WORK}                                        do it here         {}
     {"run": WORK, "out", "kill_at", "kill_after"}         a run of it        {"code", "place"}
-    {"start": ARGUMENTS, "stdout", "stderr", "limit"}     of the command     {"pid"}
+    {"start": ARGUMENTS, "stdout", "stderr", "limit", "held"}  the command   {"pid"}
     {"poll": PID, "wait": BOOL}                           how it ended       {"code": CODE or null}
     {"shell": ARGUMENTS}                                  another program    {"code"}
 
@@ -16,7 +16,8 @@ sees what changes in the checkout meanwhile (its commit, its code).
 kill_at n > 0: the run kills itself with SIGKILL before its n-th durable operation; a text: before
 the first of that kind; -1: it writes down the kinds of all. After kill_after seconds it is killed
 from outside; 0: never. The code is -9 if it was killed, and place where it was then (`places.py`).
-`limit` is the size in bytes that no file of the command's may pass.
+`limit` is the size in bytes that no file of the command's may pass; one that is held stops itself
+with SIGSTOP before its first durable operation.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ def warm(work: str) -> Json:
     return {}
 
 
-def start(arguments: list[str], stdout: str, stderr: str, limit: int | None) -> Json:
+def start(arguments: list[str], stdout: str, stderr: str, limit: int | None, held: bool) -> Json:
     """`tutelage ARGUMENTS` in a process of its own, its output in files."""
 
     def command() -> int:
@@ -142,6 +143,8 @@ def start(arguments: list[str], stdout: str, stderr: str, limit: int | None) -> 
             os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), handle)
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        if held:
+            store.before = lambda operation, path: os.kill(os.getpid(), signal.SIGSTOP)
         return run_command(arguments)
 
     return {"pid": forked(command)}

@@ -60,9 +60,9 @@ def balancing(addresses: list[str]) -> Iterator[tuple[str, Balancer]]:
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        assert ready.wait(30)
+        assert ready.wait(120)
         yield f"http://127.0.0.1:{port[0]}", balancer
     finally:
         loop.call_soon_threadsafe(task.cancel)
-        thread.join(30)
+        thread.join(120)
         loop.close()

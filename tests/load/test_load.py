@@ -12,13 +12,12 @@ import threading
 import time
 from typing import Any
 
-import httpx2
 import openai
 import pytest
 
 from tests.load.clients import all_of, ask, beside_a_stream, connected, events, opened
 from tests.unit.generate.forms import hostile
-from tests.unit.serve.serving import eventually, serving
+from tests.unit.serve.serving import eventually, get, serving
 from tutelage.backends.local import LocalLM
 from tutelage.decoding import Guided
 from tutelage.lm import Request, Sampling, complete
@@ -50,7 +49,7 @@ def solo(lm: LocalLM, number: int) -> tuple[str, list[float]]:
 
 
 def counts(address: str) -> dict[str, float]:
-    lines = httpx2.get(f"{address}/metrics").text.splitlines()
+    lines = get(f"{address}/metrics").text.splitlines()
     return {line.split()[0]: float(line.split()[1]) for line in lines if line[0] != "#"}
 
 
@@ -178,9 +177,9 @@ def test_a_server_that_ends_tells_every_stream(lm: LocalLM, long: bool) -> None:
         server = HttpServer({"model": lm}, listener, waiting=100, drain_seconds=0.5)
         thread = threading.Thread(target=server.run, args=(ready.set,))
         thread.start()
-        assert ready.wait(30)
+        assert ready.wait(120)
         last = asyncio.run(streams(url(listener), server))
-        thread.join(30)
+        thread.join(120)
     assert not thread.is_alive()
     told = {end: sum(end in one for one in last) for end in ("[DONE]", "server_shutdown")}
     print(f"{count} streams ended: {told}")

@@ -118,6 +118,13 @@ def library() -> ctypes.CDLL | None:
         return None
 
 
+def loaded() -> ctypes.CDLL:
+    """The library, where it is known to be built."""
+    found = library()
+    assert found is not None
+    return found
+
+
 def _typed(loaded: ctypes.CDLL) -> ctypes.CDLL:
     model, cache = ctypes.POINTER(ModelStruct), ctypes.POINTER(CacheStruct)
     loaded.tutelage_layout.argtypes, loaded.tutelage_layout.restype = [], int64
@@ -143,7 +150,8 @@ def _typed(loaded: ctypes.CDLL) -> ctypes.CDLL:
     loaded.tutelage_rotate.argtypes = [*[int64] * 5, *[void_p] * 3, floats, void_p]
     loaded.tutelage_gate.argtypes = [*[int64] * 3, *[void_p] * 3]
     loaded.tutelage_gate_backward.argtypes = [*[int64] * 3, *[void_p] * 5]
-    for name in ("norm", "norm_backward", "rotate", "gate", "gate_backward"):
+    loaded.tutelage_widen.argtypes = [*[int64] * 6, *[void_p] * 4]
+    for name in ("norm", "norm_backward", "rotate", "gate", "gate_backward", "widen"):
         getattr(loaded, f"tutelage_{name}").restype = None
     return loaded
 

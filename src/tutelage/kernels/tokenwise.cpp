@@ -6,9 +6,8 @@
 
 #include <cmath>
 #include <cstdint>
-#include <omp.h>
 
-#include "element.h"
+#include "share.h"
 
 extern "C" {
 void tutelage_norm(int64_t half, int64_t threads, int64_t tokens, int64_t width, const void *x,
@@ -102,11 +101,6 @@ struct Gate {
   void *y, *dgate, *dup;
 };
 
-template <class T> const T *at(const void *from, int64_t place) {
-  return static_cast<const T *>(from) + place;
-}
-template <class T> T *at(void *from, int64_t place) { return static_cast<T *>(from) + place; }
-
 template <class T> INLINE void run(const Norm &n, int64_t first, int64_t last, int64_t) {
   for (int64_t t = first; t < last; t++)
     norm<T>(at<T>(n.x, t * n.width), n.gain, n.eps, n.width, at<T>(n.y, t * n.width), n.scale + t);
@@ -140,30 +134,11 @@ template <class T> INLINE void run_back(const Gate &g, int64_t first, int64_t la
                 at<T>(g.dgate, first), at<T>(g.dup, first));
 }
 
-// Clones are made of functions that hold no OpenMP region: an outlined region would lose them.
-#define CLONES(name, kind, body)                                                                   \
-  DISPATCH void name##_half(const kind &what, int64_t first, int64_t last, int64_t thread) {       \
-    body<bf16>(what, first, last, thread);                                                         \
-  }                                                                                                \
-  DISPATCH void name##_full(const kind &what, int64_t first, int64_t last, int64_t thread) {       \
-    body<float>(what, first, last, thread);                                                        \
-  }
 CLONES(norm_forward, Norm, run)
 CLONES(norm_backward, Norm, run_back)
 CLONES(rotate, Turn, run)
 CLONES(gate_forward, Gate, run)
 CLONES(gate_backward, Gate, run_back)
-
-// Threads share `count` units of work in runs that depend on their number alone.
-template <class Kind, class Half, class Full>
-void share(const Kind &what, int64_t half, int64_t threads, int64_t count, Half low, Full full) {
-#pragma omp parallel num_threads(int(threads))
-  {
-    const int64_t thread = omp_get_thread_num(), all = omp_get_num_threads();
-    const int64_t first = count * thread / all, last = count * (thread + 1) / all;
-    half ? low(what, first, last, thread) : full(what, first, last, thread);
-  }
-}
 
 } // namespace
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tutelage.kernels.library import library, pointer
+from tutelage.kernels.library import loaded, pointer
 
 
 def rms_norm(
@@ -40,7 +40,7 @@ class _Norm(torch.autograd.Function):
         x, wide = x.contiguous(), gain.float().contiguous()
         width, y = x.shape[-1], torch.empty_like(x)
         scale = torch.empty(x.numel() // width)
-        _loaded().tutelage_norm(
+        loaded().tutelage_norm(
             *_common(x), len(scale), width, pointer(x), pointer(wide), eps, pointer(y),
             pointer(scale),
         )  # fmt: skip
@@ -54,7 +54,7 @@ class _Norm(torch.autograd.Function):
         dy, wide, dx = dy.contiguous(), gain.float().contiguous(), torch.empty_like(x)
         width = x.shape[-1]
         sums = torch.zeros(torch.get_num_threads(), width) if ctx.needs_input_grad[1] else None
-        _loaded().tutelage_norm_backward(
+        loaded().tutelage_norm_backward(
             *_common(x), len(scale), width, pointer(x), pointer(wide), pointer(scale), pointer(dy),
             pointer(dx), pointer(sums),
         )  # fmt: skip
@@ -77,7 +77,7 @@ class _Rotate(torch.autograd.Function):
 def _turned(x: Tensor, cosine: Tensor, sine: Tensor, sign: float) -> Tensor:
     x, y = x.contiguous(), torch.empty_like(x, memory_format=torch.contiguous_format)
     tokens, heads, width = x.shape
-    _loaded().tutelage_rotate(
+    loaded().tutelage_rotate(
         *_common(x), tokens, heads, width, pointer(x), pointer(cosine), pointer(sine), sign,
         pointer(y),
     )  # fmt: skip
@@ -88,7 +88,7 @@ class _Gate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
         gate, up, y = gate.contiguous(), up.contiguous(), torch.empty_like(gate)
-        _loaded().tutelage_gate(*_common(gate), y.numel(), pointer(gate), pointer(up), pointer(y))
+        loaded().tutelage_gate(*_common(gate), y.numel(), pointer(gate), pointer(up), pointer(y))
         ctx.save_for_backward(gate, up)
         return y
 
@@ -97,17 +97,11 @@ class _Gate(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor]:
         gate, up = ctx.saved_tensors
         dy, dgate, dup = dy.contiguous(), torch.empty_like(gate), torch.empty_like(up)
-        _loaded().tutelage_gate_backward(
+        loaded().tutelage_gate_backward(
             *_common(gate), dy.numel(), pointer(gate), pointer(up), pointer(dy), pointer(dgate),
             pointer(dup),
         )  # fmt: skip
         return dgate, dup
-
-
-def _loaded() -> Any:
-    found = library()
-    assert found is not None
-    return found
 
 
 def _common(x: Tensor) -> tuple[int, int]:

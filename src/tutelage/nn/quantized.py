@@ -35,6 +35,8 @@ from jaxtyping import Float, Int, Int8, UInt8
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from tutelage.kernels.library import computes
+from tutelage.kernels.widen import widened
 from tutelage.nn.linear import Linear
 
 Bits = Literal[4, 8]
@@ -100,6 +102,9 @@ class Codes:
     def weight(self, dtype: torch.dtype) -> Float[Tensor, "O I"]:
         """The matrix that these stand for, rounded to `dtype` once."""
         found = torch.empty(len(self.scales), self.columns, dtype=dtype, device=self.scales.device)
+        if computes(found):
+            widened(self.numbers, self.scales, self.minimums, found)
+            return found
         for rows in _blocks(*found.shape):
             found[rows] = self.rows(rows)
         return found

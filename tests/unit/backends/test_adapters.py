@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,12 @@ from typing import Any
 import pytest
 import torch
 
+from tests.unit.serve.serving import SECONDS, eventually
 from tests.unit.train.rows import SOURCE, config, tuned
 from tutelage.backends.adapters import with_adapters
 from tutelage.backends.local import LocalLM
 from tutelage.errors import SourceError
+from tutelage.generate.loop import Loop
 from tutelage.generate.step import Stepper
 from tutelage.kernels.library import library
 from tutelage.lm import Completion, Request, complete
@@ -162,13 +166,35 @@ def test_rows_of_several_adapters_take_steps_together(
 
     monkeypatch.setattr(models[None].engine, "_mix", functools.partial(watched, switch_of(models)))
     models[None].share(100_000_000)
-    with ThreadPoolExecutor(len(models)) as pool:
-        found = dict(zip(models, pool.map(tokens, models.values()), strict=True))
-    assert found == expected
-    assert any(len(names) > 1 for names in mixed)
     loop = models[None].engine.loop
     assert loop is not None
+    with ThreadPoolExecutor(len(models)) as pool, held(loop) as waiting:
+        callers = [pool.submit(tokens, lm) for lm in models.values()]
+        eventually(lambda: waiting() == len(models))
+    found = dict(zip(models, (caller.result() for caller in callers), strict=True))
+    assert found == expected
+    assert any(len(names) > 1 for names in mixed)
     loop.close()
+
+
+@contextlib.contextmanager
+def held(loop: Loop) -> Iterator[Callable[[], int]]:
+    """No step is taken in this block, and so whoever asks in it is answered beside the others; the
+    value says how many have asked."""
+    standing, done = threading.Event(), threading.Event()
+
+    def stand() -> bool:
+        standing.set()
+        return done.wait(SECONDS)
+
+    with ThreadPoolExecutor(1) as pool:
+        stood = pool.submit(loop.call, stand)
+        assert standing.wait(SECONDS)
+        try:
+            yield lambda: len(loop._arrived)
+        finally:
+            done.set()
+        assert stood.result()
 
 
 def tokens(lm: LocalLM) -> tuple[tuple[int, ...], ...]:

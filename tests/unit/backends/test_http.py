@@ -42,12 +42,12 @@ def address(scripted: ScriptedLM) -> Iterator[str]:
         thread = threading.Thread(target=server.run, args=(ready.set,))
         thread.start()
         try:
-            assert ready.wait(30)
+            assert ready.wait(120)
             yield url(listener) + "/v1"
         finally:
             server.stop()
             server.stop()
-            thread.join(30)
+            thread.join(120)
 
 
 REQUESTS = [

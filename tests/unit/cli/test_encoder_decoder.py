@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from tests.unit.cli.test_serve import process
+from tests.unit.serve.serving import post
 from tutelage.cli.main import run_command
 
 TINY = ["t5-tiny", "flan-t5-tiny", "bart-tiny", "transformer-tiny"]
@@ -98,6 +98,6 @@ def test_serve() -> None:
         turns = {"messages": [{"role": "user", "content": "hello"}]}
         told = [("chat/completions", turns), ("completions", {"prompt": "hello"})]
         for path, more in told:
-            answer = httpx2.post(f"{line['url']}/v1/{path}", json={**asked, **more}, timeout=60)
+            answer = post(f"{line['url']}/v1/{path}", json={**asked, **more})
             assert answer.status_code == 200, answer.text
             assert answer.json()["usage"]["prompt_tokens"] == 6

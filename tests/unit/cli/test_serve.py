@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import openai
 import pytest
 
 from tests.unit.checkpoints.programs import run_folder
+from tests.unit.serve.serving import SECONDS, get, post
 from tutelage.cli.main import run_command
 
 
@@ -56,9 +56,9 @@ def test_the_line_and_an_answer(source: str, flags: list[str]) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_well_and_quietly(source: str, number: int) -> None:
     with process(source) as (running, line):
-        assert httpx2.get(line["url"] + "/health").json()["status"] == "ok"
+        assert get(line["url"] + "/health").json()["status"] == "ok"
         running.send_signal(number)
-        out, err = running.communicate(timeout=30)
+        out, err = running.communicate(timeout=SECONDS)
         assert (running.returncode, out, err) == (0, "", "")
 
 
@@ -69,9 +69,9 @@ def test_prompts_and_keys_are_not_logged(source: str, tmp_path: Path) -> None:
         body = {"model": "model", "prompt": "private words"}
         for headers in ({}, {"Authorization": "Bearer sk-secret"}):
             url = line["url"] + "/v1/completions"
-            httpx2.post(url, json=body, headers=headers)
+            post(url, json=body, headers=headers)
         running.terminate()
-        out, err = running.communicate(timeout=30)
+        out, err = running.communicate(timeout=SECONDS)
         assert out == "" and "WorkError while answering" in err
         assert "private" not in err and "sk-secret" not in err and str(tmp_path) not in err
 
@@ -79,7 +79,7 @@ def test_prompts_and_keys_are_not_logged(source: str, tmp_path: Path) -> None:
 def test_a_server_can_serve_a_server(source: str) -> None:
     with process(source) as (_, below), process(f"{below['url']}/v1#model") as (_, line):
         body = {"model": "model", "prompt": "capital", "max_tokens": 2}
-        answer = httpx2.post(line["url"] + "/v1/completions", json=body, timeout=30).json()
+        answer = post(line["url"] + "/v1/completions", json=body).json()
         assert answer["choices"][0]["text"] == "Paris it"
         assert answer["usage"]["completion_tokens"] == 2
 
@@ -93,7 +93,7 @@ def test_a_run_is_served_as_it_was_measured(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", base=f"scripted:{script}", messages=shown)
     with process(str(run)) as (_, line):
         body = {"model": "model", "messages": [{"role": "user", "content": "3+3"}]}
-        answer = httpx2.post(line["url"] + "/v1/chat/completions", json=body, timeout=30).json()
+        answer = post(line["url"] + "/v1/chat/completions", json=body).json()
         assert answer["choices"][0]["message"]["content"] == "6"
 
 

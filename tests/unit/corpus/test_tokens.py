@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -259,29 +258,40 @@ def test_a_shard_damaged_between_two_calls_is_made_again(
     assert digests(out) == digests(tmp_path / "whole" / "s")
 
 
+KILLED = """
+import os, signal, sys
+from tutelage import store
+from tutelage.cli.main import run_command
+
+def kill(operation, path):
+    if f"{operation} {path.name}" == sys.argv[1]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+store.before = kill
+run_command(sys.argv[2:])
+"""
+
+
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
-def test_killed_at_any_moment_the_same_command_ends_bitwise_the_same(
+def test_killed_while_it_writes_the_same_command_ends_bitwise_the_same(
     seed: int, tmp_path: Path
 ) -> None:
     source = jsonl(tmp_path / "in.jsonl", [prose(n) for n in range(500)])
     TOKENIZER.to_files(tmp_path / "tokenizer")
     command = [
-        sys.executable, "-m", "tutelage", "data", "tokenize", source, "--shard-tokens", "10000",
+        "data", "tokenize", source, "--shard-tokens", "10000",
         "--tokenizer", str(tmp_path / "tokenizer"), "--json", "--out",
     ]  # fmt: skip
     drawn = random.Random(seed)
     out, state = tmp_path / "killed", tmp_path / "killed.state"
-    killed = 0
     for kill in range(2):
-        with subprocess.Popen([*command, str(out)], stdout=subprocess.DEVNULL) as process:
-            wanted = drawn.randrange(3, 10) + 10 * kill
-            while process.poll() is None and not (state / shard_name(wanted)).exists():
-                time.sleep(0.001)
-            process.kill()
-        if process.returncode == -signal.SIGKILL:
-            assert state.exists() and not out.exists()
-            killed += 1
-    assert killed, "the command was never quick enough to escape"
+        moment = (
+            f"{drawn.choice(['fsync', 'rename'])} {shard_name(drawn.randrange(3, 10) + 10 * kill)}"
+        )
+        process = subprocess.run([sys.executable, "-c", KILLED, moment, *command, str(out)])
+        assert process.returncode == -signal.SIGKILL
+        assert state.exists() and not out.exists()
     for place in (out, tmp_path / "whole"):
-        subprocess.run([*command, str(place)], check=True, capture_output=True)
+        whole = [sys.executable, "-m", "tutelage", *command, str(place)]
+        subprocess.run(whole, check=True, capture_output=True)
     assert digests(out) == digests(tmp_path / "whole") and not state.exists()

@@ -15,8 +15,9 @@ from tutelage.generate import batch as batches
 from tutelage.generate import places
 from tutelage.generate.batch import Batch
 from tutelage.generate.engine import Engine
-from tutelage.generate.job import Job
+from tutelage.generate.job import Job, Token
 from tutelage.generate.loop import Loop
+from tutelage.generate.places import Row
 from tutelage.lm import Sampling
 from tutelage.models.transformer import Transformer
 
@@ -180,17 +181,22 @@ def test_who_leaves_frees_his_rows_at_once(model: Transformer) -> None:
 
 
 def test_a_step_that_fails_is_told_to_all_and_the_next_are_answered(model: Transformer) -> None:
-    opened: list[Batch] = []
+    class Failing(Batch):
+        """Its second step fails."""
 
-    def open_batch() -> Batch:
-        opened.append(Batch(model, 2, ROOM, 12))
-        return opened[-1]
+        steps = 0
 
-    loop = Loop(open_batch)
+        def step(self) -> list[tuple[Row, Token]]:
+            self.steps += 1
+            if self.steps == 2:
+                raise TypeError("as if out of memory")
+            return super().step()
+
+    kinds = iter([Failing, Batch])
+    loop = Loop(lambda: next(kinds)(model, 2, ROOM, 12))
     (prompt,) = prompts_of([5])
     run = loop.run([Job(prompt, 180, frozenset())])
     next(run)
-    opened[0].step = None  # type: ignore[method-assign, assignment]
     with pytest.raises(TypeError):
         list(run)
     assert len(list(loop.run([Job(prompt, 3, frozenset())]))) == 3

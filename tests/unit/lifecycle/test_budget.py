@@ -74,9 +74,8 @@ def test_the_heart_beats_while_the_run_runs(tmp_path: Path) -> None:
             beaten.set()
 
     with Seen(file, 1, time.now, beat_seconds=0.001):
-        assert beaten.wait(10)
+        assert beaten.wait(120)
         assert "seconds_spent" in store.read_json(file)
-    assert threading.active_count() == len(threading.enumerate())
     assert not any(thread.name == "run-clock" for thread in threading.enumerate())
 
 

@@ -71,7 +71,7 @@ def test_sampling_where_there_is_no_mark_to_reset(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(memory, "resident", reading)
     with Peak() as peak:
         level[0] = 900
-        assert seen.wait(10)
+        assert seen.wait(120)
         level[0] = 300
     assert (peak.before, peak.bytes, peak.above) == (100, 900, 800)
     assert "memory-sampler" not in [thread.name for thread in threading.enumerate()]

@@ -18,14 +18,16 @@ from tutelage.sandbox.limits import LAYERS, PROTECTIONS, Limits, Outcome
 from tutelage.sandbox.run import run
 from tutelage.sandbox.seccomp import program
 
-QUICK = Limits(cpu_seconds=1, wall_seconds=30)
+PATIENT = Limits(cpu_seconds=60, wall_seconds=120)
+SPINNING = Limits(cpu_seconds=1)
+"""For what ends by its processor time alone; all else has as much as any machine needs."""
 WITHOUT_NAMESPACES = tuple(name for name in LAYERS if "namespace" not in name)
 WITHOUT_FILTERS = tuple(name for name in LAYERS if name not in ("landlock", "seccomp"))
 
 
 def _enough(layers: tuple[str, ...]) -> bool:
     with contextlib.suppress(ConfigError):
-        run("", QUICK, layers=layers)
+        run("", PATIENT, layers=layers)
         return True
     return False
 
@@ -56,7 +58,7 @@ def test_an_honest_program_comes_to_its_end(layers: tuple[str, ...]) -> None:
      "def f(", "import os, signal; os.kill(os.getpid(), 9)"],
 )  # fmt: skip
 def test_only_the_end_counts_as_the_end(text: str, layers: tuple[str, ...]) -> None:
-    assert run(text, QUICK, layers=layers).status != "finished"
+    assert run(text, PATIENT, layers=layers).status != "finished"
 
 
 def test_a_reason_is_told_without_our_own_frames(layers: tuple[str, ...]) -> None:
@@ -67,7 +69,7 @@ def test_a_reason_is_told_without_our_own_frames(layers: tuple[str, ...]) -> Non
 def test_forks_stop_at_the_cap(layers: tuple[str, ...]) -> None:
     found = run(
         "import os\nn = 0\nwhile n < 4000:\n    if os.fork() == 0: n = 0\n    n += 1",
-        Limits(cpu_seconds=1, wall_seconds=5), layers=layers,
+        Limits(cpu_seconds=5, wall_seconds=60), layers=layers,
     )  # fmt: skip
     assert found.status in ("failed", "timed out")
     assert "BlockingIOError" in found.stderr or "PermissionError" in found.stderr
@@ -79,7 +81,7 @@ def test_no_network(layers: tuple[str, ...]) -> None:
         port = server.getsockname()[1]
         server.settimeout(0.1)
         found = run(
-            f"import socket\nsocket.create_connection(('127.0.0.1', {port}), 3)", QUICK,
+            f"import socket\nsocket.create_connection(('127.0.0.1', {port}), 3)", PATIENT,
             layers=layers,
         )  # fmt: skip
         with contextlib.suppress(TimeoutError):
@@ -93,9 +95,9 @@ def test_files_of_people_are_not_read(layers: tuple[str, ...], tmp_path: Path) -
     secret.write_text("a key")
     secret.chmod(0o644)
     for place in (secret, Path(__file__), Path("/etc/passwd"), Path("/proc/1/environ")):
-        found = run(f"print(open({str(place)!r}).read())", QUICK, layers=layers)
+        found = run(f"print(open({str(place)!r}).read())", PATIENT, layers=layers)
         assert found.status == "failed" and "a key" not in found.stdout
-    home = run("import os; print(os.listdir(os.path.expanduser('~')))", QUICK, layers=layers)
+    home = run("import os; print(os.listdir(os.path.expanduser('~')))", PATIENT, layers=layers)
     assert home.status == "failed" or "[" not in home.stdout or ".." not in home.stdout
     assert not run("import os; print(dict(os.environ))", layers=layers).stdout.count("HOME")
 
@@ -107,14 +109,14 @@ def test_nothing_is_written_outside(layers: tuple[str, ...], tmp_path: Path) -> 
         Path(tempfile.gettempdir(), "was-here"),
         Path("/usr/lib/was-here"),
     ):
-        found = run(f"open({str(place)!r}, 'w').write('x')", QUICK, layers=layers)
+        found = run(f"open({str(place)!r}, 'w').write('x')", PATIENT, layers=layers)
         assert found.status == "failed" and not place.exists()
     kept = tmp_path / "kept"
     kept.write_text("kept")
     kept.chmod(0o666)
-    run(f"import os; os.truncate({str(kept)!r}, 0)", QUICK, layers=layers)
-    run(f"import os; os.chmod({str(kept)!r}, 0)", QUICK, layers=layers)
-    run(f"import os; os.remove({str(kept)!r})", QUICK, layers=layers)
+    run(f"import os; os.truncate({str(kept)!r}, 0)", PATIENT, layers=layers)
+    run(f"import os; os.chmod({str(kept)!r}, 0)", PATIENT, layers=layers)
+    run(f"import os; os.remove({str(kept)!r})", PATIENT, layers=layers)
     assert kept.read_text() == "kept" and kept.stat().st_mode & 0o777 == 0o666
 
 
@@ -131,7 +133,7 @@ def test_a_scratch_folder_is_small_and_gone_afterwards(layers: tuple[str, ...]) 
 
 
 def test_endless_loops_end(layers: tuple[str, ...]) -> None:
-    assert run("while True: pass", QUICK, layers=layers).status == "timed out"
+    assert run("while True: pass", SPINNING, layers=layers).status == "timed out"
     sleeping = Limits(wall_seconds=1)
     assert run("import time; time.sleep(99)", sleeping, layers=layers).status == "timed out"
     closed = "import os, time\nos.close(1)\nos.close(2)\ntime.sleep(99)"
@@ -139,26 +141,25 @@ def test_endless_loops_end(layers: tuple[str, ...]) -> None:
 
 
 def test_memory_threads_and_printing_have_caps(layers: tuple[str, ...]) -> None:
-    assert "MemoryError" in run("x = bytearray(1 << 40)", QUICK, layers=layers).stderr
+    assert "MemoryError" in run("x = bytearray(1 << 40)", PATIENT, layers=layers).stderr
     grown = "x = []\nwhile True: x.append(bytearray(1 << 24))"
-    # Half a gigabyte of fresh pages can cost a slow machine more than a second.
-    assert "MemoryError" in run(grown, Limits(cpu_seconds=60), layers=layers).stderr
+    assert "MemoryError" in run(grown, PATIENT, layers=layers).stderr
     threads = (
         "import threading, time\nfor n in range(999):\n"
         "    threading.Thread(target=time.sleep, args=(9,), daemon=True).start()"
     )
-    assert run(threads, QUICK, layers=layers).status == "failed"
-    found = run("while True: print('x' * 9999)", QUICK, layers=layers)
+    assert run(threads, PATIENT, layers=layers).status == "failed"
+    found = run("while True: print('x' * 9999)", PATIENT, layers=layers)
     assert found.status in ("too much output", "timed out")
-    assert len(found.stdout) <= QUICK.output_bytes
+    assert len(found.stdout) <= PATIENT.output_bytes
 
 
 def test_other_processes_are_safe(layers: tuple[str, ...]) -> None:
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(99)"]) as other:
         for pid in (other.pid, os.getpid(), os.getppid()):
-            run(f"import os; os.kill({pid}, 15)", QUICK, layers=layers)
-        run("import os; os.kill(os.getppid(), 9)", QUICK, layers=layers)
-        run("import os; os.kill(-1, 9)", QUICK, layers=layers)
+            run(f"import os; os.kill({pid}, 15)", PATIENT, layers=layers)
+        run("import os; os.kill(os.getppid(), 9)", PATIENT, layers=layers)
+        run("import os; os.kill(-1, 9)", PATIENT, layers=layers)
         alive = other.poll() is None
         other.kill()
     assert alive
@@ -172,17 +173,17 @@ def test_a_forged_mark_is_none(layers: tuple[str, ...]) -> None:
         "import os\nfor place in range(3, 64):\n    try: os.write(place, b'x' * 32)\n"
         "    except OSError: pass\nos._exit(0)"
     )
-    assert run(text, QUICK, layers=layers).status == "failed"
+    assert run(text, PATIENT, layers=layers).status == "failed"
 
 
 def test_a_missing_protection_is_refused_and_named() -> None:
     for name, by in PROTECTIONS.items():
         layers = tuple(layer for layer in LAYERS if layer not in by)
         with pytest.raises(ConfigError) as raised:
-            run("print('ran')", QUICK, layers=layers)
+            run("print('ran')", PATIENT, layers=layers)
         assert raised.value.field == "--sandbox" and name in str(raised.value.got)
         assert "--sandbox weak" in str(raised.value.hint)
-    found = run("print('ran')", QUICK, layers=("rlimits",), weak=True)
+    found = run("print('ran')", PATIENT, layers=("rlimits",), weak=True)
     assert found.stdout == "ran\n" and found.missing == ("network", "files", "processes")
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+
+import httpx2
 
 from tutelage.errors import RequestError
 from tutelage.lm import Capabilities, Completion, Event, FinishReason, Message, Piece, Prompt, Score
@@ -14,6 +17,12 @@ from tutelage.lm import Request as LmRequest
 from tutelage.serve.run import HttpServer, bind, url
 
 KEY = "sk-right"
+SECONDS = 120
+"""After which a server, a model or a client hangs: no busy machine takes as long."""
+
+get = functools.partial(httpx2.get, timeout=SECONDS)
+post = functools.partial(httpx2.post, timeout=SECONDS)
+request = functools.partial(httpx2.request, timeout=SECONDS)
 
 
 class SteppedLM:
@@ -100,18 +109,30 @@ def serving(
         thread = threading.Thread(target=server.run, args=(ready.set,))
         thread.start()
         try:
-            assert ready.wait(30)
+            assert ready.wait(SECONDS)
             yield address
         finally:
             server.stop()
             server.stop()
-            thread.join(30)
+            thread.join(SECONDS)
             assert not thread.is_alive()
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = SECONDS) -> None:
     """Wait until something of another thread has come about."""
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it did not come about"
         time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def asking(address: str, **body: object) -> Iterator[None]:
+    """One who asks for a completion, and hangs up at the end of the block without having read."""
+    url = httpx2.URL(address)
+    with httpx2.Client() as client:
+        asked = client.build_request("POST", f"{address}/v1/completions", json=body)
+    head = "".join(f"{name}: {value}\r\n" for name, value in asked.headers.items())
+    with socket.create_connection((url.host, url.port or 80), SECONDS) as link:
+        link.sendall(f"POST {asked.url.path} HTTP/1.1\r\n{head}\r\n".encode() + asked.content)
+        yield

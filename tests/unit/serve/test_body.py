@@ -15,7 +15,7 @@ from tutelage.serve.body import parse
 from tutelage.serve.faults import Fault
 from tutelage.serve.service import Limits
 
-from .serving import serving
+from .serving import SECONDS, serving
 
 SUITE = Path(__file__).parents[4] / "shared/data/hostile/json_test_suite/test_parsing"
 ROUTES = ("/v1/chat/completions", "/v1/completions")
@@ -26,7 +26,7 @@ JSON = {"Content-Type": "application/json"}
 def client() -> Iterator[httpx2.Client]:
     with (
         serving({"model": ScriptedLM([])}, limits=Limits(body_bytes=300_000)) as address,
-        httpx2.Client(base_url=address) as client,
+        httpx2.Client(base_url=address, timeout=SECONDS) as client,
     ):
         yield client
 
@@ -139,7 +139,7 @@ def test_only_json_is_taken_so_that_web_pages_cannot_post(client: httpx2.Client,
 
 
 def test_a_client_that_leaves_in_mid_body_harms_nobody(client: httpx2.Client) -> None:
-    raw = http.client.HTTPConnection(client.base_url.host, client.base_url.port)
+    raw = http.client.HTTPConnection(client.base_url.host, client.base_url.port, SECONDS)
     raw.putrequest("POST", ROUTES[0])
     raw.putheader("Content-Type", "application/json")
     raw.putheader("Content-Length", "1000")

@@ -18,7 +18,7 @@ from tutelage.serve.guard import is_loopback
 from tutelage.serve.run import bind, url
 from tutelage.serve.worker import Worker
 
-from .serving import KEY, serving
+from .serving import KEY, get, request, serving
 
 HEADERS = {
     "none": {},
@@ -69,7 +69,7 @@ def test_every_route_but_health_needs_the_key(
     guarded: str, route: tuple[str, str], kind: str
 ) -> None:
     method, path = route
-    response = httpx2.request(method, guarded + path, headers=HEADERS[kind])
+    response = request(method, guarded + path, headers=HEADERS[kind])
     if path == "/health":
         assert response.status_code == 200
         return
@@ -78,7 +78,7 @@ def test_every_route_but_health_needs_the_key(
     asks = response.headers["www-authenticate"].split()[0]
     assert asks == ("Basic" if path == "/" else "Bearer")
     assert KEY not in response.text
-    admitted = httpx2.request(method, guarded + path, headers=RIGHT)
+    admitted = request(method, guarded + path, headers=RIGHT)
     assert admitted.status_code not in (401, 403)
 
 
@@ -88,13 +88,13 @@ def test_every_route_but_health_needs_the_key(
 )
 def test_no_spelling_of_a_path_gets_around_the_key(guarded: str, method: str, path: str) -> None:
     target = httpx2.URL(guarded).copy_with(raw_path=path.encode())
-    assert httpx2.request(method, target).status_code == 401
+    assert request(method, target).status_code == 401
 
 
 def test_unknown_routes_and_methods_answer_in_the_same_form(guarded: str) -> None:
-    missing = httpx2.get(f"{guarded}/v1/nothing", headers=RIGHT)
+    missing = get(f"{guarded}/v1/nothing", headers=RIGHT)
     assert missing.status_code == 404 and missing.json()["error"]["code"] == "not_found"
-    wrong = httpx2.get(f"{guarded}/v1/completions", headers=RIGHT)
+    wrong = get(f"{guarded}/v1/completions", headers=RIGHT)
     assert wrong.status_code == 405 and wrong.json()["error"]["type"] == "invalid_request_error"
 
 
@@ -102,10 +102,10 @@ def test_without_a_key_only_loopback_names_are_answered() -> None:
     with serving({"model": ScriptedLM([])}) as address:
         port = address.rpartition(":")[2]
         for host in ("localhost", f"127.0.0.1:{port}", "[::1]:80", "LOCALHOST:1"):
-            found = httpx2.get(f"{address}/v1/models", headers={"Host": host})
+            found = get(f"{address}/v1/models", headers={"Host": host})
             assert found.status_code == 200, host
         for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil:80", "10.0.0.1"):
-            found = httpx2.get(f"{address}/v1/models", headers={"Host": host})
+            found = get(f"{address}/v1/models", headers={"Host": host})
             assert found.status_code == 403, host
 
 

@@ -19,7 +19,7 @@ from tutelage.errors import ConfigError
 from tutelage.serve.metrics import BUCKETS, Metrics
 from tutelage.serve.service import Limits
 
-from .serving import KEY, SteppedLM, eventually, serving
+from .serving import KEY, SECONDS, SteppedLM, eventually, get, post, serving
 
 OTHER = "sk-other"
 ASKED = {"model": "model", "prompt": "capital", "max_tokens": 3}
@@ -27,7 +27,7 @@ ASKED = {"model": "model", "prompt": "capital", "max_tokens": 3}
 
 def asking(address: str, key: str = KEY) -> httpx2.Response:
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx2.post(f"{address}/v1/completions", json=ASKED, headers=headers, timeout=60)
+    return post(f"{address}/v1/completions", json=ASKED, headers=headers)
 
 
 def test_embeddings() -> None:
@@ -46,7 +46,7 @@ def test_embeddings() -> None:
             assert one.embedding == pytest.approx(wanted, abs=1e-6)
         assert plain.data[0].embedding == pytest.approx(expected[0], abs=1e-6)
         assert found.usage.prompt_tokens == sum(map(lm.count_tokens, texts))
-        raw = httpx2.post(
+        raw = post(
             f"{address}/v1/embeddings",
             json={"model": "model", "input": "a text", "encoding_format": "base64"},
         ).json()["data"][0]["embedding"]
@@ -79,7 +79,7 @@ def test_one_key_may_not_take_everything() -> None:
         for thread in threads:
             thread.start()
         headers = {"Authorization": f"Bearer {KEY}"}
-        eventually(lambda: "waiting 1" in httpx2.get(f"{address}/metrics", headers=headers).text)
+        eventually(lambda: "waiting 1" in get(f"{address}/metrics", headers=headers).text)
         refused = asking(address)
         assert refused.status_code == 429 and refused.headers["Retry-After"] == "1"
         assert refused.json()["error"]["code"] == "rate_limit_exceeded"
@@ -89,7 +89,7 @@ def test_one_key_may_not_take_everything() -> None:
         for _ in range(20):
             lm.allowed.release()
         for thread in (*threads, other):
-            thread.join(30)
+            thread.join(SECONDS)
         assert answers == [200] * 3
         assert asking(address).status_code == 200, "an answer gives its place back"
 
@@ -97,8 +97,8 @@ def test_one_key_may_not_take_everything() -> None:
 def test_what_is_counted(scripted: ScriptedLM) -> None:
     with serving({"model": scripted}) as address:
         assert asking(address).status_code == 200
-        assert httpx2.post(f"{address}/v1/completions", json={}).status_code == 400
-        found = httpx2.get(f"{address}/metrics")
+        assert post(f"{address}/v1/completions", json={}).status_code == 400
+        found = get(f"{address}/metrics")
     assert found.headers["content-type"].startswith("text/plain")
     text = found.text
     for line in (

@@ -9,31 +9,30 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from tutelage.backends.local import LocalLM
 from tutelage.backends.scripted import ScriptedLM
 from tutelage.serve import pages
 
-from .serving import KEY, SteppedLM, serving
+from .serving import KEY, SECONDS, SteppedLM, get, serving
 
 ASSETS = Path(pages.__file__).parent / "page"
 
 
 def test_every_file_is_served_and_asks_for_nothing_else(scripted: ScriptedLM) -> None:
     with serving({"model": scripted}) as address:
-        page = httpx2.get(f"{address}/")
+        page = get(f"{address}/")
         assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
         linked = re.findall(r'(?:src|href)="([^"]+)"', page.text)
         assert sorted(linked) == ["/page/chat.js", "/page/style.css"]
         for path in ["/", *linked]:
-            found = httpx2.get(f"{address}{path}")
+            found = get(f"{address}{path}")
             assert found.status_code == 200
             assert "default-src 'none'" in found.headers["content-security-policy"]
             assert found.headers["x-content-type-options"] == "nosniff"
         for path in ("/page/nothing.js", "/page/../run.py", "/page/index.html"):
-            assert httpx2.get(f"{address}{path}").status_code == 404
+            assert get(f"{address}{path}").status_code == 404
 
 
 def test_no_address_and_no_markup_from_outside() -> None:
@@ -48,14 +47,14 @@ def test_no_address_and_no_markup_from_outside() -> None:
 
 def test_behind_a_key_the_browser_asks_for_it() -> None:
     with serving({"model": SteppedLM()}, key=KEY) as address:
-        refused = httpx2.get(f"{address}/")
+        refused = get(f"{address}/")
         assert refused.status_code == 401
         assert refused.headers["www-authenticate"].startswith("Basic")
         word = base64.b64encode(f"anyone:{KEY}".encode()).decode()
         for path in ("/", "/v1/models"):
-            found = httpx2.get(f"{address}{path}", headers={"Authorization": f"Basic {word}"})
+            found = get(f"{address}{path}", headers={"Authorization": f"Basic {word}"})
             assert found.status_code == 200
-        assert httpx2.get(f"{address}/v1/models").headers["www-authenticate"] == "Bearer"
+        assert get(f"{address}/v1/models").headers["www-authenticate"] == "Bearer"
 
 
 @pytest.fixture
@@ -111,4 +110,4 @@ def test_stop_and_markup_in_a_browser(page: Any) -> None:
         page.wait_for_selector(".assistant .note")
         assert page.inner_text(".assistant .note") == "stopped"
         assert page.inner_text(".user") == "<b>bold</b>"
-        assert lm.ended.acquire(timeout=20)
+        assert lm.ended.acquire(timeout=SECONDS)

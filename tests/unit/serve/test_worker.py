@@ -14,14 +14,14 @@ from tutelage.backends.scripted import Rule, ScriptedLM
 from tutelage.errors import MemoryLimitError, RequestError, SourceError
 from tutelage.serve.run import HttpServer, bind, url
 
-from .serving import SteppedLM, eventually, serving
+from .serving import SECONDS, SteppedLM, asking, eventually, get, post, serving
 
-SECONDS = 20
+GONE = {"model": "model", "prompt": "gone"}
 
 
 def ask(address: str, **options: Any) -> httpx2.Response:
     body = {"model": "model", "prompt": "hi", "max_tokens": 3} | options
-    return httpx2.post(f"{address}/v1/completions", json=body, timeout=SECONDS)
+    return post(f"{address}/v1/completions", json=body)
 
 
 def test_the_line_is_bounded_and_the_answers_come_in_turn() -> None:
@@ -37,7 +37,7 @@ def test_the_line_is_bounded_and_the_answers_come_in_turn() -> None:
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) >= 1
         assert refused.json()["error"]["code"] == "server_busy"
-        assert httpx2.get(f"{address}/health").status_code == 200
+        assert get(f"{address}/health").status_code == 200
         for _ in range(9):
             lm.allowed.release()
         found = [future.result(SECONDS) for future in (running, *line)]
@@ -64,8 +64,8 @@ def test_a_client_that_hangs_up_ends_its_answer() -> None:
     lm = SteppedLM()
     with serving({"model": lm}) as address:
         for stream in (False, True):
-            hang_up(address, stream)
-            assert lm.began.acquire(timeout=SECONDS)
+            with asking(address, **GONE, stream=stream):
+                assert lm.began.acquire(timeout=SECONDS)
             assert lm.ended.acquire(timeout=SECONDS)
         assert lm.reasons == ["cancelled", "cancelled"]
         assert ask_after(lm, address).json()["choices"][0]["text"] == "word " * 3
@@ -76,7 +76,9 @@ def test_a_client_that_hangs_up_in_mid_stream_ends_its_answer() -> None:
     with serving({"model": lm}) as address:
         body = {"model": "model", "prompt": "hi", "max_tokens": 50, "stream": True}
         lm.allowed.release()
-        with httpx2.stream("POST", f"{address}/v1/completions", json=body) as response:
+        with httpx2.stream(
+            "POST", f"{address}/v1/completions", json=body, timeout=SECONDS
+        ) as response:
             assert "word" in next(response.iter_lines())
         assert lm.ended.acquire(timeout=SECONDS)
         assert lm.reasons == ["cancelled"] and lm.said == 1
@@ -87,7 +89,8 @@ def test_a_waiting_client_that_hangs_up_gives_its_place_away() -> None:
     with serving({"model": lm}, waiting=1) as address, ThreadPoolExecutor(2) as pool:
         running = pool.submit(ask, address, prompt="1")
         assert lm.began.acquire(timeout=SECONDS)
-        hang_up(address, stream=True, prompt="2")
+        with asking(address, **GONE, stream=True):
+            eventually(lambda: waiting(address) == 1)
         eventually(lambda: waiting(address) == 0)
         third = pool.submit(ask, address, prompt="3")
         eventually(lambda: waiting(address) == 1)
@@ -160,24 +163,14 @@ def drained(lm: SteppedLM, seconds: float, after: Callable[[], object]) -> httpx
 
 def listens(address: str) -> bool:
     try:
-        httpx2.get(f"{address}/health")
+        get(f"{address}/health")
     except httpx2.TransportError:
         return False
     return True
 
 
 def waiting(address: str) -> int:
-    return int(httpx2.get(f"{address}/health").json()["waiting"])
-
-
-def hang_up(address: str, stream: bool, prompt: str = "gone") -> None:
-    """Ask, and close the connection before the answer."""
-    body = {"model": "model", "prompt": prompt, "stream": stream}
-    try:
-        httpx2.post(f"{address}/v1/completions", json=body, timeout=0.5)
-    except httpx2.ReadTimeout:
-        return
-    raise AssertionError("answered before it was allowed to")
+    return int(get(f"{address}/health").json()["waiting"])
 
 
 def ask_after(lm: SteppedLM, address: str) -> httpx2.Response:

@@ -103,7 +103,7 @@ BOMBS = {
     "nested-loops": "{% for i in range(99999) %}" * 2 + "{% endfor %}" * 2,
     "range": "{{ range(10**9) | list }}",
     "center": "{{ 'a' | center(10**9) }}",
-    "indent": "{{ ('a\\n' * 1000) | indent(10**7) }}",
+    "indent": "{{ ('a\\n' * 1000 * messages | length) | indent(10**7) }}",
     "format": "{{ '%1000000000d' % 1 }}",
     "format-method": "{{ '{:>1000000000}'.format(1) }}",
     "doubling": "{% set ns = namespace(x='ab') %}{% for i in range(60) %}"

@@ -367,7 +367,9 @@ def test_predicting_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     small = predict(prepare(SOURCE, rows_of(), narrow, **where))
     large = predict(prepare(SOURCE, rows_of(), config(method="full"), **where))
     assert 0 < small.seconds < large.seconds
-    assert 0 < small.peak_bytes < large.peak_bytes
+    # What the process holds already goes up and down by itself.
+    adds = [one.peak_bytes - one.memory["runtime"] for one in (small, large)]
+    assert 0 < adds[0] < adds[1]
 
 
 @pytest.mark.parametrize("source", ["preset:bert-tiny", "preset:minilm-l6"])
