@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tutelage.data.pack import Example, pack
-from tutelage.nn import packed
+from tutelage.nn import packed, sparse
 from tutelage.nn.attend import Rule, Sees, batched, mask_of
 from tutelage.nn.cache import Cache
 from tutelage.nn.packed import Layout, PackedAttention
@@ -44,7 +44,8 @@ def test_long_rows_equal_a_dense_mask(
     name: str, causal: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Values and gradients, rows of several lengths side by side."""
-    monkeypatch.setattr(packed, "QUERIES", 8)
+    for module in (packed, sparse):
+        monkeypatch.setattr(module, "QUERIES", 8)
     torch.manual_seed(0)
     lengths = (50, 33, 47)
     rule = Rule(causal=causal, sees=PATTERNS[name])
