@@ -27,9 +27,9 @@ class Sees(Protocol):
     """Which keys a query sees, beyond what causality hides (`nn/patterns.py`)."""
 
     def __call__(
-        self, queries: Int[Tensor, "B T 1"], keys: Int[Tensor, "S"]
+        self, queries: Int[Tensor, "B T 1"], keys: Int[Tensor, "*B1 S"]
     ) -> Bool[Tensor, "B T S"]:
-        """From the places of both in their row."""
+        """From the places of both in their row, the keys those of all rows or [B 1 S]."""
         ...
 
     def keys(self, start: int, stop: int, length: int) -> Int[Tensor, "S"]:
@@ -94,7 +94,7 @@ class Attend(Protocol):
 def mask_of(
     rule: Rule,
     queries: Int[Tensor, "B T"],
-    keys: Int[Tensor, "S"] | Int[Tensor, "B 1 S"],
+    keys: Int[Tensor, "*B1 S"],
     dtype: torch.dtype,
     limit: Int[Tensor, "B"] | None = None,
     lead: Int[Tensor, "B"] | None = None,
