@@ -19,6 +19,7 @@ from tutelage.cli.plan_parallel import parallel
 from tutelage.cli.plan_scaling import scaling
 from tutelage.cli.plan_shapes import activations, method, peft
 from tutelage.cli.shared import Shared
+from tutelage.errors import RequestError
 
 __all__ = [
     "activations", "compute", "formats", "memory", "method", "parallel", "parameters", "peft",
@@ -66,14 +67,18 @@ def memory(
 
 
 def parameters(
-    *, model: str, table: Literal["course"] | None = None, shared: Shared | None = None
+    *,
+    model: str | None = None,
+    table: Literal["course"] | None = None,
+    shared: Shared | None = None,
 ) -> dict[str, Any]:
     """Parameters by part, from the model's shape.
 
     Parameters
     ----------
     model
-        A model source; only its configuration is read.
+        A model source; only its configuration is read. The model of the taught table is
+        preset:gpt3-175b.
     table
         course: the sum that is taught, and what it leaves out of the model that is built.
     """
@@ -82,7 +87,9 @@ def parameters(
     from tutelage.plan.parameters import active, by_part, dimensions, total
 
     check_unplaced(shared or Shared())
-    described = describe(model)
+    if model is None and table is None:
+        raise RequestError("there is no model to count", field="--model", expected="a model source")
+    described = describe(model or "preset:gpt3-175b")
     layout = described.layout
     first = [weight for weight in layout if weight.layer == 0]
     sizes = dimensions(layout)
@@ -148,12 +155,18 @@ def _show_course(course: dict[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(title="as it is taught", box=None)
-    for column in ("part", "millions", "share"):
+    said = "taught_millions" in course
+    for column in ("part", "millions", *(("taught",) if said else ()), "share"):
         table.add_column(column, justify="left" if column == "part" else "right")
-    for row in course["rows"]:
-        millions = f"{row['parameters'] / 1e6:,.0f}M"
-        table.add_row(row["part"], millions, f"{100 * row['share']:.2f}%")
-    table.add_row("sum", f"{course['sum'] / 1e6:,.0f}M", "100.00%", style="bold")
+    total = {"part": "sum", "parameters": course["sum"], "share": 1.0}
+    for row in (*course["rows"], total | {"taught_millions": course.get("taught_millions")}):
+        taught = (f"{row['taught_millions']:,}M",) if said else ()
+        millions, share = f"{row['parameters'] / 1e6:,.0f}M", f"{100 * row['share']:.2f}%"
+        table.add_row(row["part"], millions, *taught, share, style="bold" * (row["part"] == "sum"))
     Console().print(table)
+    if said:
+        (_, first), (name, norm) = (line.values() for line in course["taught_total"])
+        said_sum = f"{course['taught_millions']:,}M"
+        print(f"{first:,} + {name} {norm:,} = {first + norm:,}, taught as {said_sum}")
     more = "".join(f" + {row['part']} {row['parameters']:,}" for row in course["left_out"])
     print(f"{course['sum']:,}{more} = {course['built']:,} built")

@@ -27,9 +27,9 @@ class Sees(Protocol):
     """Which keys a query sees, beyond what causality hides (`nn/patterns.py`)."""
 
     def __call__(
-        self, queries: Int[Tensor, "B T 1"], keys: Int[Tensor, "S"]
+        self, queries: Int[Tensor, "B T 1"], keys: Int[Tensor, "*B1 S"]
     ) -> Bool[Tensor, "B T S"]:
-        """From the places of both in their row."""
+        """From the places of both in their row, the keys those of all rows or [B 1 S]."""
         ...
 
     def keys(self, start: int, stop: int, length: int) -> Int[Tensor, "S"]:
@@ -94,16 +94,17 @@ class Attend(Protocol):
 def mask_of(
     rule: Rule,
     queries: Int[Tensor, "B T"],
-    keys: Int[Tensor, "S"],
+    keys: Int[Tensor, "*B1 S"],
     dtype: torch.dtype,
     limit: Int[Tensor, "B"] | None = None,
     lead: Int[Tensor, "B"] | None = None,
 ) -> Float[Tensor, "B H T S"]:
     """What is added to the scores: the rule's bias, and minus infinity where a key is not seen.
 
-    `queries` and `keys` are places in the row. `limit` is each row's number of keys, for rules that
-    are not causal; where a pattern hides keys too, a padded query sees itself, since a row of
-    nothing but minus infinity has no softmax. The first `lead` tokens of a row are seen by all.
+    `queries` and `keys` are places in the row, `keys` the same in all rows or each row's own.
+    `limit` is each row's number of keys, for rules that are not causal; where a pattern hides keys
+    too, a padded query sees itself, since a row of nothing but minus infinity has no softmax. The
+    first `lead` tokens of a row are seen by all.
     """
     distance = keys - queries[..., None]
     seen = distance <= 0 if rule.causal else torch.ones_like(distance, dtype=torch.bool)
@@ -117,6 +118,23 @@ def mask_of(
     if rule.bias is not None:
         return rule.bias(distance).to(dtype).masked_fill(~seen[:, None], -math.inf)
     return torch.zeros((), dtype=dtype, device=keys.device).masked_fill(~seen[:, None], -math.inf)
+
+
+def attended(
+    q: Float[Tensor, "B T H D"],
+    k: Float[Tensor, "B S K D"],
+    v: Float[Tensor, "B S K D"],
+    rule: Rule,
+    mask: Float[Tensor, "B H T S"] | None,
+) -> Float[Tensor, "B T H D"]:
+    """PyTorch's fused attention, with gradients; `mask` is added to the scores, and without one
+    the rule's causality is all that hides keys."""
+    mixed = torch.nn.functional.scaled_dot_product_attention(
+        q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask,
+        is_causal=rule.causal and mask is None, scale=rule.scale,
+        enable_gqa=q.shape[2] != k.shape[2],
+    )  # fmt: skip
+    return mixed.transpose(1, 2)
 
 
 def rectangle(

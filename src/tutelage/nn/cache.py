@@ -140,6 +140,20 @@ class Cache:
         first, second = (self._gathered(one, scales, slots, span) for one, scales in pairs)
         return first, second
 
+    def picked(
+        self, layer: int, slots: Int[Tensor, "B"], tokens: Int[Tensor, "B S"]
+    ) -> tuple[Float[Tensor, "B S K D"], Float[Tensor, "B S K D"]]:
+        """Keys and values of these tokens of each row."""
+        block, offset = self.places(slots[:, None], tokens)
+        kept = self.of_layer(layer)
+        found = []
+        for one, scales in ((kept.keys, kept.key_scales), (kept.values, kept.value_scales)):
+            numbers = one[block, :, offset]
+            if scales is not None:
+                numbers = (numbers.float() * scales[block, :, offset][..., None]).to(self.dtype)
+            found.append(numbers)
+        return found[0], found[1]
+
     def _gathered(
         self, kept: Tensor, scales: Tensor | None, slots: Tensor, span: int
     ) -> Float[Tensor, "B K S D"]:

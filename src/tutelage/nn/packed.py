@@ -25,10 +25,8 @@ from torch.autograd.function import once_differentiable
 from tutelage.kernels import packed as kernel
 from tutelage.kernels.library import computes
 from tutelage.kernels.packed import CHUNK, Pieces
-from tutelage.nn.attend import Rule, Scan, mask_of
-
-QUERIES = 128
-"""Queries of a sparse pattern that are computed together, in rows more than twice as long."""
+from tutelage.nn.attend import Rule, Scan, attended, mask_of
+from tutelage.nn.sparse import QUERIES, sparse
 
 
 @dataclass(frozen=True)
@@ -131,9 +129,8 @@ class PackedAttention:
             places = torch.arange(bucket.length, device=q.device)[None]
             keys = torch.arange(other.length, device=q.device)
             mask = None if other.even else mask_of(rule, places, keys, q.dtype, other.lengths)
-            parts.append(
-                _attended(_gather(q, bucket), _gather(k, other), _gather(v, other), rule, mask)
-            )
+            mixed = attended(_gather(q, bucket), _gather(k, other), _gather(v, other), rule, mask)
+            parts.append(mixed.flatten(0, 1))
         return torch.cat(parts).index_select(0, self.layout.back)
 
     def scan(self, layer: int, step: Scan, x: Tensor) -> Tensor:
@@ -172,26 +169,11 @@ def in_buckets(
     for bucket in layout.buckets:
         rows = [_gather(x, bucket) for x in (q, k, v)]
         if rule.sees is not None and bucket.length > 2 * QUERIES and bucket.lead is None:
-            parts.append(_in_chunks(rows[0], rows[1], rows[2], rule, bucket))
+            mixed = sparse(rows[0], rows[1], rows[2], rule, bucket.lengths)
         else:
-            parts.append(_attended(rows[0], rows[1], rows[2], rule, _mask(bucket, rule, q)))
+            mixed = attended(rows[0], rows[1], rows[2], rule, _mask(bucket, rule, q))
+        parts.append(mixed.flatten(0, 1))
     return torch.cat(parts).index_select(0, layout.back)
-
-
-def _in_chunks(q: Tensor, k: Tensor, v: Tensor, rule: Rule, bucket: Bucket) -> Tensor:
-    """Some queries at a time with those keys alone that they may see: [B T H D] to [BT H D]."""
-    assert rule.sees is not None
-    places = torch.arange(bucket.length, device=q.device)
-    limit = None if rule.causal else bucket.lengths
-    parts = []
-    for start in range(0, bucket.length, QUERIES):
-        stop = min(start + QUERIES, bucket.length)
-        keys = rule.sees.keys(start, stop, stop if rule.causal else bucket.length).to(q.device)
-        mask = mask_of(rule, places[None, start:stop], keys, q.dtype, limit)
-        taken = [x.index_select(1, keys) for x in (k, v)]
-        mixed = _attended(q[:, start:stop], taken[0], taken[1], rule, mask)
-        parts.append(mixed.view(bucket.rows, stop - start, *q.shape[2:]))
-    return torch.cat(parts, dim=1).flatten(0, 1)
 
 
 def _mask(bucket: Bucket, rule: Rule, q: Tensor) -> Tensor | None:
@@ -202,16 +184,6 @@ def _mask(bucket: Bucket, rule: Rule, q: Tensor) -> Tensor | None:
     places = torch.arange(bucket.length, device=q.device)
     limit = None if rule.causal else bucket.lengths
     return mask_of(rule, places[None], places, q.dtype, limit, bucket.lead)
-
-
-def _attended(q: Tensor, k: Tensor, v: Tensor, rule: Rule, mask: Tensor | None) -> Tensor:
-    """[B T H D] to [BT H D]."""
-    mixed = torch.nn.functional.scaled_dot_product_attention(
-        q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask,
-        is_causal=rule.causal and mask is None, scale=rule.scale,
-        enable_gqa=q.shape[2] != k.shape[2],
-    )  # fmt: skip
-    return mixed.transpose(1, 2).reshape(-1, *q.shape[2:])
 
 
 def _gather(x: Float[Tensor, "N heads D"], bucket: Bucket) -> Float[Tensor, "B T heads D"]:

@@ -25,7 +25,7 @@ class Window:
     size: int
 
     def __call__(
-        self, queries: Int[Tensor, "B T 1"], keys: Int[Tensor, "S"]
+        self, queries: Int[Tensor, "B T 1"], keys: Int[Tensor, "*B1 S"]
     ) -> Bool[Tensor, "B T S"]:
         return (queries - keys).abs() < self.size
 
@@ -44,7 +44,7 @@ class Strided:
     stride: int
 
     def __call__(
-        self, queries: Int[Tensor, "B T 1"], keys: Int[Tensor, "S"]
+        self, queries: Int[Tensor, "B T 1"], keys: Int[Tensor, "*B1 S"]
     ) -> Bool[Tensor, "B T S"]:
         back = (queries - keys).abs()
         return (back < self.stride) | (back % self.stride == 0)
@@ -74,7 +74,7 @@ class Blocks:
     seed: int = 0
 
     def __call__(
-        self, queries: Int[Tensor, "B T 1"], keys: Int[Tensor, "S"]
+        self, queries: Int[Tensor, "B T 1"], keys: Int[Tensor, "*B1 S"]
     ) -> Bool[Tensor, "B T S"]:
         mine, theirs = queries // self.size, keys // self.size
         seen = ((mine - theirs).abs() <= self.near) | (theirs < self.everywhere)

@@ -15,7 +15,7 @@ from torch import Tensor
 from tutelage.kernels import packed as kernel
 from tutelage.kernels.attend import attend_own, available
 from tutelage.kernels.library import computes
-from tutelage.nn.attend import Rule, Scan, join, mask_of, rectangle
+from tutelage.nn.attend import Rule, Scan, Sees, join, mask_of, rectangle
 from tutelage.nn.cache import STEP, Cache, Memory
 from tutelage.nn.packed import Layout, PackedAttention
 
@@ -125,12 +125,16 @@ class DecodeStep:
         self.table = cache.table[slots]
         self.block, self.offset = cache.places(slots, self.places)
         self.span = min(math.ceil(int(self.seen.max()) / STEP) * STEP, cache.room)
+        self.patterns: dict[Sees, Int[Tensor, "M S"]] = {}
+        """What each pattern lets the new tokens see: the same in all layers that have it."""
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, rule: Rule) -> Tensor:
         self.cache.write(layer, self.block, self.offset, k, v)
         kept = self.cache.of_layer(layer)
         if rule.plain and available(q, kept.keys):
             return attend_own(q, *kept[:2], self.table, self.seen, kept[2:])
+        if rule.sees is not None and self._shown(rule.sees).shape[1] < self.span:
+            return self._patterned(layer, q, rule, self._shown(rule.sees))
         keys, values = self.cache.gathered(layer, self.slots, self.span)
         return self._plain(q, keys, values) if rule.plain else self._ruled(q, keys, values, rule)
 
@@ -166,6 +170,25 @@ class DecodeStep:
         weights = torch.softmax(scores, dim=-1).to(q.dtype)
         mixed = torch.bmm(weights.view(rows * shared, -1, span), values)
         return mixed.view(rows, heads, width)
+
+    def _shown(self, sees: Sees) -> Int[Tensor, "M S"]:
+        """Places of the keys that each new token may see, and behind them places later than it."""
+        if sees not in self.patterns:
+            own = [sees.keys(place, place + 1, place + 1) for place in self.places.tolist()]
+            longest = math.ceil(max(len(keys) for keys in own) / STEP) * STEP
+            shown = self.seen.cpu()[:, None].repeat(1, longest)
+            for row, keys in zip(shown, own, strict=True):
+                row[: len(keys)] = keys
+            self.patterns[sees] = shown.to(self.places.device)
+        return self.patterns[sees]
+
+    def _patterned(
+        self, layer: int, q: Float[Tensor, "M H D"], rule: Rule, shown: Int[Tensor, "M S"]
+    ) -> Float[Tensor, "M H D"]:
+        """Only what a pattern shows is read: its size says what a token costs, not the row's."""
+        k, v = self.cache.picked(layer, self.slots, torch.minimum(shown, self.places[:, None]))
+        mask = mask_of(rule, self.places[:, None], shown[:, None], q.dtype)
+        return rectangle(q[:, None], k, v, False, mask, rule.scale)[0][:, 0]
 
     def _ruled(
         self, q: Float[Tensor, "B H D"], keys: Tensor, values: Tensor, rule: Rule

@@ -13,10 +13,15 @@ from typing import Any
 from tutelage.plan.parameters import Entry, size, total
 
 PARTS = ("positions", "tokens", "attention", "feed-forward", "head")
+TAUGHT = {"positions": 25, "tokens": 617, "attention": 57_982, "feed-forward": 115_970}
+"""Of GPT-3, in millions; the parts are cut off, not rounded."""
+TAUGHT_TOTAL, GPT3 = 174_597, 174_604_259_328
+"""What is taught to be their sum, in millions, and what is built of that shape."""
 
 
 def course_table(entries: Sequence[Entry]) -> dict[str, Any]:
-    """The taught parts with their shares, and the lines from their sum to what is built."""
+    """The taught parts with their shares, and the lines from their sum to what is built; of GPT-3
+    also the taught numbers, and what leads from the parts' sum to the total that is taught."""
     counts = dict.fromkeys(PARTS, 0)
     left: dict[str, int] = {}
     for entry in entries:
@@ -30,7 +35,21 @@ def course_table(entries: Sequence[Entry]) -> dict[str, Any]:
         if count
     ]
     lines = [{"part": part, "parameters": count} for part, count in left.items()]
-    return {"rows": rows, "sum": taught, "left_out": lines, "built": total(entries)}
+    found = {"rows": rows, "sum": taught, "left_out": lines, "built": total(entries)}
+    return found | (_as_taught(found, left) if found["built"] == GPT3 else {})
+
+
+def _as_taught(found: dict[str, Any], left: dict[str, int]) -> dict[str, Any]:
+    """Millions as they are taught, beside the parts, and the line to their total."""
+    one_norm = left["norms of layers"] // 2
+    return {
+        "rows": [{**row, "taught_millions": TAUGHT[row["part"]]} for row in found["rows"]],
+        "taught_millions": TAUGHT_TOTAL,
+        "taught_total": [
+            {"part": "sum", "parameters": found["sum"]},
+            {"part": "one norm a layer", "parameters": one_norm},
+        ],
+    }
 
 
 def _part(entry: Entry) -> str:

@@ -22,6 +22,7 @@ minutes = 20                         # or processor_minutes, steps, tokens, flop
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -71,6 +72,20 @@ class DataTable(Frozen):
     """What a document is in a plain text file."""
     baselines: bool = False
     """Measure compressors and n-grams on the held-out text too (`baselines.py`)."""
+
+    @model_validator(mode="after")
+    def _a_weight_for_each(self) -> DataTable:
+        if self.weights is None:
+            return self
+        if self.weights.keys() != self.train.keys():
+            raise ValueError(
+                f"weights name {', '.join(self.weights) or 'nothing'}; "
+                f"the training text is {', '.join(self.train)}"
+            )
+        wrong = [name for name, value in self.weights.items() if not 0 < value < math.inf]
+        if wrong:
+            raise ValueError(f"the weight of {wrong[0]} is not a positive number")
+        return self
 
 
 class LossScaleTable(Frozen):

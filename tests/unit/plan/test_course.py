@@ -22,6 +22,17 @@ def test_gpt3_as_it_is_taught() -> None:
     assert found["built"] == 174_604_259_328
 
 
+def test_gpt3s_table_has_the_taught_numbers_and_the_line_to_their_total() -> None:
+    found = course_table(layout(find_preset("gpt3-175b")))
+    for row in found["rows"]:
+        assert row["taught_millions"] == row["parameters"] // 10**6
+    assert [row["taught_millions"] for row in found["rows"]] == [25, 617, 57_982, 115_970]
+    assert found["taught_millions"] == 174_597
+    reached = sum(line["parameters"] for line in found["taught_total"])
+    assert round(reached / 1e6) == 174_597 and reached == 174_597_156_864
+    assert "taught_millions" not in course_table(layout(find_preset("gpt2")))
+
+
 def test_every_weight_is_on_one_side() -> None:
     for name in ("bert-base", "llama-7b", "bloom-560m"):
         found = course_table(layout(find_preset(name)))
