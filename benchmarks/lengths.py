@@ -103,10 +103,11 @@ def _page(found: dict[str, list[dict[str, Any]]]) -> str:
                 mode="lines+markers",
             )  # fmt: skip
             figure.add_trace(line, 1, column)
-    figure.update_xaxes(type="log", title="tokens of the row")
-    figure.update_yaxes(type="log")
+    figure.update_xaxes(type="log", title="tokens of the row", tickvals=lengths)
+    figure.update_yaxes(type="log", dtick="D2")
     figure.update_layout(template="plotly_white", width=1100, height=520, legend={"y": 0.5})
-    return str(figure.to_html(include_plotlyjs=True, full_html=True))
+    config = {"displayModeBar": False}
+    return str(figure.to_html(config=config, include_plotlyjs=True, full_html=True))
 
 
 def _options() -> argparse.Namespace:
