@@ -64,11 +64,12 @@ def pretrain(
 ) -> Json:
     """Train and write `out`; what is done already is not done again. Returns the record.
 
-    Raises ConfigError for a shape or setting that cannot be, DataError for text that cannot be
-    read, GuardError where training would break, BusyError if another process is at it.
+    Raises ConfigError for a shape or setting that cannot be, RequestError for a folder that cannot,
+    DataError for text that cannot be read, GuardError where training would break, BusyError if
+    another process is at it.
     """
     where = placed(config, device, dtype, exact, threads)
-    out.mkdir(parents=True, exist_ok=True)
+    _make(out)
     with store.lock(out):
         store.sweep(out)
         run = resolved(config, prepare(config, out, progress), where)
@@ -83,6 +84,19 @@ def _digest(run: Run) -> str:
     """Ties checkpoints to the inputs and, after a colon, to the code that made them."""
     code = {"torch": torch.__version__, "code": code_hash(__name__)}
     return f"{store.digest(run.inputs)}:{store.digest(code)}"
+
+
+def _make(out: Path) -> None:
+    """The run's folder, where nothing else stands in its place."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(
+            f"{out} cannot be a folder: {error.strerror}",
+            field="--out",
+            got=out,
+            expected="a folder of a run, or a place where one can be made",
+        ) from error
 
 
 def _finished(run: Run, out: Path) -> Json | None:
