@@ -90,6 +90,7 @@ def tune(
     pull: float | None = None,
     interpolate: float | None = None,
     head: str | None = None,
+    head_rate: float | None = None,
     new_token: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
     prompt: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
     completion: str | None = None,
@@ -132,6 +133,9 @@ def tune(
         Put a task's head on the model and train it with the method: classification, regression,
         token-classification, multiple-choice or question-answering. A model that has one already
         is trained with it.
+    head_rate
+        The highest learning rate of the head alone; of a new one 1.5e-3, or --learning-rate if
+        that is higher.
     new_token
         A word that becomes a token of its own, with a row that is learned; several times for more.
         The adapter records them, and brings them along wherever it is opened.
@@ -165,6 +169,7 @@ def tune(
         interpolate=interpolate,
         new_tokens=new_token,
         head=head,
+        head_rate=head_rate,
         seed=shared.seed,
     )
     if out is None and not dry_run:

@@ -41,6 +41,9 @@ TASKS = {
 }
 """What PEFT calls the use of a model with such a head."""
 POOLERS = ("pooler",)
+NEW_RATE = 1.5e-3
+"""At which a head that is new learns at least. Its random weights have to go all the way, those
+below it but a little: at full tuning's own rate tags stay at `O` for hundreds of updates."""
 
 
 def trained(weights: Sequence[Weight]) -> list[Weight]:
@@ -57,6 +60,21 @@ def attach(model: Model, weights: Sequence[Weight]) -> None:
         value = module.get_parameter(name)
         if not value.requires_grad:
             setattr(module, name, nn.Parameter(value.detach().to(torch.float32, copy=True)))
+
+
+def rate_of(named: float | None, rate: float, new: bool) -> float:
+    """The head's learning rate: as named, else that of the others, where it is `new` at least
+    NEW_RATE."""
+    if named is not None:
+        return named
+    return max(rate, NEW_RATE) if new else rate
+
+
+def paces(weights: Sequence[Weight], scale: float) -> dict[str, tuple[float, float]]:
+    """Of the head's own weights: the multiple of the others' learning rate, from the first step."""
+    if scale == 1:
+        return {}
+    return {weight.path: (scale, 0.0) for weight in weights if weight.role == TASK}
 
 
 def count(weights: Sequence[Weight], own: Sequence[Weight]) -> int:

@@ -11,7 +11,8 @@ FLOPs a token, forward and backward (three times the forward pass), by conventio
 
 N counts the weights a token is multiplied with: the head with them, a table that is only looked up
 not, and of a layer's experts as many as a token uses; where only a number of parameters is known,
-N is that number. L layers, T context, C width.
+N is that number. L layers, T context, C width. A model without heads, as an LSTM, has no square; a
+pattern of keys is counted as if every token saw the whole row before it.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def of_model(
             f"72 x {shape.layers} x {shape.width}^2 + 6 x {_square(shape, context)}",
             "neither head nor tables",
         )
-    times = {"6n": 0, "causal": 6, "palm": 12}[convention]
+    times = {"6n": 0, "causal": 6, "palm": 12}[convention] if shape.heads else 0
     more = f" + {times} x {_square(shape, context)}" if times else ""
     return PerToken(
         6 * weights + times * square,

@@ -34,7 +34,8 @@ def multiplied(weights: Sequence[Weight], shape: Shape) -> int:
 
 def flops_per_token(weights: Sequence[Weight], shape: Shape, context: int) -> int:
     """Of a decoder that predicts every token."""
-    return 6 * multiplied(weights, shape) + 6 * shape.layers * context * shape.width
+    mixing = shape.layers * context * shape.width if shape.heads else 0
+    return 6 * (multiplied(weights, shape) + mixing)
 
 
 def flops_of(weights: Sequence[Weight], shape: Shape, row: Example) -> int:

@@ -46,6 +46,8 @@ class TuneConfig(Frozen):
     head: str | None = None
     """A task's head to put on the model, by its name in `heads/`; one that the model has already
     is trained on."""
+    head_rate: float | None = Field(None, gt=0, lt=1)
+    """Peak of the schedule of the head's own weights."""
     pull: float = Field(0.0, ge=0, allow_inf_nan=False)
     """Strength with which weights are pulled to what they were (L2-SP); a learning rate of 1e-4
     times a strength of 100 takes back a hundredth of the way in each step."""

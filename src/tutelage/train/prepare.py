@@ -170,6 +170,7 @@ def prepare(
             hint="tune its base, or a run that recommends a whole model",
         )
     checkpoint = with_tokens(open_checkpoint(source, seed=config.seed), config.new_tokens)
+    bare = task_of(checkpoint) is None
     checkpoint = _with_head(checkpoint, rows, config)
     method: Method = METHODS.get(config.method, field="--method")
     weights = layout(checkpoint.config)
@@ -188,12 +189,14 @@ def prepare(
     if not examples:
         raise _none_usable(len(rows), set_aside)
     steps = schedule(examples, config)
+    rate = config.learning_rate or method.learning_rate
     resolved = config.model_copy(
         update={
             "options": settings.model_dump(),
-            "learning_rate": config.learning_rate or method.learning_rate,
+            "learning_rate": rate,
             "steps": len(steps),
             "head": None if task is None else task.head,
+            "head_rate": None if task is None else _head.rate_of(config.head_rate, rate, bare),
         }
     )
     return Run(
@@ -221,6 +224,7 @@ def _with_head(checkpoint: Checkpoint, rows: Sequence[Row], config: TuneConfig) 
         return checkpoint  # its labels hold: rows with others are set aside
     if config.head is None:
         _refuse_encoder(checkpoint)
+        _refuse_rate(config)
         return checkpoint
     if there is not None:
         raise ConfigError(
@@ -252,12 +256,23 @@ def working(run: Run) -> tuple[Model, Work]:
     assert rate is not None
     seed, parts = run.config.seed, run.config.micro_batches
     plan = Plan(Schedule.tuning(total, rate), micro_batches=parts, seed=seed)
-    paces = run.method.paces(run.settings, run.weights)
-    optimizer = adamw(parameters, rate, {n: (p.scale, p.start) for n, p in paces.items()})
+    own = run.method.paces(run.settings, run.weights)
+    paces = {name: (pace.scale, pace.start) for name, pace in own.items()}
+    if run.config.head_rate is not None:
+        paces |= _head.paces(run.weights, run.config.head_rate / rate)
+    optimizer = adamw(parameters, rate, paces)
     before = start.kept(parameters) if run.keeps_start else {}
     optimizer = start.pulled(optimizer, parameters, before, run.config.pull)
     loss = clm.loss if run.task is None else HEADS.get(run.task.head).loss
     return model, Work(model, parameters, optimizer, run.steps, loss, plan, before)
+
+
+def _refuse_rate(config: TuneConfig) -> None:
+    if config.head_rate is not None:
+        raise ConfigError(
+            "there is no head that could learn at a rate of its own", field="--head-rate",
+            got=config.head_rate, expected="a model with a head, or --head",
+        )  # fmt: skip
 
 
 @contextmanager

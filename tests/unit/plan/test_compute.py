@@ -27,6 +27,17 @@ def test_the_default_is_what_pretraining_measures_with() -> None:
         assert found.flops == flops_per_token(layout(config), shape(config), 512)
 
 
+def test_a_model_without_heads_has_no_square_of_attention() -> None:
+    config = find_preset("lstm-small")
+    weights, found = layout(config), shape(config)
+    of_a_row = flops_of(weights, found, Example.read(range(512)))
+    head = 6 * found.vocabulary * found.width * 511  # whose last token alone has scores
+    for convention in ("6n", "causal", "palm"):
+        counted = of_model(weights, found, 512, convention)
+        assert counted.flops * 512 == of_a_row + head == flops_per_token(weights, found, 512) * 512
+        assert "+" not in counted.formula
+
+
 def test_of_experts_those_count_that_a_token_meets() -> None:
     """Mixtral 8x7B by hand: two of eight experts, 12.9B of 46.7B parameters (Jiang et al. 2024)."""
     config = find_preset("mixtral-8x7b")
