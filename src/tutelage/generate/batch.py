@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 
 from tutelage.data.pack import Example
-from tutelage.errors import TutelageError, WorkError
+from tutelage.errors import TutelageError
 from tutelage.generate.chooser import Choice
 from tutelage.generate.job import Job, Token
 from tutelage.generate.places import PART, Places, Row
 from tutelage.generate.rows import Rows, first_read
-from tutelage.generate.sample import BROKEN, likeliest
+from tutelage.generate.sample import BROKEN, likeliest, not_numbers
 from tutelage.generate.speculate import Speculation, can_look_ahead, verified
 from tutelage.generate.step import FEW_ROWS
 from tutelage.models.encoder_decoder import EncoderDecoder
@@ -280,9 +280,5 @@ class Batch:
 def _chosen(row: Row, logits: Tensor, known: int) -> Choice:
     """The row's next token; without settings of its own the likeliest."""
     if known == BROKEN:
-        raise WorkError(
-            "a score of the model is not a number",
-            field=f"token {row.made + 1} of answer {row.index + 1}",
-            hint="the model's weights, or what they compute in this number format, are broken",
-        )
+        raise not_numbers(f"token {row.made + 1} of answer {row.index + 1}")
     return Choice(known, None) if row.chooser is None else row.chooser.choose(logits)

@@ -14,6 +14,7 @@ regularised objective. The f_i are asked of the 2 x width likeliest continuation
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,6 +25,7 @@ from torch import Tensor
 from tutelage.decoding import Beam
 from tutelage.generate.job import Job
 from tutelage.generate.rows import Rows, first_read
+from tutelage.generate.sample import numbers
 from tutelage.lm import FinishReason
 from tutelage.models.forward import Model
 
@@ -63,9 +65,11 @@ def beam_search(
     logits = model.logits(rows.read([0], [read]))
     each = beam.width // beam.groups
     groups = [Group(job, beam, each, text) for _ in range(beam.groups)]
-    while not stopped():
+    for made in itertools.count(1):
+        if stopped():
+            break
         taken: list[int] = []
-        known = torch.log_softmax(logits, dim=-1)
+        known = torch.log_softmax(numbers(logits, made), dim=-1)
         for group in groups:
             if group.open:
                 group.advance(known, taken)

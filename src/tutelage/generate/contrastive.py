@@ -19,6 +19,7 @@ from torch import Tensor
 from tutelage.decoding import Contrastive
 from tutelage.generate.job import Job, Token
 from tutelage.generate.rows import Rows, first_read
+from tutelage.generate.sample import numbers
 from tutelage.models.encoder_decoder import EncoderDecoder
 from tutelage.models.forward import Model
 
@@ -39,6 +40,7 @@ def contrastive_search(
             return
         if made <= job.min_new_tokens:
             logits[sorted(job.ends)] = -torch.inf
+        numbers(logits, made)
         probabilities, ids = torch.softmax(logits, -1).topk(min(search.top_k, len(logits)))
         rows.cache.keep(rows.tensor([0] * len(ids)))
         hidden = rows.step_hidden(range(len(ids)), ids.tolist())

@@ -18,7 +18,7 @@ from tests.parity.witness import checkpoint_of, pair
 from tutelage.backends.local import LocalLM
 from tutelage.checkpoints.build import build
 from tutelage.decoding import Beam, Contrastive, Feature
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, WorkError
 from tutelage.generate.beam import Found, beam_search
 from tutelage.generate.contrastive import contrastive_search
 from tutelage.generate.job import Job
@@ -288,3 +288,14 @@ def test_a_search_that_cannot_be_is_named(make: Any, field: str) -> None:
     with pytest.raises(ConfigError) as caught:
         make()
     assert caught.value.field == field
+
+
+def test_searches_say_scores_that_are_not_numbers() -> None:
+    broken = pair(5)[1]
+    with torch.no_grad():
+        broken.norm.weight[0] = torch.nan
+    job = Job(prompts_of([9])[0], 5, frozenset())
+    with pytest.raises(WorkError, match="not a number"):
+        list(beam_search(broken, job, Beam(3), lambda tokens: "", lambda: False))
+    with pytest.raises(WorkError, match="not a number"):
+        list(contrastive_search(broken, job, Contrastive(0.6), lambda: False))
