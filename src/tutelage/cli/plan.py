@@ -19,7 +19,7 @@ from tutelage.cli.plan_parallel import parallel
 from tutelage.cli.plan_scaling import scaling
 from tutelage.cli.plan_shapes import activations, method, peft
 from tutelage.cli.shared import Shared
-from tutelage.errors import RequestError
+from tutelage.errors import ConfigError
 
 __all__ = [
     "activations", "compute", "formats", "memory", "method", "parallel", "parameters", "peft",
@@ -88,7 +88,7 @@ def parameters(
 
     check_unplaced(shared or Shared())
     if model is None and table is None:
-        raise RequestError("there is no model to count", field="--model", expected="a model source")
+        raise ConfigError("there is no model to count", field="--model", expected="a model source")
     described = describe(model or "preset:gpt3-175b")
     layout = described.layout
     first = [weight for weight in layout if weight.layer == 0]

@@ -111,9 +111,9 @@ class TrainingTable(Frozen):
     objective: Literal["clm", "prefix", "mlm", "span", "denoise"] | None = None
     """The family's own if not given: clm of decoders, mlm of encoders, span of both together."""
     batch_tokens: int = Field(8192, ge=8)
-    """Tokens of one update."""
+    """Tokens of one update: whole rows, one at least."""
     micro_tokens: int = Field(4096, ge=8)
-    """At most so many are computed at a time."""
+    """At most so many are computed at a time, but one row at least."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = Field(1e-3, gt=0, lt=1)
     schedule: Kind = "cosine"

@@ -68,7 +68,7 @@ class Run:
     @property
     def rows(self) -> int:
         """Windows of one update."""
-        return max(1, self.config.training.batch_tokens // self.context)
+        return self.config.training.batch_tokens // self.context
 
     @property
     def micro_batches(self) -> int:
@@ -136,6 +136,12 @@ def _context(config: PretrainConfig, checkpoint: Checkpoint) -> int:
         raise ConfigError(
             "longer than the model's context", field="model.context", got=context,
             expected=f"at most {longest}",
+        )  # fmt: skip
+    if config.training.batch_tokens < context:
+        raise ConfigError(
+            "an update is less than one row", field="training.batch_tokens",
+            got=config.training.batch_tokens, expected=f"at least {context}, the length of a row",
+            hint="or a shorter model.context",
         )  # fmt: skip
     return context
 

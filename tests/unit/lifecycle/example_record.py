@@ -183,6 +183,7 @@ _LENGTH = {
     "save_seconds": 60.0,
     "new_tokens": [],
     "head": None,
+    "head_rate": None,
     "pull": 0.0,
     "interpolate": 1.0,
     "seed": 0,

@@ -291,6 +291,9 @@ def test_a_shape_that_cannot_be_is_refused(text: Path, tmp_path: Path) -> None:
         with pytest.raises(TutelageError) as caught:
             run(changed, tmp_path / "out")
         assert str(caught.value.field).startswith("model")
+    with pytest.raises(ConfigError) as caught:
+        run(described(text, batch_tokens=31), tmp_path / "out")
+    assert caught.value.field == "training.batch_tokens"
     with pytest.raises(DataError):
         run(described(tmp_path / "absent.txt"), tmp_path / "other")
 
