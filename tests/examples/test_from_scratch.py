@@ -32,7 +32,7 @@ def written(folder: Path) -> dict[str, Any]:
     curve = [{"step": n, "seconds": 3.0 * n, "loss": 5 / n} for n in range(1, 9)]
     model = {
         "parameters": 1_200_000, "tokens": 3_400_000, "bits_per_byte": {"a book": measured(1.8)},
-        "curve": curve,
+        "curve": curve, "steps": 8, "processor_seconds": 240.0,
     }  # fmt: skip
     result = {
         "study": "prose", "smoke": False, "text": "books", "machine": "a <machine>",
