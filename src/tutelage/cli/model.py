@@ -148,7 +148,7 @@ def export(
                 "type": type, "left_out": whole.left_out}  # fmt: skip
     from tutelage.checkpoints.gguf_save import save_gguf
 
-    store.check_writable(out)
+    store.check_place(out, file=True)
     save_gguf(whole.checkpoint, out, type, pure)
     return {"out": str(out), "bytes": out.stat().st_size, "sha256": store.sha256(out),
             "type": type, "left_out": whole.left_out}  # fmt: skip
