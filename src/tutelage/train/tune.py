@@ -55,6 +55,7 @@ def tune(
     done = _finished(run, out)
     if done is not None and not folder.exists():
         return done
+    store.check_place(out)
     with store.lock(folder):
         store.sweep(folder)
         result = _finished(run, out)  # who held the lock before may have finished it
