@@ -16,14 +16,14 @@ from tutelage.plan.fitting import Trained, iso_flops, parametric
 from tutelage.plan.scaling import LAWS, Fit
 
 MINUTES = (0.25, 0.6, 1.5)
-"""Of two processors, as FLOPs, for each run of a budget: 12 for the sweep, and small models reach
+"""Of two processors, as FLOPs, for each run of a budget: 10 for the sweep, and small models reach
 half the speed or less."""
-MINUTES_LARGE = 4.0
+MINUTES_LARGE = 3.0
 SHAPES = {0: ((1, 64), (2, 64), (2, 128), (3, 128), (3, 192)),
           1: ((2, 64), (2, 128), (3, 128), (3, 192), (4, 256)),
-          2: ((2, 128), (3, 128), (3, 192), (4, 192), (4, 256))}  # fmt: skip
+          2: ((2, 128), (2, 64), (3, 128), (3, 192))}  # fmt: skip
 """Depth and width, by budget: around the size that is best."""
-LARGE = (4, 192)
+LARGE = (3, 192)
 SMOKE = ((1, 64), (1, 128), (2, 128))
 VOCABULARY = 512
 CONTEXT = 256
