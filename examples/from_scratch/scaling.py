@@ -15,10 +15,10 @@ from tutelage.errors import DataError
 from tutelage.plan.fitting import Trained, iso_flops, parametric
 from tutelage.plan.scaling import LAWS, Fit
 
-MINUTES = (0.25, 1.0, 3.0)
-"""Of two processors, as FLOPs, for each run of a budget: 21 for the sweep, and small models reach
+MINUTES = (0.25, 0.6, 1.5)
+"""Of two processors, as FLOPs, for each run of a budget: 12 for the sweep, and small models reach
 half the speed or less."""
-MINUTES_LARGE = 8.0
+MINUTES_LARGE = 4.0
 SHAPES = {0: ((1, 64), (2, 64), (2, 128), (3, 128), (3, 192)),
           1: ((2, 64), (2, 128), (3, 128), (3, 192), (4, 256)),
           2: ((2, 128), (3, 128), (3, 192), (4, 192), (4, 256))}  # fmt: skip

@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tutelage.errors import BusyError, DamagedError, WorkError
+from tutelage.errors import BusyError, ConfigError, DamagedError, WorkError
 
 MANIFEST = "manifest.json"
 TEMPORARY = ".tmp-"
@@ -82,13 +82,24 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         _fsync_folder(path.parent)
 
 
-def check_writable(path: Path) -> None:
-    """Raise WorkError if no file could be written at `path`: before the work whose result it is."""
+def check_place(path: Path, file: bool = False) -> None:
+    """Raise ConfigError if nothing could be written at `path`, where `file` says so no file:
+    before the work whose result it is. Raises WorkError where the disk is full or read-only."""
     with _named_failures(path):
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
+        try:
+            if file and path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EROFS):
+                raise
+            raise ConfigError(
+                f"cannot write {path}: {error.strerror}",
+                field="--out",
+                got=path,
+                expected="a file that can be written" if file else "a place that can be written to",
+            ) from error
         os.close(handle)
         Path(name).unlink()
 

@@ -79,7 +79,7 @@ ADDED: dict[str, set[str]] = {
     "tune": {
         *("mixture", "general"),
         *("set_aside", "settings", "predicted_seconds", "predicted_memory", "rehearsal", "preview"),
-        "correction",
+        *("correction", "probed_seconds", "predicted_flops", "counted_flops"),
     },
     "eval": {
         *("model", "shots", "refused", "cut_off", "rows", "set_aside", "set_aside_rows", "notes"),
@@ -94,7 +94,13 @@ ADDED: dict[str, set[str]] = {
     },
     "compare": {"a", "b", "clusters", "noise", "slices"},
     "claim": {"claimed", "note"},
-    "plan compute": {"flops_per_token", "convention", "counts_embeddings", "sources"},
+    "plan compute": {
+        "flops_per_token",
+        "convention",
+        "counts_embeddings",
+        "keys_seen",
+        "sources",
+    },
     "plan memory": {"corrected_bytes", "correction"},
     "plan scaling": {"flops", "formula", "source", "laws"},
     "plan parallel": {"fitting", "job", "device", "formula", "sources"},

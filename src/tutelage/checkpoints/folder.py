@@ -37,7 +37,8 @@ def folder_checkpoint(path: Path, source: str | None = None) -> Checkpoint:
         store.verify(path)
     config = folder.json("config.json")
     if not config:
-        raise folder.fault("config.json", "nothing", _hint(path))
+        there = (path / "config.json").is_file()
+        raise folder.fault("config.json", "an empty object" if there else "nothing", _hint(path))
     if KEY in config and not is_quantized(config):
         method = config[KEY]
         got = method.get("quant_method") if isinstance(method, dict) else method

@@ -1,7 +1,8 @@
 """Write a model in few bits: the folder that `quantized_file.py` reads, matrix by matrix.
 
 Linear maps of the blocks in the form asked for; token tables and heads, by which every answer is
-chosen, in 8 bits; norms and biases, which are few, as they were.
+chosen, in a form of their own, 8 bits unless asked otherwise; norms and biases, which are few, as
+they were.
 """
 
 from __future__ import annotations
@@ -26,23 +27,27 @@ TABLES = ("embed", "head")
 """Roles of the matrices beside the blocks."""
 
 
-def form_of_weight(weight: Weight, form: Form) -> Form | None:
+def form_of_weight(weight: Weight, form: Form, tables: Form) -> Form | None:
     """In which form a weight is written; None for one that stays as it is."""
-    from tutelage.nn.quantized import Form
-
     if is_linear(weight):
         return form
-    return Form(8, form.group) if len(weight.shape) == 2 and weight.role in TABLES else None
+    return tables if len(weight.shape) == 2 and weight.role in TABLES else None
 
 
-def write_quantized(checkpoint: Checkpoint, folder: Path, form: Form) -> None:
-    """The files of a model in few bits into a folder that the caller makes durable."""
+def write_quantized(
+    checkpoint: Checkpoint, folder: Path, form: Form, tables: Form | None = None
+) -> None:
+    """The files of a model in few bits into a folder that the caller makes durable; `tables` is the
+    form of token tables and heads, 8 bits if not given."""
+    from tutelage.nn.quantized import Form
+
+    tables = tables or Form(8, form.group)
     spec = spec_for(checkpoint.config)
     weights = list(spec.layout(spec.read(checkpoint.config)))
     readers = matched(checkpoint, spec, weights)
     tensors: dict[str, torch.Tensor] = {}
     for weight in weights:
-        held = form_of_weight(weight, form)
+        held = form_of_weight(weight, form, tables)
         if held is None:
             tensors[weight.hf_name] = readers[weight.path].load()
             continue
@@ -51,14 +56,14 @@ def write_quantized(checkpoint: Checkpoint, folder: Path, form: Form) -> None:
         tensors[f"{weight.hf_name}.{SCALES}"] = codes.scales
         if codes.minimums is not None:
             tensors[f"{weight.hf_name}.{MINIMUMS}"] = codes.minimums
-    write_beside(checkpoint, folder, quantized_config(checkpoint.config, form))
+    write_beside(checkpoint, folder, quantized_config(checkpoint.config, form, tables))
     write_tensors(tensors, folder / "model.safetensors")
 
 
-def quantized_config(config: Mapping[str, Any], form: Form) -> dict[str, Any]:
+def quantized_config(config: Mapping[str, Any], form: Form, tables: Form) -> dict[str, Any]:
     """config.json, which says how the weights are held."""
     named = config.get("torch_dtype") or config.get("dtype") or "float32"
-    about = {"quant_method": METHOD, **form.as_json(), "table_bits": 8}
+    about = {"quant_method": METHOD, **form.as_json(), "table_bits": tables.bits}
     return {**config_to_save(config, str(named)), KEY: about}
 
 

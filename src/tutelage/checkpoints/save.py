@@ -221,3 +221,4 @@ def check_free(folder: Path) -> None:
             got=str(folder),
             hint="name a new folder",
         )
+    store.check_place(folder)

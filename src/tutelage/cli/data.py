@@ -11,6 +11,7 @@ from tutelage.cli.data_run import (
     Names,
     Reading,
     Repeated,
+    check_out,
     counts_of,
     entries,
     notes,
@@ -83,6 +84,7 @@ def filter(
     from tutelage.corpus.filters import PRESETS, filter_steps, parse_settings
     from tutelage.corpus.pii import Mask
 
+    check_out(out, data)
     names = tuple(dict.fromkeys([*PRESETS[preset], *use]))
     filters = filter_steps(names, parse_settings(set))
     settings: Json = {step.name: step.rule.model_dump(mode="json") for step in filters}
@@ -117,10 +119,11 @@ def dedup(
     """
     from tutelage.corpus.dedup import Exact, Near
 
+    check_out(out, data)
     steps: list[Step] = [Exact()]
     if not exact_only:
         # The place of the answer has room for its size; a system's temporary folder may not.
-        steps.append(Near(threshold, folder=out.parent if out and out.parent.is_dir() else None))
+        steps.append(Near(threshold, folder=out.parent if out else None))
     settings = {"threshold": None if exact_only else threshold}
     return run("dedup", open_sources(data, reading), steps, out, settings, shared)
 
@@ -151,6 +154,7 @@ def contamination(
     from tutelage.corpus.decontaminate import Decontaminate
     from tutelage.corpus.pipeline import Pipeline
 
+    check_out(out, data)
     items = list(Pipeline(entries(open_sources([against], Reading(against_field)))))
     if not items:
         raise DataError(f"{against} holds no item to look for", field="--against")

@@ -28,12 +28,15 @@ def quality(
     out
         The folder to write. Use it with: data filter --use quality --set quality.model=OUT
     """
+    from tutelage import store
     from tutelage.corpus import quality as classifier
     from tutelage.corpus.pipeline import Pipeline
 
     shared = shared or Shared()
-    if out.exists() and not (out / classifier.FILE).is_file() and any(out.iterdir()):
+    ours = (out / classifier.FILE).is_file() or (out.is_dir() and not any(out.iterdir()))
+    if out.exists() and not ours:
         raise ConfigError(f"{out} exists and holds something else", field="--out")
+    store.check_place(out)
     sides = {name: open_sources(names, reading) for name, names in (("good", good), ("bad", bad))}
     texts = {
         name: (one.text for one in Pipeline(entries(sources), (), progress(shared)))

@@ -43,7 +43,8 @@ def run(
     settings: Json,
     shared: Shared | None,
 ) -> Json:
-    """All documents through the steps, to `out` if there is one; the contract's object."""
+    """All documents through the steps, to `out` if there is one, which was looked at before
+    (`check_out`); the contract's object."""
     from tutelage.corpus import funnel, output
     from tutelage.corpus.pipeline import Pipeline
 
@@ -54,7 +55,6 @@ def run(
         for _ in pipeline:
             pass
     else:
-        output.check_out(out, names)
         output.write_documents(
             pipeline,
             out,
@@ -63,6 +63,14 @@ def run(
         page = str(funnel.beside(out).with_suffix(".html"))
     done = [tally.as_json() for tally in pipeline.tallies]
     return {**counts_of(done, out), "report": page, "notes": notes(sources)}
+
+
+def check_out(out: Path | None, data: Sequence[str]) -> None:
+    """Raises ConfigError where nothing can be written to `out`: before anything is read."""
+    if out is not None:
+        from tutelage.corpus import output
+
+        output.check_out(out, data)
 
 
 def counts_of(steps: Sequence[Json], out: Path | None) -> Json:

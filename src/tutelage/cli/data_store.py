@@ -12,6 +12,7 @@ from tutelage.cli.data_run import (
     Names,
     Reading,
     Repeated,
+    check_out,
     counts_of,
     entries,
     notes,
@@ -63,8 +64,7 @@ def mix(
     from tutelage.corpus.mix import plan
 
     named = _named(data)
-    if out is not None:
-        output.check_out(out, list(named.values()))
+    check_out(out, list(named.values()))
     sources = open_sources(list(named.values()), reading)
     bar = progress(shared)
     measured = [blend.measure(n, s, bar) for n, s in zip(named, sources, strict=True)]

@@ -17,7 +17,7 @@ from tutelage.cli.eval_task import check_task, run_task, usual_length
 from tutelage.cli.generate import open_model
 from tutelage.cli.score import metrics_of
 from tutelage.cli.shared import Shared, progress
-from tutelage.errors import ConfigError, WorkError
+from tutelage.errors import ConfigError
 from tutelage.score import STANDARD
 
 if TYPE_CHECKING:
@@ -286,16 +286,7 @@ def _check(
                 hint="a --task of choices, of code or --task text measures it",
             )  # fmt: skip
     if out is not None:
-        _check_out(out)
+        from tutelage import store
+
+        store.check_place(out, file=True)
     return names
-
-
-def _check_out(out: Path) -> None:
-    from tutelage import store
-
-    try:
-        store.check_writable(out)
-    except WorkError as error:
-        raise ConfigError(
-            error.message, field="--out", got=out, expected="a file that can be written"
-        ) from error

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tutelage.cli.shared import Shared
-from tutelage.errors import ConfigError, RequestError, WorkError
+from tutelage.errors import ConfigError, RequestError
 
 if TYPE_CHECKING:
     from tutelage.backends.local import LocalLM
@@ -47,7 +47,7 @@ def inspect(
     from tutelage.inspect.page import page
 
     shared = shared or Shared()
-    _check_out(out)
+    store.check_place(out, file=True)
     lm = _local(model, adapter, shared)
     stack = _stack(lm, model)
     texts = [_text(lm, stack, prompt) for prompt in prompts or BANK]
@@ -156,15 +156,6 @@ def _lens(one: Text) -> list[dict[str, Any]]:
             }
         )  # fmt: skip
     return rows
-
-
-def _check_out(out: Path) -> None:
-    from tutelage import store
-
-    try:
-        store.check_writable(out)
-    except WorkError as error:
-        raise ConfigError(error.message, field="--out", got=out) from error
 
 
 def show(result: dict[str, Any]) -> None:

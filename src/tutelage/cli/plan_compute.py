@@ -91,6 +91,7 @@ def _result(
         "flops_per_token": each and each.flops,
         "convention": each and each.convention,
         "counts_embeddings": each and each.counts_embeddings,
+        "keys_seen": each and each.keys_seen,
     }
     formula = f"({each.formula}) a token" if each else "as given"
     if each and not one_token:

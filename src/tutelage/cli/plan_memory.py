@@ -258,7 +258,14 @@ def _answering(asked: Asked, described: Described) -> list[Component]:
     if described.family != "decoder":
         raise _not_counted(described, "answering", "leave --model out and say --params")
     narrow = _key_heads(described) if asked.sequences.kv_cache_dtype == "int8" else 0
-    return answering_components(described.layout, precision, Held(rows, tokens, narrow=narrow))
+    state = described.shape.state(4 if precision == "fp32" else 2)
+    if state and narrow:
+        raise ConfigError(
+            "this model keeps no keys and values, but a state of fixed size",
+            field="--kv-cache-dtype", got="int8", expected="auto",
+        )  # fmt: skip
+    held = Held(rows, tokens, narrow=narrow, state=state)
+    return answering_components(described.layout, precision, held)
 
 
 def _key_heads(described: Described) -> int:

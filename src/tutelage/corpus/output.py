@@ -45,6 +45,7 @@ def check_out(out: Path, sources: Sequence[str]) -> None:
             field="--out",
             hint="choose another place, or remove it",
         )
+    store.check_place(out)
 
 
 def write_documents(documents: Iterable[Document], out: Path, report: Report) -> None:

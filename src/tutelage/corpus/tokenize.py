@@ -97,7 +97,8 @@ def tokenize(
     returned as it is, and checked.
 
     `report` gives the funnel once all documents have been read. Raises RequestError if `out` holds
-    anything else, DataError if there is no document, WorkError if it cannot be written.
+    anything else, ConfigError if it cannot be made, DataError if there is no document, WorkError
+    if the disk is full or read-only.
     """
     if request.shard_tokens < 1:
         raise ConfigError(
@@ -107,6 +108,7 @@ def tokenize(
     done = _finished(request, out)
     if done is not None and not folder.exists():
         return done
+    store.check_place(out)
     with store.lock(folder):
         store.sweep(folder)
         done = _finished(request, out)

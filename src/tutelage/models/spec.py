@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 from tutelage.errors import SourceError, UnknownName
 from tutelage.models.fields import check_fields
 from tutelage.models.headed import HeadForm, headed
+from tutelage.nn.pairs import Pairs
 from tutelage.registry import Registry
 
 Family = Literal["encoder", "decoder", "encoder-decoder"]
@@ -69,7 +70,8 @@ class Shape:
     `encoder_layers` are those of an encoder beside `layers` of a decoder, whose rows begin with the
     token `start`; None where there is no encoder. `plain` blocks are causal attention and a
     feed-forward network, each behind one norm and with nothing more: what `plan/activations.py`
-    counts to the byte."""
+    counts to the byte. `sees` is how much each layer of the decoder sees, None being all; empty
+    where all layers see all."""
 
     layers: int
     width: int
@@ -81,6 +83,26 @@ class Shape:
     encoder_layers: int = 0
     start: int | None = None
     plain: bool = False
+    sees: tuple[Pairs | None, ...] = ()
+
+    @property
+    def queries(self) -> int:
+        """Width of all heads together, which need not be that of the model."""
+        return self.heads * self.head_width
+
+    def pairs(self, tokens: int) -> int:
+        """Of a token and a key that it sees, in all layers, of one causal row."""
+        whole = tokens * (tokens + 1) // 2
+        each = self.sees or (None,) * self.layers
+        return sum(whole if one is None else one.pairs(tokens) for one in each)
+
+    def square(self, tokens: int) -> float:
+        """L T^2 times the share of all pairs that are seen."""
+        return 2 * tokens * self.pairs(tokens) / (tokens + 1)
+
+    def state(self, low: int) -> int:
+        """Bytes that are remembered of a row in place of keys and values, 0 where those are."""
+        return sum(one.state(low) for one in self.sees if one is not None)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 Each is a `Sees` of `nn/attend.py`, used together with causality or without it. `keys` names, for a
 run of queries, all keys that any of them may see: what attention over long rows gathers, so that
-its time and memory grow with what is seen and not with the square of the row.
+its time and memory grow with what is seen and not with the square of the row. How many pairs of a
+token and a key that makes is counted without torch (`nn/pairs.py`).
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from tutelage.nn.pairs import BlockPairs, StridedPairs, WindowPairs
+
 
 @dataclass(frozen=True)
-class Window:
+class Window(WindowPairs):
     """Keys fewer than `size` places before the query, or after it.
 
     Source: Beltagy et al. 2020, arXiv:2004.05150, section 3.1; one-sided as in Jiang et al. 2023,
     arXiv:2310.06825, section 2 (Mistral: `size` keys, the query's own among them).
     """
-
-    size: int
 
     def __call__(
         self, queries: Int[Tensor, "B T 1"], keys: Int[Tensor, "*B1 S"]
@@ -34,14 +35,12 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Strided:
+class Strided(StridedPairs):
     """The last `stride` keys, and every `stride`-th key before them.
 
     Source: Child et al. 2019, arXiv:1904.10509, section 4.3 (strided attention; both sets of heads
     merged, as in its section 5.2).
     """
-
-    stride: int
 
     def __call__(
         self, queries: Int[Tensor, "B T 1"], keys: Int[Tensor, "*B1 S"]
@@ -58,7 +57,7 @@ class Strided:
 
 
 @dataclass(frozen=True)
-class Blocks:
+class Blocks(BlockPairs):
     """Rows cut into blocks of `size`: a block sees itself, `near` blocks on either side, the first
     `everywhere` blocks, and `random` blocks drawn for it. The first blocks see all.
 
@@ -66,12 +65,6 @@ class Blocks:
     block's number and the seed, and is over the blocks before it, so that a causal row and one that
     is read in parts see the same.
     """
-
-    size: int
-    near: int = 1
-    everywhere: int = 1
-    random: int = 1
-    seed: int = 0
 
     def __call__(
         self, queries: Int[Tensor, "B T 1"], keys: Int[Tensor, "*B1 S"]
@@ -91,6 +84,5 @@ class Blocks:
         return torch.where(seen[torch.arange(length) // self.size])[0]
 
     def _drawn(self, block: Tensor, draw: int) -> Tensor:
-        """A block before this one, by a hash of both numbers (Knuth's multiplicative)."""
-        mixed = (block * 2654435761 + (draw + 1) * 40503 + self.seed * 97) % 2**32
-        return mixed // 65536 % block.clamp(min=1)
+        """A block before this one, by a hash of both numbers."""
+        return self.hashed(block, draw) % block.clamp(min=1)

@@ -3,8 +3,8 @@
     answering_components(entries, "bf16", Held(sequences=64, tokens=320, shared=150))
 
 Keys and values are kept of every sequence answered at once, and once of what all of them begin
-with; of texts that an encoder reads nothing is kept. Pure functions of shapes; how many are
-answered at once is the engine's to say.
+with; of a model that remembers a state as many bytes whatever the length; of texts that an encoder
+reads nothing. Pure functions of shapes; how many are answered at once is the engine's to say.
 """
 
 from __future__ import annotations
@@ -34,13 +34,15 @@ class Held:
     """What is kept at once: `sequences` of at most `tokens` each, question and answer together,
     after `shared` tokens that are kept once. `reading` tokens are computed at a time, all of the
     sequences' if None. Keys and values of `narrow` heads are in 8 bits with a scale each; 0: in
-    the type computed in."""
+    the type computed in. `state` are the bytes of a sequence that are kept in their place, whatever
+    its length, by a model that remembers so; 0 by others."""
 
     sequences: int = 1
     tokens: int = 2048
     shared: int = 0
     reading: int | None = None
     narrow: int = 0
+    state: int = 0
 
 
 def answering_components(entries: Sequence[Entry], precision: str, held: Held) -> list[Component]:
@@ -96,6 +98,9 @@ def _computed(sizes: Dimensions, low: int, tokens: int) -> Component:
 
 
 def _kept(sizes: Dimensions, low: int, held: Held) -> Component:
+    if held.state:
+        each = f"{held.sequences} sequences x {held.state} remembered of each"
+        return Component("kv_cache", held.sequences * held.state, each)
     width = sizes.layers * (sizes.key + sizes.value)
     tokens = held.sequences * held.tokens + held.shared
     text = f"{held.sequences} sequences x {held.tokens} tokens"

@@ -11,8 +11,9 @@ FLOPs a token, forward and backward (three times the forward pass), by conventio
 
 N counts the weights a token is multiplied with: the head with them, a table that is only looked up
 not, and of a layer's experts as many as a token uses; where only a number of parameters is known,
-N is that number. L layers, T context, C width. A model without heads, as an LSTM, has no square; a
-pattern of keys is counted as if every token saw the whole row before it.
+N is that number. L layers, T context, C width; in L T C that of all heads together. A model without
+heads, as an LSTM, has no square; where a token does not see all before it the square is counted in
+the share of its pairs that are seen (`nn/pairs.py`).
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class PerToken:
     convention: str
     formula: str
     counts_embeddings: str
+    keys_seen: float | None = None
+    """By a token, the mean over a row and over layers."""
 
 
 def of_parameters(parameters: float) -> PerToken:
@@ -61,7 +64,8 @@ def of_model(
         raise UnknownName("convention", convention, CONVENTIONS, field="--convention")
     inside = sum(size(entry) for entry in products(entries))
     weights = inside + shape.vocabulary * shape.width
-    square = shape.layers * context * shape.width
+    square = shape.square(context) / context * shape.queries
+    keys = shape.pairs(context) / (shape.layers * context)
     if convention == "course":
         matrices = shape.layers * shape.width**2
         return PerToken(
@@ -69,6 +73,7 @@ def of_model(
             convention,
             f"72 x {shape.layers} x {shape.width}^2 + 6 x {_square(shape, context)}",
             "neither head nor tables",
+            keys,
         )
     times = {"6n": 0, "causal": 6, "palm": 12}[convention] if shape.heads else 0
     more = f" + {times} x {_square(shape, context)}" if times else ""
@@ -77,6 +82,7 @@ def of_model(
         convention,
         f"6 x {weights}{more}",
         "the head, not tables that are looked up",
+        keys,
     )
 
 
@@ -98,4 +104,6 @@ def mfu(tokens_per_second: float, per_token: float, peak: float, count: int = 1)
 
 
 def _square(shape: Shape, context: int) -> str:
-    return f"{shape.layers} x {context} x {shape.width}"
+    share = shape.square(context) / (shape.layers * context**2)
+    seen = "" if share == 1 else f" x {share:.4g} of the pairs seen"
+    return f"{shape.layers} x {context} x {shape.queries}{seen}"

@@ -5,9 +5,10 @@
 
 N counts the weights a token is multiplied with, the head included and tables that are only looked
 up not, of a layer's experts as many as a token uses; L T C is causal attention, half of the square,
-forward and backward. Where a row is read both ways the square is whole, an LSTM has none, an
-encoder's tokens are multiplied with its own weights, and the head counts for predicted tokens
-alone.
+forward and backward, C being that of all heads together. Where a token does not see all before it
+the square is counted in the share of its pairs that are seen (`nn/pairs.py`); where a row is read
+both ways it is whole, an LSTM has none, an encoder's tokens are multiplied with its own weights,
+and the head counts for predicted tokens alone.
 Source: Chowdhery et al. 2022, arXiv:2204.02311, appendix B (MFU; 12 L T C there, without the half).
 """
 
@@ -23,7 +24,8 @@ from tutelage.plan.parameters import products, size
 
 CONVENTION = (
     "(6 N + 6 L T C) FLOPs a token, N with the head, without tables, and with those experts alone "
-    "that a token uses, over the speed of a large matrix product measured before and after the run"
+    "that a token uses, L T C in the share of its pairs that a pattern shows, over the speed of a "
+    "large matrix product measured before and after the run"
 )
 
 
@@ -34,7 +36,7 @@ def multiplied(weights: Sequence[Weight], shape: Shape) -> int:
 
 def flops_per_token(weights: Sequence[Weight], shape: Shape, context: int) -> int:
     """Of a decoder that predicts every token."""
-    mixing = shape.layers * context * shape.width if shape.heads else 0
+    mixing = round(shape.square(context) / context * shape.queries)
     return 6 * (multiplied(weights, shape) + mixing)
 
 
@@ -42,12 +44,11 @@ def flops_of(weights: Sequence[Weight], shape: Shape, row: Example) -> int:
     """Forward and backward of one row, by any model."""
     read, source = len(row.ids), len(row.memory)
     both = 2 if row.lead == read else 1
-    squares = shape.layers * (both * read * read + 2 * read * source)
+    squares = both * shape.square(read) + 2 * shape.layers * read * source
     squares += 2 * shape.encoder_layers * source * source
     products = read * _inside(weights, encoder=False) + source * _inside(weights, encoder=True)
     head = row.trained * shape.vocabulary * shape.width
-    mixing = squares * shape.width if shape.heads else 0
-    return 6 * (products + head + mixing)
+    return 6 * (products + head + round(squares * shape.queries))
 
 
 def _inside(weights: Sequence[Weight], encoder: bool) -> int:

@@ -75,5 +75,8 @@ def told(
         "waiting_share": rows.seconds / max(at.seconds, 1e-9),
         "epochs": rows.mixture.epochs(at.step * rows.rows),
         "curve": [{"step": s, "seconds": t, "loss": v} for s, t, v in at.curve],
-        "model": {"architecture": checkpoint.config["architectures"][0], **vars(sizes)},
+        "model": {
+            "architecture": checkpoint.config["architectures"][0],
+            **{name: value for name, value in vars(sizes).items() if name != "sees"},
+        },
     }

@@ -78,10 +78,8 @@ def save(tokenizer: Tokenizer, out: Path) -> None:
 
 
 def check_free(out: Path) -> None:
-    """Raise RequestError unless `out` is a name to be made, or an empty folder."""
-    if out.is_dir() and not any(out.iterdir()):
-        return
-    if out.exists():
+    """Raise RequestError unless `out` is a name that can be made, or an empty folder."""
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise RequestError(
             f"{out} exists already",
             field="--out",
@@ -89,6 +87,7 @@ def check_free(out: Path) -> None:
             expected="a folder that does not exist yet",
             hint="choose another name; nothing is replaced",
         )
+    store.check_place(out)
 
 
 def _control(kind: Kind, special: Sequence[str]) -> list[str]:

@@ -141,6 +141,11 @@ def test_an_unreadable_file_is_named(name: str, content: bytes, folder: Path) ->
     refused(folder, name.replace(".", r"\."))
 
 
+def test_a_config_that_says_nothing_is_not_told_as_missing(folder: Path) -> None:
+    (folder / "config.json").write_text("{}")
+    assert refused(folder, r"config\.json").got == "an empty object"
+
+
 def test_pickles_are_refused_with_the_reason(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     refused(folder, r"model\.safetensors", hint="can run code")

@@ -233,6 +233,26 @@ AGAINST = ("--against", "builtin:stdlib-docs")
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [["filter"], ["dedup"], ["dedup", "--exact-only"], ["mix"], ["contamination", *AGAINST],
+     ["tokenize", "--tokenizer", "preset:llama-tiny"], ["quality", "--good"]],
+)  # fmt: skip
+@pytest.mark.parametrize("inside", ["", "x"])
+def test_a_place_that_cannot_be_is_refused_before_anything_is_read(
+    arguments: list[str], inside: str, corpus: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """A file stands where the answer, or its folder, is to be."""
+    taken = tmp_path / "notes"
+    taken.write_text("mine")
+    more = ["--bad", corpus] if arguments[0] == "quality" else []
+    error = data(capsys, *arguments, corpus, *more, "--out", str(taken / inside), code=2)["error"]
+    assert error["field"] == "--out" and str(taken) in error["message"]
+    assert taken.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "notes"]
+
+
+@pytest.mark.parametrize(
     "arguments", [["inspect"], ["filter"], ["dedup"], ["mix"], ["contamination", *AGAINST]]
 )
 def test_people_get_a_page(

@@ -51,6 +51,24 @@ def test_the_object_and_the_folder(
     assert code == 0 and said["completion_tokens"] > 0
 
 
+def test_tables_in_fewer_bits_are_smaller_and_their_loss_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {}
+    for bits in (8, 4):
+        out, options = tmp_path / f"tables-{bits}", ["--bits", 4, "--texts", 4]
+        code, found[bits] = called(
+            capsys, "quantize", TINY, *options, "--table-bits", bits, "--out", out
+        )
+        assert code == 0 and found[bits]["tables"]["bits"] == bits
+        said = json.loads((out / "config.json").read_text())["quantization_config"]
+        assert said["table_bits"] == bits
+        code, answered = called(capsys, "generate", out, "a tree", "--max-new-tokens", 3)
+        assert code == 0 and answered["completion_tokens"] > 0
+    assert found[4]["bytes"] < found[8]["bytes"]
+    assert found[4]["kl"]["value"] > found[8]["kl"]["value"]
+
+
 def test_it_is_pulled_as_an_ordinary_wide_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,6 +108,7 @@ def test_what_is_measured_is_what_two_models_say(
         (["--bits", 4, "--group", 5], "--group"),
         (["--bits", 4, "--group", 4096], "--group"),
         (["--bits", 8, "--symmetric"], "--symmetric"),
+        (["--bits", 8, "--table-bits", 4], "--table-bits"),
         (["--bits", 4, "--texts", 0], "--texts"),
     ],
 )

@@ -182,6 +182,10 @@ def test_data_without_text_and_a_taken_folder_exit_2(
         code, found = answered([*asked, *more], capsys)
         assert (code, found["error"]["field"], found["error"]["got"]) == (2, "--out", str(out))
     assert (out / "manifest.json").read_bytes() == before
+    for asked in (training(rows, empty / "x"), ["tokenizer", "extend", str(out), "--data", "x"]):
+        more = ["--tokens", "3", "--out", str(empty / "x")] if "extend" in asked else []
+        code, found = answered([*asked, *more], capsys)
+        assert (code, found["error"]["field"]) == (2, "--out"), "a file is no folder"
     assert answered(["tokenizer", "compare", "--data", str(rows)], capsys)[0] == 2
     assert answered(["tokenizer", "show", str(tmp_path / "none"), "x"], capsys)[0] == 2
 

@@ -35,6 +35,11 @@ def test_reading_in_parts_computes_less_at_a_time() -> None:
     assert whole == parts
 
 
+def test_a_state_is_kept_in_the_place_of_keys_and_values() -> None:
+    short, long = (predicted("bf16", Held(3, tokens, state=1000)) for tokens in (10, 1000))
+    assert short["kv_cache"] == long["kv_cache"] == 3000
+
+
 def test_quantized_weights_keep_a_half_precision_cache() -> None:
     low, half = predicted("int4", Held()), predicted("bf16", Held())
     assert low["weights"] == COUNT // 2

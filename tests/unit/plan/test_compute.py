@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from tutelage.data.pack import Example
 from tutelage.errors import ConfigError, UnknownName
-from tutelage.models.spec import find_preset, layout, shape
+from tutelage.models.spec import find_preset, layout, shape, spec_for
+from tutelage.nn.attend import mask_of
+from tutelage.nn.attention import Attention
 from tutelage.plan.compute import mfu, of_model, of_parameters, petaflop_s_days, seconds
 from tutelage.plan.devices import DEVICES, device
 from tutelage.plan.parameters import active, total
-from tutelage.pretrain.compute import flops_of, flops_per_token
+from tutelage.pretrain.compute import flops_of, flops_per_token, multiplied
 
 GPT3 = find_preset("gpt3-175b")
 L, C, T = 96, 12288, 2048
@@ -36,6 +39,37 @@ def test_a_model_without_heads_has_no_square_of_attention() -> None:
         counted = of_model(weights, found, 512, convention)
         assert counted.flops * 512 == of_a_row + head == flops_per_token(weights, found, 512) * 512
         assert "+" not in counted.formula
+
+
+@pytest.mark.parametrize("name", ["window-tiny", "strided-tiny", "blocks-tiny", "mistral-tiny"])
+def test_a_pattern_costs_the_pairs_it_shows(name: str) -> None:
+    """Against every entry of the mask that is built."""
+    config = find_preset(name)
+    weights, found = layout(config), shape(config)
+    spec, length = spec_for(config), 300
+    built = spec.build(spec.read(config))
+    places, seen = torch.arange(length), 0
+    for part in built.modules():
+        if isinstance(part, Attention):
+            mask = mask_of(part.rule, places[None], places, torch.float32)
+            seen += int(mask.isfinite().sum())
+    matrices = 6 * multiplied(weights, found)
+    whole = length * (length + 1) / 2
+    expected = matrices + 6 * length * 64 * seen / whole  # heads of 64 together
+    assert seen < whole
+    assert of_model(weights, found, length).flops == pytest.approx(expected)
+    assert of_model(weights, found, length).keys_seen == pytest.approx(seen / (2 * length))
+    assert flops_per_token(weights, found, length) == pytest.approx(expected, abs=6)
+    head = 6 * found.vocabulary * found.width * (length - 1)
+    row = flops_of(weights, found, Example.read(range(length))) + head
+    assert row == pytest.approx(length * expected, abs=6)
+
+
+def test_a_window_as_wide_as_the_row_is_none() -> None:
+    config = find_preset("mistral-tiny")
+    wide, full = ({**config, "sliding_window": size} for size in (300, None))
+    costs = [of_model(layout(c), shape(c), 300) for c in (wide, full)]
+    assert costs[0] == costs[1] and costs[0].keys_seen == 150.5
 
 
 def test_of_experts_those_count_that_a_token_meets() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tutelage.config import Frozen
 from tutelage.models.parts import divisible, linear, norm
 from tutelage.models.spec import Shape, Weight
+from tutelage.nn.pairs import Pairs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,7 +44,8 @@ def known(config: Mapping[str, Any], schema: type[PlainConfig]) -> dict[str, Any
     return {name: config[name] for name in schema.model_fields if name in config}
 
 
-def shape(config: PlainConfig) -> Shape:
+def shape(config: PlainConfig, sees: Pairs | None = None) -> Shape:
+    """Its sizes; `sees` is what each layer does, where that is not all before a token."""
     return Shape(
         layers=config.num_hidden_layers,
         width=config.hidden_size,
@@ -52,6 +54,7 @@ def shape(config: PlainConfig) -> Shape:
         head_width=config.head_width,
         vocabulary=config.vocab_size,
         context=config.max_position_embeddings,
+        sees=() if sees is None else (sees,) * config.num_hidden_layers,
     )
 
 

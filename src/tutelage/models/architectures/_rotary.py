@@ -15,6 +15,7 @@ from tutelage.config import Frozen, validate
 from tutelage.errors import ConfigError
 from tutelage.models.parts import activation, linear, norm, paired
 from tutelage.models.spec import Shape, Start, Weight
+from tutelage.nn.pairs import WindowPairs
 
 if TYPE_CHECKING:
     from tutelage.models.transformer import Transformer
@@ -164,6 +165,7 @@ def shape(config: RotaryConfig) -> Shape:
         context=config.max_position_embeddings,
         plain=config.activation == "silu"
         and not (config.windows or config.head_norms or config.norm_offset or config.experts),
+        sees=tuple(None if size is None else WindowPairs(size) for size in config.windows),
     )
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tutelage.config import validate
 from tutelage.models.architectures import _plain
 from tutelage.models.architectures._plain import PlainConfig, preset, tiny
-from tutelage.models.spec import Spec, Weight
+from tutelage.models.spec import Shape, Spec, Weight
+from tutelage.nn.pairs import SumPairs
 
 if TYPE_CHECKING:
     from tutelage.models.transformer import Transformer
@@ -22,6 +23,10 @@ CLASS = "LinearTransformerForCausalLM"
 def read(config: Mapping[str, Any]) -> PlainConfig:
     """From config.json. Raises ConfigError for values that cannot be."""
     return validate(PlainConfig, _plain.known(config, PlainConfig), where="config.json")
+
+
+def shape(config: PlainConfig) -> Shape:
+    return _plain.shape(config, SumPairs(config.num_attention_heads, config.head_width))
 
 
 def layout(config: PlainConfig) -> Iterator[Weight]:
@@ -48,7 +53,7 @@ SPEC = Spec(
     family="decoder",
     hf_architectures=(CLASS,),
     read=read,
-    shape=_plain.shape,
+    shape=shape,
     layout=layout,
     build=build,
     presets=PRESETS,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tutelage.config import Frozen, validate
 from tutelage.models.spec import Shape, Spec, Weight
+from tutelage.nn.pairs import StepPairs
 
 if TYPE_CHECKING:
     from tutelage.models.transformer import Transformer
@@ -41,6 +42,7 @@ def shape(config: LSTMConfig) -> Shape:
         head_width=0,
         vocabulary=config.vocab_size,
         context=config.seq_length,
+        sees=(StepPairs(config.hidden_size),) * config.num_hidden_layers,
     )
 
 

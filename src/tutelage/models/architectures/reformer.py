@@ -13,7 +13,8 @@ from tutelage.config import validate
 from tutelage.errors import ConfigError
 from tutelage.models.architectures import _plain
 from tutelage.models.architectures._plain import PlainConfig, preset, tiny
-from tutelage.models.spec import Spec, Weight
+from tutelage.models.spec import Shape, Spec, Weight
+from tutelage.nn.pairs import ClusterPairs
 
 if TYPE_CHECKING:
     from tutelage.models.transformer import Transformer
@@ -39,6 +40,14 @@ def read(config: Mapping[str, Any]) -> ClusterConfig:
             expected="an even number",
         )  # fmt: skip
     return built
+
+
+def shape(config: ClusterConfig) -> Shape:
+    kept = ClusterPairs(
+        config.num_buckets, config.most, config.rounds, config.hidden_size,
+        config.num_attention_heads,
+    )  # fmt: skip
+    return _plain.shape(config, kept)
 
 
 def layout(config: ClusterConfig) -> Iterator[Weight]:
@@ -74,7 +83,7 @@ SPEC = Spec(
     family="decoder",
     hf_architectures=(CLASS,),
     read=read,
-    shape=_plain.shape,
+    shape=shape,
     layout=layout,
     build=build,
     presets=PRESETS,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from tutelage.config import validate
 from tutelage.models.architectures import _plain
 from tutelage.models.architectures._plain import PlainConfig, preset, tiny
-from tutelage.models.spec import Spec, Weight
+from tutelage.models.spec import Shape, Spec, Weight
+from tutelage.nn.pairs import BlockPairs, StridedPairs, WindowPairs
 
 if TYPE_CHECKING:
     from tutelage.models.transformer import Transformer
@@ -31,6 +32,13 @@ class SparseConfig(PlainConfig):
 def read(config: Mapping[str, Any]) -> SparseConfig:
     """From config.json. Raises ConfigError for values that cannot be."""
     return validate(SparseConfig, _plain.known(config, SparseConfig), where="config.json")
+
+
+def shape(config: SparseConfig) -> Shape:
+    if config.pattern == "blocks":
+        return _plain.shape(config, BlockPairs(config.reach))
+    kind = WindowPairs if config.pattern == "window" else StridedPairs
+    return _plain.shape(config, kind(config.reach))
 
 
 def layout(config: SparseConfig) -> Iterator[Weight]:
@@ -71,7 +79,7 @@ SPEC = Spec(
     family="decoder",
     hf_architectures=(CLASS,),
     read=read,
-    shape=_plain.shape,
+    shape=shape,
     layout=layout,
     build=build,
     presets=PRESETS,

@@ -13,7 +13,8 @@ from tutelage.config import validate
 from tutelage.models.architectures import _plain
 from tutelage.models.architectures._plain import PlainConfig, preset, tiny
 from tutelage.models.parts import linear
-from tutelage.models.spec import Spec, Weight
+from tutelage.models.spec import Shape, Spec, Weight
+from tutelage.nn.pairs import SegmentPairs
 
 if TYPE_CHECKING:
     from tutelage.models.transformer import Transformer
@@ -30,6 +31,10 @@ class XLConfig(PlainConfig):
 def read(config: Mapping[str, Any]) -> XLConfig:
     """From config.json. Raises ConfigError for values that cannot be."""
     return validate(XLConfig, _plain.known(config, XLConfig), where="config.json")
+
+
+def shape(config: XLConfig) -> Shape:
+    return _plain.shape(config, SegmentPairs(config.segment, config.hidden_size))
 
 
 def layout(config: XLConfig) -> Iterator[Weight]:
@@ -69,7 +74,7 @@ SPEC = Spec(
     family="decoder",
     hf_architectures=(CLASS,),
     read=read,
-    shape=_plain.shape,
+    shape=shape,
     layout=layout,
     build=build,
     presets=PRESETS,
