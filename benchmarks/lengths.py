@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from measure import fresh, resident_after_imports, say
+from panels import Panel, page
 
 KINDS = {
     "full (GPT-2)": ("gpt2-tiny", {}),
@@ -43,7 +44,7 @@ def main() -> None:
             seconds, peak = last["seconds"], last["peak_bytes"] / 1e6
             say(f"{name}, {length} tokens: {seconds:.2f} s, {peak:.0f} MB")
     print(json.dumps(found))
-    options.out.write_text(_page(found), encoding="utf-8")
+    options.out.write_text(page(_panels(found)), encoding="utf-8")
 
 
 def measure(name: str, length: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -84,30 +85,16 @@ def measure(name: str, length: int, options: argparse.Namespace) -> dict[str, An
     }
 
 
-def _page(found: dict[str, list[dict[str, Any]]]) -> str:
-    """Two panels over a logarithmic length: seconds, and megabytes."""
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
-
-    figure = make_subplots(1, 2, subplot_titles=("seconds", "megabytes above the start"))
-    colours = ("#111", "#0072b2", "#56b4e9", "#009e73", "#e69f00", "#d55e00", "#cc79a7", "#888")
-    for colour, (name, points) in zip(colours, found.items(), strict=True):
-        lengths = [point["length"] for point in points]
-        columns = (
-            [point["seconds"] for point in points],
-            [point["peak_bytes"] / 1e6 for point in points],
-        )
-        for column, values in enumerate(columns, 1):
-            line = go.Scatter(
-                x=lengths, y=values, name=name, line={"color": colour}, showlegend=column == 1,
-                mode="lines+markers",
-            )  # fmt: skip
-            figure.add_trace(line, 1, column)
-    figure.update_xaxes(type="log", title="tokens of the row", tickvals=lengths)
-    figure.update_yaxes(type="log", dtick="D2")
-    figure.update_layout(template="plotly_white", width=1100, height=520, legend={"y": 0.5})
-    config = {"displayModeBar": False}
-    return str(figure.to_html(config=config, include_plotlyjs=True, full_html=True))
+def _panels(found: dict[str, list[dict[str, Any]]]) -> list[Panel]:
+    """Seconds, and megabytes."""
+    units = {"seconds": ("seconds", 1.0), "peak_bytes": ("megabytes above the start", 1e6)}
+    return [
+        Panel(y, "tokens of the row", {
+            name: [(point["length"], point[key] / unit) for point in points]
+            for name, points in found.items()
+        })
+        for key, (y, unit) in units.items()
+    ]  # fmt: skip
 
 
 def _options() -> argparse.Namespace:

@@ -17,14 +17,16 @@ from typing import Any
 
 from measure import Measurement
 
-TYPES = ("q4_0", "q4_1", "q8_0", "f16")
+TYPES = ("q4_0", "q4_0_pure", "q4_1", "q8_0", "f16")
+"""Of files; `pure` ones have token table and head in 4 bits too."""
 
 
 def export(source: str, kind: str, file: Path) -> Path:
     """The same weights as a GGUF file of this type, once."""
     if not file.exists():
         command = [sys.executable, "-m", "tutelage", "model", "export", source]
-        asked = ["--to", "gguf", "--type", kind, "--out", str(file)]
+        asked = ["--to", "gguf", "--type", kind.removesuffix("_pure"), "--out", str(file)]
+        asked += ["--pure"] if kind.endswith("_pure") else []
         subprocess.run([*command, *asked], check=True, stdout=2)
     return file
 

@@ -16,8 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -36,6 +36,9 @@ class Asked:
     """Tokens of each prompt, nearly."""
     tokens: int
     """Of each answer, exactly."""
+    sampled: Mapping[str, float] = field(default_factory=dict)
+    """How tokens are drawn, in the words both servers know (temperature, top_p, seed); nothing:
+    the likeliest each time. Of n streams the i-th is drawn with `seed + i`."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ def llama(programs: Path, file: Path, threads: int, asked: Asked) -> Measurement
         programs / "llama-server", "-m", file, "--port", port, "-t", threads, "-np", count,
         "-c", room, "--no-webui",
     ]  # fmt: skip
-    body = {"max_tokens": asked.tokens, "ignore_eos": True}
+    body: Json = {"max_tokens": asked.tokens, "ignore_eos": True}
+    if asked.sampled:
+        body |= {"top_k": 0, "min_p": 0.0}  # on unless told otherwise; we draw from all
     kind = file.stem.rpartition("-")[2]
     return _measured([str(word) for word in command], port, kind, asked, body)
 
@@ -72,8 +77,9 @@ def _measured(command: list[str], port: int, dtype: str, asked: Asked, body: Jso
     """All streams once; one request before them is the warm-up."""
     address = f"http://127.0.0.1:{port}"
     with _running(command, address) as process:
-        asyncio.run(_all(address, asked.prompts[:1], body))
-        streams = asyncio.run(_all(address, asked.prompts, body))
+        bodies = [body | {"temperature": 0} | _drawn(asked, n) for n in range(len(asked.prompts))]
+        asyncio.run(_all(address, asked.prompts[:1], bodies[:1]))
+        streams = asyncio.run(_all(address, asked.prompts, bodies))
         peak = _highest(process.pid)
     answered = [one.usage["completion_tokens"] for one in streams]
     if set(answered) != {asked.tokens}:
@@ -87,17 +93,24 @@ def _measured(command: list[str], port: int, dtype: str, asked: Asked, body: Jso
     })  # fmt: skip
 
 
-async def _all(address: str, prompts: Sequence[str], body: Json) -> list[Stream]:
+def _drawn(asked: Asked, number: int) -> Json:
+    """What the body of one request says of sampling."""
+    own = {"seed": asked.sampled["seed"] + number} if "seed" in asked.sampled else {}
+    return {**asked.sampled, **own}
+
+
+async def _all(address: str, prompts: Sequence[str], bodies: Sequence[Json]) -> list[Stream]:
     limits = httpx2.Limits(max_connections=None)
     async with httpx2.AsyncClient(base_url=address, timeout=None, limits=limits) as client:
         begun = time.monotonic()
-        return list(await asyncio.gather(*(_read(client, one, body, begun) for one in prompts)))
+        each = zip(prompts, bodies, strict=True)
+        return list(await asyncio.gather(*(_read(client, *one, begun) for one in each)))
 
 
 async def _read(client: httpx2.AsyncClient, prompt: str, body: Json, begun: float) -> Stream:
     times, usage = [], {}
     asked = {
-        "model": "model", "prompt": prompt, "temperature": 0, "stream": True,
+        "model": "model", "prompt": prompt, "stream": True,
         "stream_options": {"include_usage": True}, **body,
     }  # fmt: skip
     async with client.stream("POST", "/v1/completions", json=asked) as answer:

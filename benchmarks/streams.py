@@ -1,12 +1,15 @@
 """64 clients read streams at once: our server beside llama.cpp's, by what its clients see.
 
     python benchmarks/streams.py --llama BUILD/bin      # --smoke to see that it runs
+    python benchmarks/streams.py --llama BUILD/bin --temperature 0.7 --top-p 0.9
 
 Each side is a server process of its own, asked over HTTP by the same client with the same texts;
 no answer may end early. The speed is of all streams together, from the first request to the last
 token, with reading the prompts. Beside it stand, over all streams of all pairs, the time to the
 first token and the time between two tokens, median and 99th percentile.
 llama.cpp is tried in every type, with a slot for each stream, and the fastest is compared.
+With a temperature both sides draw their tokens, each stream with a seed of its own (`--seed` and
+its number); llama.cpp then draws by these settings alone (its top-k and min-p off).
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
         material = prepare(options.model, DATA, options.streams, options.seed, Path(scratch))
         what = f"{options.streams} open streams, {options.tokens} tokens each"
+        if options.temperature:
+            what += f", temperature {options.temperature:g}, top-p {options.top_p:g}"
         found = {what: _compared(options, material, Path(scratch))}
     finish(options, "streams", found)
 
@@ -41,11 +46,19 @@ def _options() -> argparse.Namespace:
     made.add_argument("--streams", type=int, default=64, help="clients at once")
     made.add_argument("--context", type=int, default=128, help="tokens of each prompt")
     made.add_argument("--tokens", type=int, default=128, help="tokens of each answer")
-    return parsed(made, {"streams": 4, "context": 16, "tokens": 8, "tried": 1})
+    made.add_argument("--temperature", type=float, default=0.0, help="0: the likeliest token")
+    made.add_argument("--top-p", type=float, default=1.0, help="beside a temperature")
+    options = parsed(made, {"streams": 4, "context": 16, "tokens": 8, "tried": 1})
+    if options.temperature < 0 or not 0 < options.top_p <= 1:
+        made.error("--temperature is 0 or more, --top-p above 0 and at most 1")
+    if options.top_p < 1 and not options.temperature:
+        made.error("--top-p needs a --temperature above 0: the likeliest token is not drawn")
+    return options
 
 
 def _compared(options: argparse.Namespace, material: Material, scratch: Path) -> Json:
-    asked = server.Asked(_prompts(material, options.context), options.context, options.tokens)
+    prompts = _prompts(material, options.context)
+    asked = server.Asked(prompts, options.context, options.tokens, _sampled(options))
     tried = sweep(
         {f"llama.cpp, {kind}": _peer(options, scratch, kind, asked)
          for kind in peer_llama.TYPES[: options.tried]}
@@ -64,6 +77,13 @@ def _compared(options: argparse.Namespace, material: Material, scratch: Path) ->
         for one in found[name]["runs"]:
             del one["first"], one["between"]
     return result("tokens/s", tried, chosen, found, **notes)
+
+
+def _sampled(options: argparse.Namespace) -> dict[str, float]:
+    if not options.temperature:
+        return {}
+    drawn = {"temperature": options.temperature, "seed": options.seed}
+    return drawn | ({"top_p": options.top_p} if options.top_p < 1 else {})
 
 
 def _peer(options: argparse.Namespace, scratch: Path, kind: str, asked: server.Asked) -> Side:

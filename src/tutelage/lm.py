@@ -14,7 +14,7 @@ from typing import Literal, Protocol, runtime_checkable
 from tutelage.decoding import MOST_LOGPROBS, Beam, Contrastive, Guided, Sampling, hold
 from tutelage.errors import ConfigError
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "cancelled"]
 
 
@@ -24,6 +24,26 @@ class Message:
 
     role: Role
     content: str
+
+
+@dataclass(frozen=True)
+class Offer(Message):
+    """No turn, but before all of them: the functions that may be called, OpenAI's list as JSON.
+    Only for models of which `Capabilities.tools` is true, as are calls and turns of role "tool"."""
+
+    role: Role = "system"
+    content: str = ""
+    tools: str = "[]"
+
+
+@dataclass(frozen=True)
+class Calling(Message):
+    """A turn of the assistant that calls functions: OpenAI's list of calls as JSON, but with
+    arguments as objects, as chat templates expect them."""
+
+    role: Role = "assistant"
+    content: str = ""
+    calls: str = "[]"
 
 
 Prompt = str | tuple[Message, ...]
@@ -154,6 +174,8 @@ class Capabilities:
     """Whether answers take room in the context; those of a task's head do not."""
     labels: tuple[str, ...] = ()
     """What alone it answers, or words that its answers are made of; () is any text."""
+    tools: bool = False
+    """Whether its chat template tells of functions, in the form that `text/tool_calls` reads."""
     metrics: tuple[str, ...] = ()
     """By what answers are measured where nothing else is asked for; () leaves it to the asker."""
 

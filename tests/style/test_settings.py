@@ -24,7 +24,6 @@ OFF = {
     "Settings": "user",
     "Turn": "tool_call_id refusal annotations audio function_call",
     "Function": "description strict",
-    "ToolCall": "id",
     "NamedSchema": "description strict",
     "ChatRequest": "parallel_tool_calls metadata store",
     "CompletionRequest": "suffix",

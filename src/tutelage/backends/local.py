@@ -139,6 +139,7 @@ class LocalLM:
             embed=self.encodes,
             chat=self.renderer.chat,
             context=self._longest() if self.encodes else self.reading.context,
+            tools=self.renderer.tools,
             together=1 if self.engine.loop is None else self.engine.slots,
         )
 

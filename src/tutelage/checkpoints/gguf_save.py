@@ -42,7 +42,8 @@ TYPES = {
     "q4_0": (Kind.Q4_0, Kind.Q8_0, LlamaFileType.MOSTLY_Q4_0),
     "q4_1": (Kind.Q4_1, Kind.Q8_0, LlamaFileType.MOSTLY_Q4_1),
 }
-"""How the blocks' matrices are written, how token table and head, and what the file is called."""
+"""How the blocks' matrices are written, how token table and head unless `pure`, and the file's
+name."""
 TABLES = ("embed", "head")
 PAIRED = ("attn.q", "attn.k")
 
@@ -65,8 +66,10 @@ class Planned:
         return math.prod(self.shape) // block * size
 
 
-def save_gguf(checkpoint: Checkpoint, path: Path, type: str) -> None:
-    """Write the file whole or not at all. Raises RequestError for an architecture, a RoPE scaling
+def save_gguf(checkpoint: Checkpoint, path: Path, type: str, pure: bool = False) -> None:
+    """Write the file whole or not at all; with `pure` token table and head are as the blocks.
+
+    Raises RequestError for an architecture, a RoPE scaling
     or a tokenizer that llama.cpp has not."""
     spec = spec_for(checkpoint.config)
     config = spec.read(checkpoint.config)
@@ -74,7 +77,7 @@ def save_gguf(checkpoint: Checkpoint, path: Path, type: str) -> None:
     architecture = _architecture(spec.name, config, sizes)
     vocabulary = words(checkpoint.tokenizer, sizes.vocabulary)
     weights = list(spec.layout(config))
-    planned = list(_planned(checkpoint, spec, weights, architecture, sizes, type))
+    planned = list(_planned(checkpoint, spec, weights, architecture, sizes, type, pure))
     with store.new_file(path) as file:
         writer = _Onto(file, architecture)
         _describe(writer, checkpoint, config, sizes, weights, type)
@@ -132,7 +135,7 @@ def _architecture(name: str, config: Any, sizes: Shape) -> str:
 
 def _planned(
     checkpoint: Checkpoint, spec: Any, weights: list[Weight], architecture: str, sizes: Shape,
-    type: str,
+    type: str, pure: bool,
 ) -> Iterator[Planned]:  # fmt: skip
     readers = matched(checkpoint, spec, weights)
     known = next(arch for arch, name in MODEL_ARCH_NAMES.items() if name == architecture)
@@ -145,17 +148,17 @@ def _planned(
                 "the weight has no name in GGUF files", field=weight.hf_name, got=architecture
             )
         count = heads.get(weight.role.removesuffix(".bias"))
-        kind = _kind(weight, type)
+        kind = _kind(weight, type, pure)
         yield Planned(name, weight.shape, kind, weight, readers[weight.path], count)
 
 
-def _kind(weight: Weight, type: str) -> Kind:
+def _kind(weight: Weight, type: str, pure: bool) -> Kind:
     """Of a weight. Rows that are no whole blocks stay in 16 bits, as llama.cpp leaves them."""
     blocks, tables, _ = TYPES[type]
     inside = is_linear(weight)
     if len(weight.shape) != 2 or not (inside or weight.role in TABLES):
         return Kind.F32
-    found = blocks if inside else tables
+    found = blocks if inside or pure else tables
     return Kind.F16 if weight.shape[1] % GGML_QUANT_SIZES[found][0] else found
 
 

@@ -21,8 +21,10 @@ from tutelage.serve.tools import (
     ToolCall,
     ToolChoice,
     Tools,
+    calling,
     calls_in,
     must_call,
+    offer,
     response_text,
     system_text,
 )
@@ -61,12 +63,17 @@ class Turn(Strict):
             raise ValueError("content is missing")
         return value
 
-    def message(self) -> Message:
-        """Calls and results of tools as the text that stands for them."""
+    def message(self, through_template: bool = False) -> Message:
+        """Calls and results of tools as the template takes them, or as the text that stands for
+        them."""
         parts = self.content if isinstance(self.content, list) else []
         said = self.content if isinstance(self.content, str) else "".join(p.text for p in parts)
         if self.role == "tool":
-            return Message("user", response_text(said))
+            return (
+                Message("tool", said) if through_template else Message("user", response_text(said))
+            )
+        if self.role == "assistant" and self.tool_calls and through_template:
+            return calling(said, self.tool_calls)
         calls = [call.text() for call in self.tool_calls or ()]
         if self.role == "assistant":
             return Message("assistant", "\n".join([*([said] if said else []), *calls]))
@@ -145,9 +152,13 @@ class ChatRequest(Settings):
         bare = self.tool_choice not in (None, "auto")
         return lambda text: calls_in(text, names, bare)
 
-    def prompts(self) -> list[Prompt]:
-        turns = [turn.message() for turn in self.messages]
+    def prompts(self, through_template: bool = False) -> list[Prompt]:
+        """The conversation; `through_template`: the model's own template tells of the tools."""
+        turns = [turn.message(through_template) for turn in self.messages]
         if self.tools and self.tool_choice != "none":
+            if through_template:
+                turns.insert(0, offer(self.tools))
+                return [tuple(turns)]
             told = system_text(self.tools)
             if turns[0].role == "system":
                 told = f"{turns.pop(0).content}\n\n{told}"
@@ -189,7 +200,7 @@ class CompletionRequest(Settings):
     def prompt_alternatives(self) -> int | None:
         return self.logprobs if self.echo else None
 
-    def prompts(self) -> list[Prompt]:
+    def prompts(self, _through_template: bool = False) -> list[Prompt]:
         return [self.prompt] if isinstance(self.prompt, str) else list(self.prompt)
 
 

@@ -69,13 +69,13 @@ class Service:
 
     def ticket(self, asked: Asked) -> Ticket:
         """Check what can be checked at once, and stand in the line. Raises Fault."""
-        self.capabilities(asked.model)
+        through_template = self.capabilities(asked.model).tools
         lm = self.models[asked.model]
 
         def prepare() -> list[Request]:
             return [
                 request
-                for prompt in asked.prompts()
+                for prompt in asked.prompts(through_template)
                 for request in asked.requests(prompt, self._new_tokens(asked, lm, prompt))
             ]
 

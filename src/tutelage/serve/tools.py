@@ -1,15 +1,16 @@
 """Tools: told to the model as text, their calls read out of its answers. Knows nothing of models.
 
 The form is that of Hermes and Qwen: functions as JSON in the system message, calls between
-<tool_call> and </tool_call>, results between <tool_response> and </tool_response>. So any model may
-try, whatever its template knows; those trained on the form do best. A call that must be made
-(`tool_choice` "required" or a function's name) is held to the functions' schemas.
+<tool_call> and </tool_call>, results between <tool_response> and </tool_response>. A chat template
+that tells of tools in this form is given them (`Offer`, `Calling`), and writes what its model was
+trained on; for all others the system message below tells, so any model may try. A call that must
+be made (`tool_choice` "required" or a function's name) is held to the functions' schemas.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import re
 import secrets
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -18,10 +19,11 @@ from pydantic import Field, StringConstraints
 
 from tutelage.decoding import Guided
 from tutelage.errors import ConfigError
+from tutelage.lm import Calling, Offer
 from tutelage.serve.settings import Short, Strict, Text, as_schema
+from tutelage.text.tool_calls import CALL, call_in
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-CALL = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
 ASKED = """\
 You may call functions. They are described between <tools> and </tools>:
 <tools>
@@ -44,10 +46,10 @@ class Tool(Strict):
     type: Literal["function"]
     function: Function
 
-    def told(self) -> str:
+    def told(self) -> dict[str, Any]:
         """The function as the model reads it."""
         told = self.function.model_dump(exclude_none=True, exclude={"strict"})
-        return json.dumps({"type": "function", "function": told}, ensure_ascii=False)
+        return {"type": "function", "function": told}
 
 
 class NamedFunction(Strict):
@@ -78,6 +80,14 @@ class ToolCall(Strict):
         name = json.dumps(self.function.name)
         return call_text(f'{{"name": {name}, "arguments": {self.function.arguments}}}')
 
+    def called(self) -> dict[str, Any]:
+        """The call as chat templates take it: arguments as an object, where they are one."""
+        arguments: Any = self.function.arguments
+        with contextlib.suppress(ValueError, RecursionError):
+            arguments = json.loads(arguments)
+        function = {"name": self.function.name, "arguments": arguments}
+        return {"id": self.id, "type": "function", "function": function}
+
 
 Tools = Annotated[list[Tool], Field(max_length=128)]
 ToolChoice = Literal["none", "auto", "required"] | NamedTool
@@ -93,7 +103,21 @@ def response_text(content: str) -> str:
 
 def system_text(tools: Sequence[Tool]) -> str:
     """What the system message tells of the tools."""
-    return ASKED.format(tools="\n".join(tool.told() for tool in tools))
+    return ASKED.format(tools="\n".join(_json(tool.told()) for tool in tools))
+
+
+def offer(tools: Sequence[Tool]) -> Offer:
+    """The same for a chat template that tells of them itself."""
+    return Offer(tools=_json([tool.told() for tool in tools]))
+
+
+def calling(said: str, calls: Sequence[ToolCall]) -> Calling:
+    """A turn that called, for such a template."""
+    return Calling(content=said, calls=_json([call.called() for call in calls]))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def must_call(tools: Sequence[Tool], choice: ToolChoice | None) -> list[Guided]:
@@ -134,20 +158,11 @@ def calls_in(
 
 
 def _call(text: str, names: Sequence[str]) -> dict[str, Any] | None:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict) or found.get("name") not in names:
-        return None
-    arguments = found.get("arguments", {})
-    if not isinstance(arguments, dict):
+    found = call_in(text)
+    if found is None or found[0] not in names:
         return None
     return {
         "id": "call_" + secrets.token_hex(12),
         "type": "function",
-        "function": {
-            "name": found["name"],
-            "arguments": json.dumps(arguments, ensure_ascii=False),
-        },
+        "function": {"name": found[0], "arguments": _json(found[1])},
     }

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.errors import RequestError
-from tutelage.lm import Message
+from tutelage.lm import Calling, Message, Offer
 
 FRAME_CHARACTERS = 500_000
 """Conversations sent at once: few enough that the request itself stays far below the memory cap."""
@@ -73,12 +73,23 @@ class Conversation:
     prompted: bool
 
     def as_json(self) -> dict[str, Any]:
-        turns = [{"role": turn.role, "content": turn.content} for turn in self.messages]
-        return {"messages": turns, "add_generation_prompt": self.prompted}
+        turns = [_turn(turn) for turn in self.messages if not isinstance(turn, Offer)]
+        found = {"messages": turns, "add_generation_prompt": self.prompted}
+        for turn in self.messages:
+            if isinstance(turn, Offer):
+                found["tools"] = json.loads(turn.tools)
+        return found
 
     @property
     def characters(self) -> int:
-        return sum(len(turn.content) for turn in self.messages)
+        return sum(len(text) for turn in self.messages for text in vars(turn).values())
+
+
+def _turn(turn: Message) -> dict[str, Any]:
+    found: dict[str, Any] = {"role": turn.role, "content": turn.content}
+    if isinstance(turn, Calling):
+        found["tool_calls"] = json.loads(turn.calls)
+    return found
 
 
 class ChatTemplate:

@@ -3,8 +3,8 @@
 A template comes with a model, from a stranger. Jinja's sandbox keeps it from Python's internals but
 not from eating memory or time; so the kernel does: address space, processor time and file size are
 capped before the template is read. Frames on stdin and stdout are a length and JSON. First frame:
-{"template", "variables", limits}; then lists of {"messages", "add_generation_prompt"}, each
-conversation answered by one frame: {"text"} or {"error", "why"}.
+{"template", "variables", limits}; then lists of {"messages", "add_generation_prompt"} and, where
+there are some, "tools", each conversation answered by one frame: {"text"} or {"error", "why"}.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def capped(work: Callable[[], Any], cpu_seconds: float) -> Any:
 
 def render(template: Any, given: dict[str, Any], output: int) -> dict[str, str]:
     pieces, length = [], 0
-    for piece in template.generate(tools=None, documents=None, **given):
+    for piece in template.generate({"tools": None, "documents": None, **given}):
         length += len(piece)
         if length > output:
             return {"error": "output", "why": f"it writes more than {output} characters"}

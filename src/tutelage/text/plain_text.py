@@ -24,8 +24,8 @@ LEAD = " "
 STOP = ("\n\nInput:",)
 """Where an answer ends that goes on to write the next input itself."""
 
-_NAMES = {"system": "", "user": "Input: ", "assistant": "Output:" + LEAD}
-_BEHIND = {"system": "\n\n", "user": "\n", "assistant": "\n\n"}
+_NAMES = {"system": "", "user": "Input: ", "assistant": "Output:" + LEAD, "tool": "Input: "}
+_BEHIND = {"system": "\n\n", "user": "\n", "assistant": "\n\n", "tool": "\n"}
 
 
 def source(turns: Sequence[Message]) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TypeVar
 
 from tutelage.errors import GuardError
-from tutelage.lm import Message, Prompt
-from tutelage.text import plain_text
+from tutelage.lm import Calling, Message, Offer, Prompt
+from tutelage.text import plain_text, tool_calls
 from tutelage.text.chat import ChatTemplate, Conversation, Limits, TemplateError
 from tutelage.text.tokenizer import Tokenizer
 
@@ -38,6 +39,14 @@ class Renderer:
     def chat(self) -> bool:
         """Whether the model has a chat template."""
         return self._template is not None
+
+    @cached_property
+    def tools(self) -> bool:
+        """Whether the chat template tells of functions that may be called, in a form we read."""
+        if self._template is None or not tool_calls.may_take_tools(self.tokenizer.template or ""):
+            return False
+        (rendered,) = self._template.render_each([tool_calls.probe()])
+        return isinstance(rendered, str) and tool_calls.is_told(rendered)
 
     def lead(self, prompt: Prompt) -> str:
         """What an answer to `prompt` begins with and its text leaves out: the space behind
@@ -115,11 +124,20 @@ class Renderer:
         return self._template.render_each([self._marked(c) for c in conversations])
 
     def _marked(self, conversation: Conversation) -> Conversation:
-        turns = tuple(
-            Message(turn.role, self._control.sub(lambda m: self.tokenizer.mark(m[0]), turn.content))
-            for turn in conversation.messages
-        )
+        turns = tuple(self._marked_turn(turn) for turn in conversation.messages)
         return Conversation(turns, conversation.prompted)
+
+    def _marked_turn(self, turn: Message) -> Message:
+        """Tools and calls too are what somebody typed."""
+        marked = replace(turn, content=self._typed(turn.content))
+        if isinstance(marked, Offer):
+            return replace(marked, tools=self._typed(marked.tools))
+        if isinstance(marked, Calling):
+            return replace(marked, calls=self._typed(marked.calls))
+        return marked
+
+    def _typed(self, text: str) -> str:
+        return self._control.sub(lambda m: self.tokenizer.mark(m[0]), text)
 
     def _ids(self, rendered: str, first: bool = True) -> list[int]:
         if self._template is None:

@@ -32,7 +32,7 @@ FORMS = {"q8_0": Form(8), "q4_0": Form(4), "q4_1": Form(4, 32, True)}
 FLOATS = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 
 
-def as_stored(value: torch.Tensor, weight: Any, type: str) -> torch.Tensor:
+def as_stored(value: torch.Tensor, weight: Any, type: str, pure: bool = False) -> torch.Tensor:
     """What a type makes of a weight [out, in]."""
     inside = is_linear(weight)
     if len(weight.shape) != 2 or not (inside or weight.role in ("embed", "head")):
@@ -41,7 +41,7 @@ def as_stored(value: torch.Tensor, weight: Any, type: str) -> torch.Tensor:
         return value.to(FLOATS[type]).float()
     if value.shape[1] % 32:
         return value.half().float()
-    return quantize(value, FORMS[type] if inside else Form(8)).weight(torch.float32)
+    return quantize(value, FORMS[type] if inside or pure else Form(8)).weight(torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +49,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.save_tiny(tmp_path_factory.mktemp("hf") / "tiny")
 
 
-@pytest.mark.parametrize("type", TYPES)
-def test_what_is_written_is_opened_again(type: str, folder: Path, tmp_path: Path) -> None:
+PURE = [(type, False) for type in TYPES] + [("q4_0", True), ("q4_1", True)]
+
+
+@pytest.mark.parametrize(("type", "pure"), PURE)
+def test_what_is_written_is_opened_again(
+    type: str, pure: bool, folder: Path, tmp_path: Path
+) -> None:
     before = folder_checkpoint(folder)
-    save_gguf(before, tmp_path / "m.gguf", type)
+    save_gguf(before, tmp_path / "m.gguf", type, pure)
     after = gguf_checkpoint(tmp_path / "m.gguf")
     for weight in layout(before.config):
         value = before.weights[weight.hf_name].load().float()
         found = after.weights[weight.hf_name].load()
-        assert torch.equal(found, as_stored(value, weight, type)), weight.hf_name
+        assert torch.equal(found, as_stored(value, weight, type, pure)), weight.hf_name
     spec = spec_for(before.config)
     assert spec.read(after.config) == spec.read(before.config)
     for text in TEXTS:
@@ -187,6 +192,8 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ([tiny_model, "--to", "hf", "--type", "q4_0", "--out", tmp_path / "x"], "--type"),
         ([tiny_model, "--to", "gguf", "--out", tmp_path / "x"], "--out"),
         ([tiny_model, "--to", "gguf", "--type", "q5", "--out", file], "--type"),
+        ([tiny_model, "--to", "gguf", "--type", "q8_0", "--pure", "--out", file], "--pure"),
+        ([tiny_model, "--to", "hf", "--pure", "--out", tmp_path / "x"], "--pure"),
         (["preset:bert-tiny", "--to", "gguf", "--out", file], "--to"),
         (["preset:mistral-tiny", "--to", "gguf", "--out", file], "config.json: sliding_window"),
     ):
