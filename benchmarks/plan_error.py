@@ -4,7 +4,9 @@
 
 Every configuration is tuned for a few steps in a process of its own. One half, taken by turns, is
 learned from; the errors of the other half are printed: memory by formulas and corrected, and time
-by the correction's factor. Configurations already run in the folder are not run again.
+by the correction's factor. Time as two probe steps foretell it is learned from nothing, so all
+configurations count. Those already run in the folder are not run again; `--next` runs one more and
+stops, so that a quiet minute is enough.
 """
 
 from __future__ import annotations
@@ -18,14 +20,10 @@ from statistics import median
 
 from tutelage.plan.learned import RUNTIME, Ran, error, learn
 
-CONFIGURATIONS = [
-    (method, tokens, dtype, *more)
-    for tokens in ("512", "2048", "1024")
-    for method, dtype, *more in (
-        ("lora", "bf16"), ("full", "bf16"), ("lora", "fp32"), ("full", "fp32"),
-        ("prompt-tuning", "bf16"), ("lora", "bf16", "--checkpointing"),
-    )
-]  # fmt: skip
+WAYS = (
+    ("lora", "bf16"), ("full", "bf16"), ("lora", "fp32"), ("full", "fp32"),
+    ("prompt-tuning", "bf16"), ("lora", "bf16", "--checkpointing"),
+)  # fmt: skip
 
 
 def main() -> None:
@@ -34,19 +32,26 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--tokens", nargs="+", default=["512", "2048", "1024"])
+    parser.add_argument("--threads", help="of the machine; all of them by default")
+    parser.add_argument("--next", action="store_true", help="run one that is not there, and stop")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    runs, probed = [], []
-    for number, configuration in enumerate(CONFIGURATIONS):
-        found = _ran(given, number, configuration)
-        if found is not None:
-            runs.append((configuration, found[0]))
-            probed += [abs(found[1] / found[0].seconds - 1)] if found[1] is not None else []
-    learned = [run for number, (_, run) in enumerate(runs) if number % 2 == 0]
-    held_out = [one for number, one in enumerate(runs) if number % 2]
-    _report(learned, held_out)
-    if probed:
-        print(f"time by two probe steps: median {median(probed):.1%}, worst {max(probed):.1%}")
+    wanted = [(method, n, *more) for n in given.tokens for method, *more in WAYS]
+    if given.next:
+        left = [place for place in enumerate(wanted) if not _file(given, place[0]).exists()]
+        print(f"{len(left)} of {len(wanted)} configurations were left")
+        for number, configuration in left[:1]:
+            _ran(given, number, configuration)
+        return
+    found = [(one, _ran(given, number, one)) for number, one in enumerate(wanted)]
+    runs = [(one, ran, probed) for one, (ran, probed) in ((a, b) for a, b in found if b)]
+    _memory([run for _, run, _ in runs[::2]], [(one, run) for one, run, _ in runs[1::2]])
+    _time(runs)
+
+
+def _file(given: argparse.Namespace, number: int) -> Path:
+    return Path(given.folder / f"{number}.json")
 
 
 def _ran(
@@ -54,11 +59,12 @@ def _ran(
 ) -> tuple[Ran, float | None] | None:
     """What a run was predicted to take and took, and its seconds by two probe steps."""
     method, tokens, dtype, *more = configuration
-    out = given.folder / f"{number}.json"
+    out = _file(given, number)
     if not out.exists():
         command = [
             sys.executable, "-m", "tutelage", "tune", given.model, "--data", given.data,
             "--method", method, "--batch-tokens", tokens, "--dtype", dtype, *more,
+            *(("--threads", given.threads) if given.threads else ()),
             "--steps", str(given.steps), "--skip-forgetting", "--json",
             "--out", str(given.folder / f"{number}.model"),
         ]  # fmt: skip
@@ -71,10 +77,10 @@ def _ran(
     ran = Ran(
         found["predicted_memory"], found["peak_bytes"], found["predicted_seconds"], found["seconds"]
     )
-    return ran, found.get("probed_seconds")
+    return ran, found["probed_seconds"]
 
 
-def _report(learned: list[Ran], held_out: list[tuple[tuple[str, ...], Ran]]) -> None:
+def _memory(learned: list[Ran], held_out: list[tuple[tuple[str, ...], Ran]]) -> None:
     correction = learn(learned)
     print("| configuration | measured, GB | by formulas | learned |\n|---|---:|---:|---:|")
     plain, better = [], []
@@ -88,13 +94,31 @@ def _report(learned: list[Ran], held_out: list[tuple[tuple[str, ...], Ran]]) -> 
     before = median(run.components[RUNTIME] for _, run in held_out) / 1e9
     print(f"\nlearned from {len(learned)} runs; {before:.2f} GB of each were there before it began")
     for name, errors in (("by formulas", plain), ("learned", better)):
-        print(f"memory {name}: median {median(errors):.1%}, worst {max(errors):.1%}")
+        print(f"memory {name}: {_said(errors)}")
     if correction is not None and correction.time is not None:
         off = [abs(correction.time * r.predicted_seconds / r.seconds - 1) for _, r in held_out]
-        print(
-            f"time learned (x {correction.time:.2f}): median {median(off):.1%}, "
-            f"worst {max(off):.1%}"
-        )
+        print(f"time learned (x {correction.time:.2f}): {_said(off)}")
+
+
+def _time(runs: list[tuple[tuple[str, ...], Ran, float | None]]) -> None:
+    """The whole run's seconds as its second and third step foretell them, beside the formula's."""
+    print(
+        "\n| configuration | seconds | by formulas | after two probe steps |\n|---|---:|---:|---:|"
+    )
+    plain, probed = [], []
+    for configuration, run, foretold in runs:
+        plain.append(abs(run.predicted_seconds / run.seconds - 1))
+        if foretold is not None:
+            probed.append(abs(foretold / run.seconds - 1))
+        shown = "none" if foretold is None else f"{probed[-1]:.1%}"
+        print(f"| {' '.join(configuration)} | {run.seconds:.1f} | {plain[-1]:.1%} | {shown} |")
+    print(f"\ntime by formulas: {_said(plain)}")
+    if probed:
+        print(f"time after two probe steps: {_said(probed)}")
+
+
+def _said(errors: list[float]) -> str:
+    return f"median {median(errors):.1%}, worst {max(errors):.1%}"
 
 
 if __name__ == "__main__":

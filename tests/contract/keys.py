@@ -79,7 +79,7 @@ ADDED: dict[str, set[str]] = {
     "tune": {
         *("mixture", "general"),
         *("set_aside", "settings", "predicted_seconds", "predicted_memory", "rehearsal", "preview"),
-        "correction",
+        *("correction", "probed_seconds", "predicted_flops", "counted_flops"),
     },
     "eval": {
         *("model", "shots", "refused", "cut_off", "rows", "set_aside", "set_aside_rows", "notes"),

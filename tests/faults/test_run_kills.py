@@ -25,7 +25,7 @@ from tutelage import store
 METHODS = ("lora", pytest.param("full", marks=pytest.mark.long))
 VARYING = {
     "predicted_peak_bytes", "predicted_seconds", "probed_seconds", "runtime", "bytes_on_disk",
-    "created",
+    "created", "counted_flops",
 }  # fmt: skip
 
 PROJECT = f"""

@@ -37,6 +37,7 @@ def planned(run: Run, out: Path | None) -> Json:
         "trained_parameters": run.trained_parameters,
         "trained_tokens": sum(row.trained for step in run.steps for row in step),
         "predicted_seconds": prediction.seconds,
+        "predicted_flops": prediction.flops,
         "predicted_peak_bytes": prediction.peak_bytes,
         "predicted_memory": prediction.memory,
         "correction": _corrected(prediction),

@@ -10,6 +10,7 @@ a run that goes on makes the steps an undisturbed one would have made.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tutelage.code_hash import code_hash
 from tutelage.errors import RequestError
 from tutelage.machine import describe
 from tutelage.machine.memory import Peak, freed_memory_kept
+from tutelage.machine.products import Products
 from tutelage.models.forward import Model
 from tutelage.pretrain import compute
 from tutelage.pretrain.baselines import baselines
@@ -48,6 +50,10 @@ PLAN = "plan.json"
 SAMPLES = "samples.jsonl"
 STATE = "state"
 MODEL = "model"
+FORETOLD = (
+    *("predicted_peak_bytes", "predicted_memory", "predicted_seconds", "probed_seconds"),
+    *("predicted_flops", "counted_flops"),
+)
 
 
 def pretrain(
@@ -134,22 +140,25 @@ def _made(
         marks: dict[int, float] = {}
 
         def report(step: Step, at: Any) -> None:
+            first.close()
             speeds.append(at.seconds)
             marks[at.step] = at.seconds
             progress(f"loss {step.loss:.3f}, step", at.step, total)
             samples.at(model, at.step, total)
 
-        outcome = resumable(
-            work, out / STATE, digest, save_seconds=run.config.training.save_seconds,
-            note=note, report=report, deadline=deadline,
-        )  # fmt: skip
+        with ExitStack() as first:  # until a step was made
+            products = first.enter_context(Products())
+            outcome = resumable(
+                work, out / STATE, digest, save_seconds=run.config.training.save_seconds,
+                note=note, report=report, deadline=deadline,
+            )  # fmt: skip
         peaks.append(compute.peak(run.placement))
     record = {
         "out": str(out),
         "request": digest,
         **told(run.checkpoint, work, outcome, speeds, peaks, run.flops),
         "peak_bytes": peak.bytes,
-        **_foretold(prediction, marks),
+        **_foretold(prediction, marks, products.flops),
         "config": run.config.model_dump(mode="json"),
         "model_folder": str(out / MODEL),
     }
@@ -170,7 +179,7 @@ def _made(
             "method": "pretrain", "base": {"source": run.checkpoint.source},
             "settings": record["config"]["training"], **record,
         }  # fmt: skip
-        history.keep(told_of, run.placement.device, run.placement.dtype, prediction.flops)
+        history.keep(told_of, run.placement.device, run.placement.dtype)
     return record
 
 
@@ -190,16 +199,17 @@ def _steps(run: Run, digest: str, out: Path) -> int:
     return steps
 
 
-def _foretold(prediction: Prediction | None, marks: Mapping[int, float]) -> Json:
+def _foretold(prediction: Prediction | None, marks: Mapping[int, float], flops: int) -> Json:
     """What the run was predicted to take; nulls where nothing was."""
     if prediction is None:
-        names = ("predicted_peak_bytes", "predicted_memory", "predicted_seconds", "probed_seconds")
-        return dict.fromkeys(names)
+        return dict.fromkeys(FORETOLD)
     return {
         "predicted_peak_bytes": prediction.peak_bytes,
         "predicted_memory": prediction.memory,
         "predicted_seconds": prediction.seconds,
         "probed_seconds": prediction.probed(marks),
+        "predicted_flops": prediction.flops,
+        "counted_flops": prediction.counted(min(marks, default=0), flops, max(marks, default=0)),
     }
 
 

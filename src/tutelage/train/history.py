@@ -1,7 +1,7 @@
 """What training runs on this machine were predicted to take and took, kept for later plans.
 
-    keep(result, flops)        one file a run, and the correction learned from all of them
-    correction()               read by `plan`, which has no time to learn
+    keep(result, device, dtype)     one file a run, and the correction learned from all of them
+    correction()                    read by `plan`, which has no time to learn
 
 Below the cache folder, a folder for each machine. Losing it loses nothing but the correction.
 """
@@ -33,25 +33,26 @@ def folder() -> Path:
     return default_cache() / "plans" / name
 
 
-def keep(result: Mapping[str, Any], device: str, dtype: str, flops: float) -> None:
+def keep(result: Mapping[str, Any], device: str, dtype: str) -> None:
     """Store what `tune` or `pretrain` says of a finished run, and learn again. A full disk is no
     fault of it, and a run so small that it says nothing of shapes is not kept (its own folder says
     what it took)."""
     memory = dict(result["predicted_memory"])
     if sum(memory.values()) - memory.get(RUNTIME, 0) < SMALLEST:
         return
-    seconds = result["seconds"]
+    seconds, flops = result["seconds"], result["counted_flops"]
     run = {
         "method": result["method"], "device": device, "dtype": dtype,
         "source": result["base"]["source"], "steps": result["steps"],
         "settings": result["settings"],
         "predicted": {
             "memory": memory, "seconds": result["predicted_seconds"],
-            "probed_seconds": result.get("probed_seconds"), "flops": flops,
+            "probed_seconds": result["probed_seconds"], "flops": result["predicted_flops"],
         },
         "measured": {
             "peak_bytes": result["peak_bytes"], "seconds": seconds,
-            "flops_per_second": flops / seconds if seconds > 0 else None,
+            "flops": flops,
+            "flops_per_second": flops / seconds if flops and seconds > 0 else None,
         },
         "torch": package_version("torch"), "tutelage": package_version("tutelage"),
     }  # fmt: skip

@@ -74,6 +74,13 @@ class Prediction:
         probes, rest = sum(self.step_flops[1:PROBED]), sum(self.step_flops[1:])
         return marks[1] + (marks[PROBED] - marks[1]) * rest / probes
 
+    def counted(self, step: int, flops: int, taken: int) -> float | None:
+        """Operations of the first `taken` steps, where those of step number `step`, from 1, were
+        counted: the others are to it as they were predicted. None where none was counted."""
+        if not 0 < step <= taken:
+            return None
+        return flops * sum(self.step_flops[:taken]) / self.step_flops[step - 1]
+
 
 class Settings(Protocol):
     """What of a run's settings says what it takes."""

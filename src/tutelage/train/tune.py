@@ -11,6 +11,7 @@ same steps and ends bitwise where an undisturbed one does, on the same machine.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tutelage import store
 from tutelage.data.rows import Row
 from tutelage.errors import RequestError
 from tutelage.machine.memory import Peak, freed_memory_kept
+from tutelage.machine.products import Products
 from tutelage.progress import Progress, silent
 from tutelage.train import history, state
 from tutelage.train.config import TuneConfig
@@ -75,22 +77,28 @@ def _made(
     marks: dict[int, float] = {}
 
     def report(step: Step, at: Any) -> None:
+        first.close()
         marks[at.step] = at.seconds
         progress(f"{run.method.name}: loss {step.loss:.3f}, step", at.step, total)
 
     with Peak() as peak, freed_memory_kept(), memory_named(run):
         model, work = working(run)
-        outcome = resumable(
-            work,
-            folder,
-            run.digest,
-            save_seconds=run.config.save_seconds,
-            note=note,
-            report=report,
-            deadline=deadline,
-        )
+        with ExitStack() as first:  # until a step was made
+            products = first.enter_context(Products())
+            outcome = resumable(
+                work,
+                folder,
+                run.digest,
+                save_seconds=run.config.save_seconds,
+                note=note,
+                report=report,
+                deadline=deadline,
+            )
     result = _result(run, out, outcome, prediction, peak.bytes)
     result["probed_seconds"] = prediction.probed(marks)
+    result["counted_flops"] = prediction.counted(
+        min(marks, default=0), products.flops, result["steps"]
+    )
     if outcome.stopped:
         return result
     if run.config.interpolate < 1:
@@ -99,7 +107,7 @@ def _made(
         run.write(model, inside)
         store.write_json(inside / RESULT, {"request": run.digest, **result})
     store.move(folder / "result", out)
-    history.keep(result, run.placement.device, run.placement.dtype, prediction.flops)
+    history.keep(result, run.placement.device, run.placement.dtype)
     return result
 
 
@@ -127,6 +135,7 @@ def _result(
         "curve": [{"step": s, "seconds": t, "loss": v} for s, t, v in at.curve],
         "settings": run.config.model_dump(mode="json"),
         "predicted_seconds": prediction.seconds,
+        "predicted_flops": prediction.flops,
         "predicted_memory": prediction.memory,
         "set_aside": run.set_aside,
         "base": {"source": run.checkpoint.source, "fingerprint": run.checkpoint.fingerprint},

@@ -76,6 +76,7 @@ def _result(run: Ran) -> dict[str, Any]:
         "method": "lora", "base": {"source": "m"}, "steps": 3, "settings": {},
         "predicted_memory": run.components, "predicted_seconds": run.predicted_seconds,
         "peak_bytes": run.peak_bytes, "seconds": run.seconds,
+        "probed_seconds": None, "predicted_flops": 1e12, "counted_flops": 0.9e12,
     }  # fmt: skip
 
 
@@ -83,20 +84,21 @@ def test_runs_are_kept_and_learned_from(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(history, "folder", lambda: tmp_path / "plans")
     assert history.correction() is None
     for run in _runs(8):
-        history.keep(_result(run), "cpu", "bf16", 1e12)
+        history.keep(_result(run), "cpu", "bf16")
     found = history.correction()
     assert isinstance(found, Correction) and found.runs == 8
     (first, *_) = (tmp_path / "plans").glob("run-*.json")
     stored = json.loads(first.read_text())
     assert stored["predicted"]["flops"] == 1e12
-    assert stored["measured"]["flops_per_second"] == pytest.approx(1e12 / 15)
+    assert stored["measured"]["flops"] == 0.9e12
+    assert stored["measured"]["flops_per_second"] == pytest.approx(0.9e12 / 15)
     first.write_text("{")
     assert len(history.ran(tmp_path / "plans")) == 7, "a damaged file is passed over"
 
 
 def test_small_runs_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "folder", lambda: tmp_path / "plans")
-    history.keep(_result(Ran({"weights": 5, "runtime": GB}, GB, 1.0, 1.0)), "cpu", "fp32", 1.0)
+    history.keep(_result(Ran({"weights": 5, "runtime": GB}, GB, 1.0, 1.0)), "cpu", "fp32")
     assert not (tmp_path / "plans").exists()
 
 
@@ -105,5 +107,5 @@ def test_a_folder_that_cannot_be_written_is_no_fault_of_the_run(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(history, "folder", lambda: tmp_path / "file" / "plans")
-    history.keep(_result(_runs(1)[0]), "cpu", "bf16", 1e12)
+    history.keep(_result(_runs(1)[0]), "cpu", "bf16")
     assert history.correction() is None

@@ -44,6 +44,7 @@ def test_a_run_stores_what_it_was_predicted_to_take(
     assert memory["optimizer"] == 2 * memory["weights"]
     assert sum(memory.values()) == found["predicted_peak_bytes"]
     assert found["predicted_seconds"] > 0 and found["probed_seconds"] > 0
+    assert found["counted_flops"] == pytest.approx(found["predicted_flops"], rel=0.25)
     (kept,) = history.folder().glob("run-*.json")
     stored = json.loads(kept.read_text())
     assert stored["method"] == "pretrain" and stored["predicted"]["memory"] == memory
@@ -69,3 +70,10 @@ def test_two_probe_steps_say_the_time() -> None:
     assert run.probed(marks) == pytest.approx(7.0 + 12.0)
     assert run.probed({2: 9.0, 3: 13.0}) is None, "gone on after a kill"
     assert Prediction(0.0, {}, 3.0, (1.0, 1.0, 1.0)).probed(marks) is None
+
+
+def test_operations_of_one_step_stand_for_all() -> None:
+    run = Prediction(0.0, {}, 14.0, (2.0, 2.0, 4.0, 3.0, 3.0))
+    assert run.counted(1, 1, 5) == 7.0, "half of what was predicted for the first"
+    assert run.counted(3, 4, 3) == 8.0, "gone on after a kill, and stopped"
+    assert run.counted(0, 0, 0) is None, "no step was made"
