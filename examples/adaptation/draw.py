@@ -115,6 +115,30 @@ def _cell(found: Json | None) -> str:
     return "refused" if "refused" in found else value(found["quality"])
 
 
+def mitigations(result: Json) -> str:
+    """One row a way, beside what the task and the rest come to without it."""
+    told = (
+        f"{result['model']}, {result['steps']} updates, {result['rows']['test']} rows asked; "
+        f"before tuning {_before(result)}.\n\n"
+    )
+    head = [
+        "way", result["metric"], "rise of loss, nats a token", "general questions", "instructions",
+    ]  # fmt: skip
+    return told + table(head, [_way(name, one) for name, one in result["ways"].items()])
+
+
+def _before(result: Json) -> str:
+    return "not run" if result["before"] is None else value(result["before"])
+
+
+def _way(name: str, one: Json | None) -> list[str]:
+    if one is None or "refused" in one:
+        return [name, _cell(one), "-", "-", "-"]
+    lost = one["forgetting"]
+    kept = (_kept(lost, task) for task in ("all", "instructions"))
+    return [name, value(one["quality"]), value(lost["loss"]), *kept]
+
+
 def cost(result: Json) -> str:
     spent = result["training"]
     smoke = " **Of a smoke run: these figures mean nothing.**" if result["smoke"] else ""
@@ -125,7 +149,9 @@ def cost(result: Json) -> str:
 
 
 COMPARED = ("docstrings", "dialogues", "ner", "ner-decoder")
-SECTIONS: dict[str, Callable[[Json], str]] = {**dict.fromkeys(COMPARED, methods), "sweeps": sweeps}
+SECTIONS: dict[str, Callable[[Json], str]] = {
+    **dict.fromkeys(COMPARED, methods), "sweeps": sweeps, "mitigations": mitigations,
+}  # fmt: skip
 PICTURES = dict.fromkeys(COMPARED, methods_picture)
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ from tutelage.lm import LM
 from tutelage.machine.memory import Peak, release
 from tutelage.peft import METHODS
 from tutelage.score import METRICS
+from tutelage.train.config import TuneConfig
+from tutelage.train.tune import tune
 
 Json = dict[str, Any]
 METHODS_COMPARED: dict[str, Json] = {
@@ -98,6 +100,39 @@ def cell(made: Task, name: str, method: str, options: Json, place: Place) -> Jso
     }  # fmt: skip
     store.write_json(file, told)
     return told
+
+
+def once(made: Task, file: Path, config: TuneConfig, place: Place) -> Json | None:
+    """What one tuning comes to, without a search; None where it is not done and nothing is to be
+    made. Kept in the file, the adapter or model in a folder of its name."""
+    if file.is_file():
+        return dict(store.read_json(file))
+    if place.so_far:
+        return None
+    print(f"  {made.name}: {file.stem}", flush=True)
+    worked, out = time.process_time(), file.with_suffix("")
+    try:
+        result = tune(made.model, made.train, config, out, threads=place.threads)
+    except ConfigError as error:
+        store.write_json(file, {"refused": error.message})
+        return dict(store.read_json(file))
+    adapter = METHODS.get(config.method).adapter
+    found = asked(made, made.model if adapter else str(out), out if adapter else None, place)
+    told = {
+        "quality": found["quality"], "forgetting": found["forgetting"],
+        "trained_parameters": result["trained_parameters"], "rows": result["rows"]["used"],
+        "loss": result["loss"], "processor_seconds": time.process_time() - worked,
+    }  # fmt: skip
+    store.write_json(file, told)
+    return told
+
+
+def best_rate(place: Place, study: str, method: str) -> float:
+    """What the comparison of methods found to be best; the method's default where it has not."""
+    file = place.work.parent / study / f"{method}.json"
+    if file.is_file():
+        return float(store.read_json(file)["learning_rate"])
+    return float(METHODS.get(method).learning_rate)
 
 
 def untuned(made: Task, place: Place) -> Json | None:

@@ -37,6 +37,12 @@ def _sweeps() -> Run:
     return run
 
 
+def _mitigations() -> Run:
+    from mitigations import run
+
+    return run
+
+
 def _spent(work: Path) -> studies.Json:
     from methods import spent
 
@@ -49,10 +55,11 @@ STUDIES = {
     "sweeps": _sweeps,
     "dialogues": lambda: _methods("dialogues"),
     "ner-decoder": lambda: _methods("ner-decoder"),
+    "mitigations": _mitigations,
     "flan": _flan,
 }
-"""FLAN in small, an experiment of hours, is run where it is named."""
+"""Those beside the hour and a half, as FLAN in small, are run where they are named."""
 
 if __name__ == "__main__":
     here = Path(__file__).parent
-    studies.main(Folder(here, __doc__ or "", STUDIES, _spent, later=("flan",)))
+    studies.main(Folder(here, __doc__ or "", STUDIES, _spent, later=("mitigations", "flan")))

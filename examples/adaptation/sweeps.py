@@ -7,19 +7,13 @@ search for each; the form of the rank table is that of Hu et al. 2021, arXiv:210
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
 from typing import Any
 
-from methods import asked
+from methods import best_rate, once
 from studies import Place
 from tasks import Task, task
 
-from tutelage import store
-from tutelage.errors import ConfigError
-from tutelage.peft import METHODS
 from tutelage.train.config import TuneConfig
-from tutelage.train.tune import tune
 
 Json = dict[str, Any]
 RANKS = (1, 4, 16, 64)
@@ -39,7 +33,9 @@ def run(place: Place) -> Json:
     made = task("ner", place)
     steps = max(2, round(made.steps * SHARE))
     made = Task(**{**vars(made), "steps": steps})
-    best = {method: _rate(place, method) for method in ("lora", "prefix-tuning", "pfeiffer")}
+    best = {
+        method: best_rate(place, "ner", method) for method in ("lora", "prefix-tuning", "pfeiffer")
+    }
     tables: dict[str, Json] = {}
     for name, (method, options, rows) in _cells(made).items():
         table, _, key = name.partition("/")
@@ -68,35 +64,8 @@ def _cell(
     made: Task, name: str, method: str, options: Json, rate: float, place: Place
 ) -> Json | None:
     file = place.work / (name.replace("/", "-").replace(" ", "").replace(":", "-") + ".json")
-    if file.is_file():
-        return dict(store.read_json(file))
-    if place.so_far:
-        return None
-    print(f"  {name}", flush=True)
-    worked = time.process_time()
-    out = file.with_suffix("")
     config = TuneConfig(
         method=method, options=options, learning_rate=rate, steps=made.steps,
         batch_tokens=made.batch_tokens, head=made.head, save_seconds=1e6,
     )  # fmt: skip
-    try:
-        result = tune(made.model, made.train, config, out, threads=place.threads)
-    except ConfigError as error:
-        store.write_json(file, {"refused": error.message})
-        return dict(store.read_json(file))
-    found = asked(made, made.model, out, place)
-    told = {
-        "quality": found["quality"], "trained_parameters": result["trained_parameters"],
-        "rows": result["rows"]["used"], "loss": result["loss"],
-        "processor_seconds": time.process_time() - worked,
-    }  # fmt: skip
-    store.write_json(file, told)
-    return told
-
-
-def _rate(place: Place, method: str) -> float:
-    """What the comparison of methods found to be best; the method's default where it has not."""
-    file: Path = place.work.parent / "ner" / f"{method}.json"
-    if file.is_file():
-        return float(store.read_json(file)["learning_rate"])
-    return float(METHODS.get(method).learning_rate)
+    return once(made, file, config, place)

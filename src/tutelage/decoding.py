@@ -138,6 +138,8 @@ class Beam:
         right = self.groups >= 1 and self.width % self.groups == 0
         hold("beam_groups", self.groups, right, f"a divisor of the width {self.width}")
         hold("diversity_penalty", self.diversity, 0 <= self.diversity <= 100, "0 to 100")
+        right = self.groups > 1 or not self.diversity
+        hold("diversity_penalty", self.diversity, right, "0 without several groups of beams")
         hold("n", self.returned, 1 <= self.returned <= self.width, f"1 to {self.width}")
 
 

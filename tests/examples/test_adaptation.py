@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from tests.style.sources import ROOT
+from tutelage.data.rows import Row
+from tutelage.lm import Message
 
 FOLDER = ROOT / "examples" / "adaptation"
 DATA = ROOT.parent / "shared" / "data"
@@ -88,11 +90,57 @@ def test_the_grid_of_rates_is_widened_until_the_best_lies_inside(
     assert sum(number == 0 for _, number in made) == tried
 
 
+def test_each_mitigation_changes_one_thing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mitigations  # type: ignore[import-not-found]
+    from studies import Place  # type: ignore[import-not-found]
+    from tasks import Task
+
+    rows = tuple(Row(str(n), f"F:{n}", (Message("user", "a"),), "b") for n in range(18))
+    made: dict[str, tuple[Any, Any]] = {}
+    monkeypatch.setattr(mitigations, "task", lambda *_: Task("t", "m", "f1", rows, (), 8, 64))
+    monkeypatch.setattr(mitigations, "untuned", lambda *_: None)
+    monkeypatch.setattr(mitigations, "replay", lambda *_: rows)
+    monkeypatch.setattr(
+        mitigations, "once", lambda task, file, config, _: made.update({file.stem: (task, config)})
+    )
+    found = mitigations.run(Place(tmp_path, tmp_path, 1, smoke=False))
+    assert list(found["ways"]) == list(mitigations.WAYS) and len(made) == len(mitigations.WAYS)
+    plain = made["full"][1]
+    assert {name: len(task.train) for name, (task, _) in made.items() if name != "full-replay"} == {
+        name: 18 for name in made if name != "full-replay"
+    }
+    assert len(made["full-replay"][0].train) == 20 and made["full-replay"][1] == plain
+    for name, change in (
+        ("full-pulled", {"pull": 100.0}),
+        ("full-halftheway", {"interpolate": 0.5}),
+    ):
+        assert made[name][1] == plain.model_copy(update=change)
+    ranks = [made[name][1].options["rank"] for name in ("lora-R=16", "lora-R=2")]
+    assert ranks == [16, 2]
+
+
+@pytest.mark.long
+def test_mitigations_in_small(tmp_path: Path) -> None:
+    command = [sys.executable, FOLDER / "run.py", "--smoke", "--threads", "1", "--work", tmp_path]
+    command += ["--only", "mitigations"]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    results = tmp_path / "smoke" / "results"
+    found = json.loads((results / "mitigations.json").read_text("utf-8"))
+    for name, one in found["ways"].items():
+        assert one["forgetting"]["loss"]["n"] > 0 and one["quality"]["n"] == 4, name
+    page = "<!-- results: mitigations -->\n<!-- end -->\n"
+    (tmp_path / "adaptation_compared.md").write_text(page, encoding="utf-8")
+    command = [sys.executable, FOLDER / "draw.py", "--docs", tmp_path, "--results", results]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    drawn = (tmp_path / "adaptation_compared.md").read_text(encoding="utf-8")
+    assert all(f"| {name} |" in drawn for name in found["ways"])
+
+
 def test_the_page_in_docs_is_that_of_the_results(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "adaptation_compared.md").read_text(encoding="utf-8")
     (tmp_path / "adaptation_compared.md").write_text(page, encoding="utf-8")
     command = [sys.executable, FOLDER / "draw.py", "--docs", tmp_path]
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
     assert (tmp_path / "adaptation_compared.md").read_text(encoding="utf-8") == page
-    for study in ("docstrings", "ner", "sweeps", "dialogues", "ner-decoder"):
+    for study in ("docstrings", "ner", "sweeps", "dialogues", "ner-decoder", "mitigations"):
         assert f"<!-- results: {study} -->" in page

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import MixtralConfig, MixtralForCausalLM
 
 from tests.parity.architecture import check_decoding, check_logits, rows_of, whole
@@ -57,6 +57,13 @@ def test_logits_and_decoding(changes: dict[str, Any], tmp_path: Path) -> None:
     state = hf_state(ours, stored)
     assert state.keys() == stored.weights.keys()
     assert all(torch.equal(value, stored.weights[name].tensor) for name, value in state.items())
+    saved = tmp_path / "ours"
+    theirs.config.save_pretrained(saved)
+    copies = {name: value.detach().clone().contiguous() for name, value in state.items()}
+    save_file(copies, saved / "model.safetensors", {"format": "pt"})
+    again, report = MixtralForCausalLM.from_pretrained(saved, output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"]
+    check_logits(again.eval(), ours)
 
 
 def test_gradients(tmp_path: Path) -> None:

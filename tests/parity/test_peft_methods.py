@@ -20,6 +20,7 @@ from tests.parity.test_peft import IDS, our_logits, their_logits
 from tests.parity.tuned import attached, stir, tuned
 from tests.parity.witness import checkpoint_of, their_llama
 from tutelage.checkpoints.build import build
+from tutelage.data.pack import Example
 from tutelage.models.spec import layout
 from tutelage.peft import METHODS
 from tutelage.peft._method import Method
@@ -261,6 +262,25 @@ def test_they_open_our_virtual_tokens(
     assert (their_logits(base(kind), IDS) - expected).abs().max() > 0.05
 
 
+def behind(model: Any, examples: list[Example]) -> list[Example]:
+    """The rows with virtual tokens before them."""
+    before = virtual_ids(model)
+    return [
+        replace(e, ids=(*before, *e.ids), at=tuple(at + len(before) for at in e.at))
+        for e in examples
+    ]
+
+
+def their_virtual_loss(theirs: Any, examples: list[Example]) -> torch.Tensor:
+    """The weighted sum over trained tokens, one row at a time."""
+    total = torch.zeros(())
+    for e in examples:
+        logits = theirs(torch.tensor([e.ids])).logits[0, -len(e.ids) :][list(e.at)]
+        nats = torch.nn.functional.cross_entropy(logits, torch.tensor(e.labels), reduction="sum")
+        total = total + e.weight * nats
+    return total
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["prompt-tuning", "prefix-tuning"])
 def test_gradients_of_virtual_tokens(name: str, kind: str) -> None:
@@ -273,19 +293,9 @@ def test_gradients_of_virtual_tokens(name: str, kind: str) -> None:
     own = theirs.prompt_encoder["default"].embedding.weight
     own.data.copy_(learned)
     examples = examples_of(prefix=3)
-    before = virtual_ids(model)
-    behind = [
-        replace(e, ids=(*before, *e.ids), at=tuple(at + len(before) for at in e.at))
-        for e in examples
-    ]
-    found = our_loss(model, behind)
+    found = our_loss(model, behind(model, examples))
     (found.total / found.count).backward()
-    total = torch.zeros(())
-    for e in examples:
-        logits = theirs(torch.tensor([e.ids])).logits[0, -len(e.ids) :][list(e.at)]
-        nats = torch.nn.functional.cross_entropy(logits, torch.tensor(e.labels), reduction="sum")
-        total = total + e.weight * nats
-    (total / found.count).backward()
+    (their_virtual_loss(theirs, examples) / found.count).backward()
     assert learned.grad is not None and own.grad is not None
     assert (learned.grad - own.grad).abs().max() < 1e-4 and own.grad.abs().max() > 1e-3
 

@@ -1,4 +1,4 @@
-"""LLaMA's relatives equal transformers' on the same random weights."""
+"""LLaMA and its relatives equal transformers' on the same random weights."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ SMALL = {
     "eos_token_id": 2,
 }
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("Llama", {}),
+    "llama, biases, tied": (
+        "Llama",
+        {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True},
+    ),
     "mistral": ("Mistral", {"sliding_window": None}),
     "mistral, window": ("Mistral", {"sliding_window": 4}),
     "qwen2": ("Qwen2", {"head_dim": 8}),

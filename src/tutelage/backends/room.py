@@ -23,6 +23,7 @@ def behind(index: int, reading: Reading, used: int, wanted: int, *, shared: bool
             field=f"prompt {index}",
             got=f"{used} tokens",
             expected="1 or more" if longest is None else f"1 to {longest}",
+            hint=taken(reading),
         )
     if shared and free is None:
         free = _in_a_shared_batch(index, reading, used)
@@ -48,4 +49,13 @@ def check_both(index: int, reading: Reading, prompt: Sequence[int], text: Sequen
             field=f"pair {index}",
             got=f"{used} tokens",
             expected=f"at most {context}",
+            hint=taken(reading),
         )
+
+
+def taken(reading: Reading) -> str | None:
+    """Whether an adapter takes some of the context."""
+    count = len(reading.virtual)
+    return (
+        f"{count} virtual tokens of the adapter take their part of the context" if count else None
+    )

@@ -100,12 +100,13 @@ def _manifest_of(adapter: Path) -> str:
 
 
 def _published(found: Source) -> Any:
-    """What `tutelage.json` of a run says; None for what is no run."""
+    """What `tutelage.json` of a run says; None for what is no run, or one that raised a model,
+    which stands for itself."""
     if found.kind not in ("run", "folder"):
         return None
     path = found.located / FILE
     if not path.is_file():
-        if found.kind == "folder":
+        if found.kind == "folder" or (found.located / "config.json").is_file():
             return None
         raise SourceError(f"{found.text} recommends no model yet", field=str(path))
     raw = store.read_json(path)

@@ -36,7 +36,6 @@ from tutelage.errors import (
     MemoryLimitError,
     RequestError,
     TutelageError,
-    UnknownName,
     WorkError,
 )
 
@@ -205,7 +204,7 @@ def _run(tokens: list[str], as_json: bool) -> int:
     )
     try:
         result = command(*bound.args, **bound.kwargs)
-    except (ConfigError, UnknownName) as error:
+    except RequestError as error:
         _as_typed(error, command, app, tokens)
         raise
     stop_progress()

@@ -29,11 +29,19 @@ def toxicity(
         The column with the label.
     """
     from tutelage.data.load import load
+    from tutelage.errors import ConfigError
     from tutelage.evaluate.toxicity import scorer as opened
     from tutelage.evaluate.toxicity import trust
 
-    found = opened(scorer)
-    rows = load(data, prompt=f"{{{text}}}", completion=f"{{{label}}}", answered=True).rows
+    found = opened(scorer, "--scorer")
+    try:
+        rows = load(data, prompt=f"{{{text}}}", completion=f"{{{label}}}", answered=True).rows
+    except ConfigError as error:
+        flags = {"prompt": "--text", "completion": "--label"}
+        if error.field in flags:
+            error.args = (f"no row has the column {error.got!r}",)
+            error.message, error.field = error.args[0], flags[error.field]
+        raise
     texts = [row.messages[-1].content for row in rows]
     return {"scorer": scorer, **trust(found, texts, [row.completion or "" for row in rows])}
 

@@ -69,8 +69,9 @@ def joined(found: dict[str, Loaded], mixture: Mixture, seed: int) -> tuple[Loade
     if mixture.turns == "all":
         tasks = {name: each_turn(rows) for name, rows in tasks.items()}
     rows, taken = mixed(
-        _named_apart(tasks), cap=mixture.cap, temperature=mixture.temperature or 1.0, seed=seed
-    )
+        _named_apart(tasks), cap=mixture.cap, seed=seed,
+        temperature=1.0 if mixture.temperature is None else mixture.temperature,
+    )  # fmt: skip
     told = [asdict(one) for one in taken]
     if mixture.replay is not None:
         general, before = replay(mixture.replay, mixture.retention), len(rows)

@@ -287,10 +287,12 @@ def _text(fields: Mapping[str, Any], key: str) -> str:
 
 
 def _label(fields: Mapping[str, Any], key: str) -> str:
-    """Labels may be texts, whole numbers or true and false."""
+    """Labels may be texts, numbers (which regression learns) or true and false."""
     value = fields[key]
-    if not isinstance(value, str | int):
-        raise Fault("wrong-type", f"{key!r} is {_kind(value)}, not a text or a whole number")
+    if not isinstance(value, str | int | float):
+        raise Fault("wrong-type", f"{key!r} is {_kind(value)}, not a text or a number")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Fault("wrong-type", f"{key!r} is {value}, not a finite number")
     return template.printed(value, key)
 
 

@@ -22,23 +22,24 @@ def pairs_of(path: Path) -> list[Pair]:
     found = []
     for file in files:
         for number, row in enumerate(rows(file)):
-            pair = _pair(f"{file.stem}-{number}", row)
+            place = f"{file}:{number + 1}"
+            pair = _pair(f"{file.stem}-{number}", row, place)
             if pair is None:
                 raise DataError(
-                    "not a pair of answers", field=f"{file}:{number}", got=", ".join(row)[:80],
-                    expected=FORMS,
-                )  # fmt: skip
+                    "not a pair of answers", field=place, got=", ".join(row)[:80], expected=FORMS
+                )
             found.append(pair)
     if not found:
         raise DataError("no pairs of answers", field="--data", got=str(path), expected=FORMS)
     return found
 
 
-def _pair(id: str, row: Mapping[str, Any]) -> Pair | None:
+def _pair(id: str, row: Mapping[str, Any], place: str) -> Pair | None:
     if {"input", "output_1", "output_2", "label"} <= set(row):
-        return Pair(id, row["input"], row["output_1"], row["output_2"], (_side(row["label"], id),))
+        label = _side(row["label"], place)
+        return Pair(id, row["input"], row["output_1"], row["output_2"], (label,))
     if {"instruction", "response1", "response2", "annotator1"} <= set(row):
-        labels = tuple(_side(row[k], id) for k in sorted(row) if k.startswith("annotator"))
+        labels = tuple(_side(row[k], place) for k in sorted(row) if k.startswith("annotator"))
         text = f"{row['instruction']}\n\n{row.get('input') or ''}".strip()
         return Pair(id, text, row["response1"], row["response2"], labels)
     if {"prompt", "chosen", "rejected"} <= set(row):
@@ -50,9 +51,9 @@ def _pair(id: str, row: Mapping[str, Any]) -> Pair | None:
     return None
 
 
-def _side(value: Any, id: str) -> Side:
+def _side(value: Any, place: str) -> Side:
     found = int(value) if str(value) in ("0", "1", "2") else None
     if found is None:
-        raise DataError("not a label", field=id, got=value, expected="0 (even), 1 or 2")
+        raise DataError("not a label", field=place, got=value, expected="0 (even), 1 or 2")
     side: Side = found  # type: ignore[assignment]
     return side

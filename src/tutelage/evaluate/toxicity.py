@@ -47,8 +47,9 @@ GROUPS = {
 TOXIC = frozenset({"toxic", "1", "true", "yes", "1.0"})
 
 
-def scorer(name: str) -> Scorer:
-    """By name, or a classifier's folder. Raises UnknownName, and ConfigError without the extra."""
+def scorer(name: str, flag: str = "--toxicity") -> Scorer:
+    """By name, or a classifier's folder. Raises UnknownName, and ConfigError without the extra;
+    `flag` is what named it."""
     if name == "words":
         return lambda texts: [by_words(text) for text in texts]
     if name == "alt-profanity-check":
@@ -57,7 +58,7 @@ def scorer(name: str) -> Scorer:
     if Path(name).is_dir():
         classifier = loaded(name)
         return lambda texts: [1 - classifier(text) for text in texts]
-    raise UnknownName("scorer", name, ("words", "alt-profanity-check", "FOLDER"), field="--scorer")
+    raise UnknownName("scorer", name, ("words", "alt-profanity-check", "FOLDER"), field=flag)
 
 
 def rate(score: Scorer, texts: Sequence[str], seed: int = 0) -> Measured:

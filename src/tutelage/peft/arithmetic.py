@@ -27,7 +27,9 @@ from tutelage.peft.layout import (
     BASE,
     CONFIG,
     WEIGHTS,
+    Base,
     by_module,
+    made_on_of,
     opened_alone,
     other_shape,
     read_tensors,
@@ -80,7 +82,7 @@ def combine(adapters: Sequence[tuple[Path, float]], out: Path) -> None:
     if not adapters:
         raise ConfigError("there is nothing to add up", field="adapters", expected="one or more")
     terms = [_term(folder, weight) for folder, weight in adapters]
-    _refuse_other_bases([term.folder for term in terms])
+    made_on = _one_base([term.folder for term in terms])
     shapes = {stem: parts for term in reversed(terms) for stem, parts in term.modules.items()}
     tensors = {}
     for stem, like in shapes.items():
@@ -102,8 +104,8 @@ def combine(adapters: Sequence[tuple[Path, float]], out: Path) -> None:
     with store.new_folder(out) as inside:
         write_tensors(tensors, inside / WEIGHTS)
         store.write_json(inside / CONFIG, config)
-        if (terms[0].folder / BASE).is_file():
-            store.write_json(inside / BASE, store.read_json(terms[0].folder / BASE))
+        if made_on is not None:
+            store.write_json(inside / BASE, made_on.as_json())
 
 
 def _term(folder: Path, weight: float) -> _Term:
@@ -111,14 +113,22 @@ def _term(folder: Path, weight: float) -> _Term:
     return _Term(folder, weight, config, by_module(read_tensors(folder), (A, B), folder))
 
 
-def _refuse_other_bases(folders: Sequence[Path]) -> None:
-    """Those that say what they were made on must say the same."""
-    said = [(f, store.read_json(f / BASE)) for f in folders if (f / BASE).is_file()]
+def _one_base(folders: Sequence[Path]) -> Base | None:
+    """What they were made on, None if none of them says; raises SourceError if they differ in their
+    weights, the bits these were held in, or the chat template."""
+    said = [(folder, base) for folder in folders if (base := made_on_of(folder)) is not None]
     for folder, base in said[1:]:
-        if base.get("weights") != said[0][1].get("weights"):
-            raise SourceError(
-                "adapters of two models cannot be added up",
-                field=str(folder / BASE),
-                got=base.get("source"),
-                expected=said[0][1].get("source"),
-            )
+        first = said[0][1]
+        for what, got, expected in (
+            ("two models", base.weights, first.weights),
+            ("one model held in different bits", base.form, first.form),
+            ("two chat templates", base.template, first.template),
+        ):
+            if got != expected:
+                raise SourceError(
+                    f"adapters of {what} cannot be added up",
+                    field=str(folder / BASE),
+                    got=f"{base}, {base.held}",
+                    expected=f"{first}, {first.held}",
+                )
+    return said[0][1] if said else None

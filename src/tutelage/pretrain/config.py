@@ -115,6 +115,9 @@ class TrainingTable(Frozen):
     micro_tokens: int = Field(4096, ge=8)
     """At most so many are computed at a time, but one row at least."""
     optimizer: Literal["adamw", "muon"] = "adamw"
+    warm_restart: bool = False
+    """Begin with what the optimizer of the run in model.start remembered; the learning rate warms
+    up anew."""
     learning_rate: float = Field(1e-3, gt=0, lt=1)
     schedule: Kind = "cosine"
     warmup: float = Field(0.02, ge=0, lt=1)

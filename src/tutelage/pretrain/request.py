@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.preset import random_checkpoint
 from tutelage.checkpoints.reading import trained_to_read
+from tutelage.checkpoints.source import parse
 from tutelage.errors import ConfigError
 from tutelage.machine.device import Placement, resolve, use_threads
 from tutelage.models.spec import layout, shape
@@ -18,8 +20,11 @@ from tutelage.pretrain.config import PretrainConfig
 from tutelage.pretrain.makers import Maker, maker, objective_of
 from tutelage.pretrain.material import Material
 from tutelage.pretrain.rows import StepRows
+from tutelage.train import kept
 
 Json = dict[str, Any]
+OPTIMIZER = "optimizer"
+"""Beside a run's model: what its optimizer remembers."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class Run:
     context: int
     placement: Placement
     threads: int
+    remembered: tuple[Path, str] | None = None
+    """Where what a warm restart begins with lies, and its digest."""
 
     @property
     def inputs(self) -> Json:
@@ -43,6 +50,7 @@ class Run:
             "dtype": self.placement.dtype,
             "device": self.placement.device,
             "threads": self.threads,
+            "optimizer": None if self.remembered is None else self.remembered[1],
         }
 
     @cached_property
@@ -83,12 +91,32 @@ def placed(
     return resolve(device, _dtype(config, dtype), exact), use_threads(threads)
 
 
-def resolved(config: PretrainConfig, material: Material, where: tuple[Placement, int]) -> Run:
-    """The run with its start. Raises ConfigError for a shape or setting that cannot be."""
+def remembered(config: PretrainConfig) -> tuple[Path, str] | None:
+    """What the optimizer of the run in model.start remembered, where the file asks for it: its
+    folder and digest. Raises ConfigError where there is none, DamagedError for a damaged one."""
+    start, field = config.model.start, "training.warm_restart"
+    if not config.training.warm_restart:
+        return None
+    found = None if start is None else parse(start)
+    if found is None or found.path is None or found.kind not in ("folder", "run"):
+        raise ConfigError(
+            "there is no run whose optimizer could go on", field=field,
+            got=f"model.start = {start}", expected="the folder of a finished pretraining run",
+        )  # fmt: skip
+    folder = found.path.parent / OPTIMIZER
+    return folder, kept.check(folder, found.path, config.training.optimizer, field)
+
+
+def resolved(
+    config: PretrainConfig, material: Material, where: tuple[Placement, int],
+    before: tuple[Path, str] | None,
+) -> Run:  # fmt: skip
+    """The run with its start, and what its optimizer begins with. Raises ConfigError for a shape or
+    setting that cannot be."""
     _check_baselines(config, material)
     prefix = config.training.objective == "prefix"
     checkpoint = trained_to_read(_start(config, material), both=prefix)
-    return Run(config, material, checkpoint, _context(config, checkpoint), *where)
+    return Run(config, material, checkpoint, _context(config, checkpoint), *where, before)
 
 
 def _dtype(config: PretrainConfig, asked: str) -> str:

@@ -34,11 +34,11 @@ from tutelage.pretrain.foretell import Parts, foretell
 from tutelage.pretrain.held_out import held_out_loss
 from tutelage.pretrain.material import prepare
 from tutelage.pretrain.record import of_store, told
-from tutelage.pretrain.request import Run, placed, resolved
+from tutelage.pretrain.request import OPTIMIZER, Run, placed, remembered, resolved
 from tutelage.pretrain.samples import Samples
 from tutelage.pretrain.work import model_of, steps_of, work_of
 from tutelage.progress import Progress, silent
-from tutelage.train import history
+from tutelage.train import history, kept
 from tutelage.train.loop import Step
 from tutelage.train.predict import Prediction
 from tutelage.train.resumable import Deadline, resumable
@@ -75,10 +75,11 @@ def pretrain(
     another process is at it.
     """
     where = placed(config, device, dtype, exact, threads)
+    before = remembered(config)
     _make(out)
     with store.lock(out):
         store.sweep(out)
-        run = resolved(config, prepare(config, out, progress), where)
+        run = resolved(config, prepare(config, out, progress), where, before)
         done = _finished(run, out)
         result = done if done is not None else _made(run, out, progress, note, deadline)
         if result["status"] == "done":
@@ -173,6 +174,8 @@ def _made(
     }
     with store.new_folder(out / MODEL) as folder:
         write_model(hf_state(model, run.checkpoint), run.checkpoint, folder, dtype="float32")
+    kind = run.config.training.optimizer
+    kept.keep(out / OPTIMIZER, out / MODEL, kind, work.parameters, work.optimizer)
     store.write_json(out / RECORD, record)
     if prediction is not None:
         told_of = {

@@ -14,6 +14,7 @@ from tutelage.models.forward import Model
 from tutelage.models.spec import is_linear, layout
 from tutelage.objectives import clm
 from tutelage.pretrain.request import Run
+from tutelage.train import kept
 from tutelage.train.loop import Plan, train
 from tutelage.train.optimizer import pretraining
 from tutelage.train.resumable import Work
@@ -46,10 +47,13 @@ def work_of(run: Run, model: Model, total: int) -> Work:
     )  # fmt: skip
     plan = Plan(schedule, training.clip, micro_batches=run.micro_batches)
     scaled = run.placement.dtype == "fp16"
+    optimizer = pretraining(parameters, rate, muon=muon, decay=training.weight_decay)
+    if run.remembered is not None:
+        kept.restore(run.remembered[0], parameters, optimizer)
     return Work(
         model,
         parameters,
-        pretraining(parameters, rate, muon=muon, decay=training.weight_decay),
+        optimizer,
         run.step_rows,
         functools.partial(clm.loss, z=training.z_loss),
         plan,

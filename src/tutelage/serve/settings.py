@@ -150,14 +150,13 @@ class Settings(Strict):
     def search(self) -> Beam | Contrastive | None:
         """vLLM's switch for beam search: `n` beams, all given out, unless `beam_width` says how
         many more there are."""
-        if self.penalty_alpha is not None:
-            hold("n", self.answers, self.answers == 1, "1: a contrastive search has one answer")
-            return Contrastive(self.penalty_alpha, 4 if self.top_k is None else self.top_k)
         given = (self.beam_width, self.beam_groups, self.length_penalty, self.diversity_penalty)
         if not self.use_beam_search:
             idle = any(value is not None for value in given) or self.early_stopping
             hold("use_beam_search", bool(self.use_beam_search), not idle, "true for beams")
-            return None
+            return self._contrastive()
+        alone = self.penalty_alpha is None
+        hold("penalty_alpha", self.penalty_alpha, alone, "absent: beams are another search")
         hold("best_of", self.best_of, self.best_of is None, "absent: beams are not drawn")
         return Beam(
             width=max(self.answers, 1) if self.beam_width is None else self.beam_width,
@@ -167,6 +166,13 @@ class Settings(Strict):
             returned=self.answers,
             early_stopping=bool(self.early_stopping),
         )
+
+    def _contrastive(self) -> Contrastive | None:
+        if self.penalty_alpha is None:
+            return None
+        hold("n", self.answers, self.answers == 1, "1: a contrastive search has one answer")
+        hold("best_of", self.best_of, self.best_of is None, "absent: one answer is found")
+        return Contrastive(self.penalty_alpha, 4 if self.top_k is None else self.top_k)
 
     def guided(self) -> Guided | None:
         """What the answer must be, where something says so; one thing."""

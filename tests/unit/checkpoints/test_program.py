@@ -95,6 +95,13 @@ def test_a_run_that_recommends_nothing_yet_is_refused(tmp_path: Path) -> None:
         program_of(str(run))
 
 
+def test_a_run_that_raised_a_model_stands_for_it(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", base="x")
+    (run / "model" / "tutelage.json").unlink()
+    (run / "model" / "config.json").write_text("{}")
+    assert program_of(str(run)) == Program(str(run))
+
+
 @pytest.mark.parametrize("said", [{"messages": 3}, {"messages": [{}]}, {"base": "x"}, ["messages"]])
 def test_a_damaged_program_is_named(tmp_path: Path, said: Any) -> None:
     run = run_folder(tmp_path / "run")

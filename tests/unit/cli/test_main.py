@@ -321,6 +321,19 @@ def test_a_setting_is_named_as_it_was_typed(
     assert found["error"]["message"].startswith(flag)
 
 
+def test_too_few_rows_name_the_flag_that_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, replies = tmp_path / "rows.jsonl", tmp_path / "replies.jsonl"
+    rows.write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "c", "completion": "d"}\n')
+    replies.write_text('{"match": ".*", "reply": "b"}\n')
+    code, found = in_json(
+        ["eval", f"scripted:{replies}", "--data", str(rows), "--shots", "5"], capsys
+    )
+    assert code == 2 and found["error"]["field"] == "--shots"
+    assert found["error"]["kind"] == "data" and found["error"]["got"] == "2 rows"
+
+
 def test_fields_that_are_no_flags_stay_as_they_are(
     verb: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

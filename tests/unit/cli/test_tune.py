@@ -71,10 +71,12 @@ def test_a_plan_and_its_run_answer_with_the_same_keys(
     for same in ("method", "trained_parameters", "trained_tokens", "rows", "settings"):
         assert planned[same] == done[same]
     unknown = {name for name, value in planned.items() if value is None}
-    assert unknown == {"out", "loss", "seconds", "forgetting", "general"}
-    assert {name for name, value in done.items() if value is None} == {
-        "forgetting", "general", "rehearsal", "preview", "correction"
+    assert unknown == {
+        "out", "loss", "seconds", "forgetting", "general", "probed_seconds", "counted_flops"
     }  # fmt: skip
+    assert {name for name, value in done.items() if value is None} == {
+        "forgetting", "general", "rehearsal", "preview", "correction", "probed_seconds"
+    }, "of two steps no third is foretold"  # fmt: skip
 
 
 def test_a_dry_run_shows_rows_as_they_are_learned(
@@ -205,8 +207,12 @@ def test_several_tasks_are_mixed_and_told(
     assert found["rows"]["used"] == 6
     code, found, _ = called(capsys, *asked, "--temperature", "1e9")
     assert [one["taken"] for one in found["mixture"]] == [4, 4]
-    code, found, _ = called(capsys, "--data", first, "--temperature", "2", "--dry-run")
-    assert code == 2 and found["error"]["field"] == "--temperature"
+    for wrong in (
+        ["--data", first, "--temperature", "2", "--dry-run"],
+        [*asked, "--temperature", "0"],
+    ):
+        code, found, _ = called(capsys, *wrong)
+        assert code == 2 and found["error"]["field"] == "--temperature"
 
 
 def test_replayed_text_is_learned_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -267,3 +273,17 @@ def test_forgetting_is_measured_on_text_of_ones_own(
     (tmp_path / "few.txt").write_text("Too little.")
     code, found, _ = called(capsys, *asked, str(tmp_path / "few.txt"), "--out", str(tmp_path / "b"))
     assert code == 2 and not (tmp_path / "b").exists()
+
+
+def test_a_prompt_that_virtual_tokens_leave_no_room_for_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = rows(tmp_path, *GOOD), str(tmp_path / "out")
+    more = ["--method", "prompt-tuning", "--tokens", "400", "--steps", "1", "--skip-forgetting"]
+    assert called(capsys, "--data", data, "--out", out, *more)[0] == 0
+    words = ["generate", "preset:llama-tiny", "word " * 60, "--json", "--max-new-tokens", "2"]
+    assert run_command(words) == 0
+    capsys.readouterr()
+    assert run_command([*words, "--adapter", out]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["expected"] == "1 to 111" and "400 virtual tokens" in error["hint"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -56,6 +57,7 @@ GOOD: list[tuple[dict[str, Any], Row]] = [
     ({"text": "Once."}, row(text="Once.")),
     ({"text": "2+2?", "label": "sum"}, row(messages=ASK, completion="sum", label="sum")),
     ({"text": "2+2?", "label": 3}, row(messages=ASK, completion="3", label="3")),
+    ({"text": "2+2?", "label": -0.25}, row(messages=ASK, completion="-0.25", label="-0.25")),
     ({"text": "2+2?", "label": False}, row(messages=ASK, completion="false", label="false")),
     (
         {"tokens": ["a", "b"], "tags": ["X", "O"]},
@@ -137,7 +139,9 @@ FAULTY: list[tuple[Any, str]] = [
     ({"prompt": "a", "completion": ""}, "empty-completion"),
     ({"prompt": "a", "completion": "\t"}, "empty-completion"),
     ({"text": ""}, "empty-text"),
-    ({"text": "a", "label": 1.5}, "wrong-type"),
+    ({"text": "a", "label": [1.5]}, "wrong-type"),
+    ({"text": "a", "label": math.nan}, "wrong-type"),
+    ({"text": "a", "label": math.inf}, "wrong-type"),
     ({"text": "a", "label": ""}, "empty-completion"),
     ({"prompt": "a\0", "completion": "b"}, "nul-or-surrogate"),
     ({"prompt": "a", "completion": "\ud800"}, "nul-or-surrogate"),

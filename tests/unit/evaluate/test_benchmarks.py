@@ -178,6 +178,32 @@ def test_missing_data_are_named(tmp_path: Path) -> None:
         measure(WordLM(), TASKS.get("gsm8k"), tmp_path, Settings())
 
 
+@pytest.mark.parametrize("row", ['{"nothing": 1}', "3"])
+@pytest.mark.parametrize("name", [name for name in TASKS.names() if name != "wmt"])
+def test_rows_of_another_kind_are_named(name: str, row: str, tmp_path: Path) -> None:
+    """Of every task but WMT's plain text: a file with its name, and rows that are not its."""
+    task, file = TASKS.get(name), (FILES.get(name) or TABLES[name])[0]
+    for more in (*BESIDE.get(name, {}), file):
+        (tmp_path / more).parent.mkdir(parents=True, exist_ok=True)
+        many = f"[{row}, {row}, {row}]" if more.endswith(".json") else f"{row}\n" * 3
+        compressed = gzip.compress(many.encode()) if more.endswith(".gz") else many.encode()
+        (tmp_path / more).write_bytes(compressed)
+    with pytest.raises(DataError) as raised:
+        measure(WordLM(), task, tmp_path, Settings())
+    assert str(tmp_path) in str(raised.value.field) or raised.value.field == "--data"
+
+
+def test_lines_end_at_a_line_feed_alone(tmp_path: Path) -> None:
+    rows = [{"question": f"one\u2028two\u0085{n}", "answer": "so #### 4"} for n in range(2)]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (tmp_path / "test.jsonl").write_text(text)
+    found = list(TASKS.get("gsm8k").questions(tmp_path))
+    assert [question.text for question in found] == [row["question"] for row in rows]
+    for name in ("source.en", "reference.de"):
+        (tmp_path / name).write_text("one\u2028two\nthree\n")
+    assert len(list(TASKS.get("wmt").questions(tmp_path))) == 2
+
+
 def test_a_limit_is_spread_over_sources() -> None:
     questions = [Question(f"{s}{n}", "q", "a", source=s) for s in "xyz" for n in range(9)]
     task = Task("t", "answer", "t", lambda _: iter(questions), "nobody")
@@ -313,8 +339,8 @@ def test_published_scores_have_settings_and_tasks() -> None:
 
 def test_published_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     for name, file, text, where in (
-        ("hellaswag", "hellaswag_val.jsonl", '{"ctx": "a"}\n', "hellaswag_val.jsonl:0"),
-        ("copa", "val.jsonl", '{"premise": "a", "question": "why"}\n', "val.jsonl:0"),
+        ("hellaswag", "hellaswag_val.jsonl", '{"ctx": "a"}\n', "hellaswag_val.jsonl:1"),
+        ("copa", "val.jsonl", '{"premise": "a", "question": "why"}\n', "val.jsonl:1"),
         ("drop", "drop_dataset_dev.json", '{"p": {}}', "drop_dataset_dev.json"),
         ("wmt", "source.xx", "a\n", "source"),
         ("piqa", "valid.jsonl", '{"goal": "g", "sol1": "a", "sol2": "b"}\n', "valid-labels.lst"),

@@ -85,10 +85,11 @@ def test_published_forms_are_read(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text('[{"a": 1}]')
     with pytest.raises(DataError) as raised:
         pairs_of(tmp_path / "bad.json")
-    assert "bad.json:0" in str(raised.value.field)
+    assert "bad.json:1" in str(raised.value.field)
     (tmp_path / "bad.json").write_text(json.dumps([bar[0] | {"label": "x"}]))
-    with pytest.raises(DataError, match="label"):
+    with pytest.raises(DataError, match="label") as raised:
         pairs_of(tmp_path / "bad.json")
+    assert "bad.json:1" in str(raised.value.field)
 
 
 def test_the_verb_runs_on_a_script(tmp_path: Path) -> None:

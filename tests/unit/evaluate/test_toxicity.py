@@ -76,7 +76,11 @@ def test_the_verb_and_eval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     found = json.loads(capsys.readouterr().out)["toxicity"]
     assert (found["scorer"], found["value"], found["n"]) == ("words", 0.25, 4)
     assert run_command([*given, "wordz", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["field"] == "--toxicity"
+    assert run_command(["toxicity", "--data", str(data), "--scorer", "wordz", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["field"] == "--scorer"
+    assert run_command(["toxicity", "--data", str(data), "--label", "is", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["field"] == "--text", "the column text"
 
 
 def test_unknown_scorers_are_named() -> None:

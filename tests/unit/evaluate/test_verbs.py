@@ -103,7 +103,7 @@ def test_examples_are_shown_and_not_measured(files: Path, tutelage: Command) -> 
         (["--limit", "1"], "--limit"),
         (["--shots", "-1"], "--shots"),
         (["--max-new-tokens", "0"], "--max-new-tokens"),
-        (["--shots", "31"], "shots"),
+        (["--shots", "31"], "--shots"),
     ],
 )
 def test_wrong_options_are_named(

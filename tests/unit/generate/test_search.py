@@ -276,6 +276,7 @@ def test_searches_behind_the_seam() -> None:
         (lambda: Beam(65), "beam_width"),
         (lambda: Beam(4, groups=3), "beam_groups"),
         (lambda: Beam(4, diversity=-1), "diversity_penalty"),
+        (lambda: Beam(4, diversity=1), "diversity_penalty"),
         (lambda: Beam(4, length_penalty=math.nan), "length_penalty"),
         (lambda: Beam(4, returned=5), "n"),
         (lambda: Contrastive(1.0), "penalty_alpha"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tutelage.errors import ConfigError, SourceError
 from tutelage.models.spec import layout
 from tutelage.peft import METHODS
 from tutelage.peft.arithmetic import combine
+from tutelage.peft.layout import BASE
 from tutelage.peft.open import open_adapter
 
 TERMS: list[dict[str, Any]] = [
@@ -96,3 +98,31 @@ def test_what_cannot_be_added_up(checkpoint: Any, folders: list[Path], tmp_path:
         with pytest.raises(ConfigError):
             combine(bad, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_one_model_in_other_bits_is_another_base(
+    checkpoint: Any, folders: list[Path], tmp_path: Path
+) -> None:
+    """An update learned beside rounded weights makes up for their rounding too."""
+    for bits in (4, 8):
+        model, settings = tuned("qlora", checkpoint, bits=bits, rank=4)
+        METHODS.get("qlora").write(model, checkpoint, settings, tmp_path / str(bits))
+    for first, second in ((folders[0], tmp_path / "4"), (tmp_path / "4", tmp_path / "8")):
+        with pytest.raises(SourceError, match="different bits") as caught:
+            combine([(first, 1.0), (second, 1.0)], tmp_path / "out")
+        assert caught.value.field == str(second / BASE)
+        assert str(caught.value.got).endswith(f"quantized to {second.name} bits in groups of 32")
+    combine([(tmp_path / "4", 0.5), (tmp_path / "4", 0.5)], tmp_path / "narrow")
+    assert store.read_json(tmp_path / "narrow" / BASE)["form"]["bits"] == 4
+
+
+def test_a_sum_is_made_on_what_any_of_its_terms_says(folders: list[Path], tmp_path: Path) -> None:
+    silent = shutil.copytree(folders[0], tmp_path / "silent", ignore=lambda *_: [BASE])
+    combine([(silent, 1.0), (folders[1], 1.0)], tmp_path / "out")
+    said, wanted = (store.read_json(f / BASE) for f in (tmp_path / "out", folders[1]))
+    assert said == wanted
+    note = store.read_json(folders[1] / BASE)
+    other = shutil.copytree(folders[1], tmp_path / "other", ignore=lambda *_: [store.MANIFEST])
+    store.write_json(other / BASE, {**note, "template": "0" * 64})
+    with pytest.raises(SourceError, match="two chat templates"):
+        combine([(folders[1], 1.0), (other, 1.0)], tmp_path / "never")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tutelage.backends.local import LocalLM
 from tutelage.checkpoints.build import build
@@ -249,6 +251,76 @@ def test_going_on_from_a_model(text: Path, tmp_path: Path) -> None:
     record = run(validate(PretrainConfig, asked), tmp_path / "second")
     first = json.loads((tmp_path / "first" / "record.json").read_text())
     assert record["loss"]["first"] < first["loss"]["first"] - 1
+
+
+def going_on(text: Path, start: object, **training: Any) -> PretrainConfig:
+    asked = {
+        "model": {"start": str(start)},
+        "data": {"train": {"text": str(text)}, "unit": "line"},
+        "training": {"steps": 1, "batch_tokens": 128, "learning_rate": 1e-9, **training},
+    }
+    return validate(PretrainConfig, asked)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_warm_restart_goes_on_with_what_the_optimizer_remembered(
+    optimizer: str, text: Path, tmp_path: Path
+) -> None:
+    """One update more at no learning rate: AdamW's m is b m + (1 - b) g and its count goes on, of
+    Muon the momentum; a cold start's is (1 - b) g alone."""
+    run(described(text, steps=6, optimizer=optimizer), tmp_path / "first")
+    for warm in (False, True):
+        asked = going_on(text, tmp_path / "first", optimizer=optimizer, warm_restart=warm)
+        run(asked, tmp_path / str(warm))
+    first, cold, warm_one = (
+        load_file(tmp_path / name / "optimizer" / "optimizer.safetensors")
+        for name in ("first", "False", "True")
+    )
+    assert first.keys() == cold.keys() == warm_one.keys()
+    kinds = {name.rpartition(":")[2] for name in first}
+    assert kinds == {"adamw": {"exp_avg", "exp_avg_sq", "step"}, "muon": kinds}[optimizer]
+    assert ("momentum_buffer" in kinds) == (optimizer == "muon")
+    share = {"exp_avg": 0.9, "exp_avg_sq": 0.95, "step": 1.0, "momentum_buffer": 0.95}
+    for name, before in first.items():
+        expected = share[name.rpartition(":")[2]] * before + cold[name]
+        assert torch.allclose(warm_one[name], expected, rtol=1e-4, atol=1e-9), name
+        assert before.abs().max() > 0
+
+
+def test_a_warm_restart_stopped_and_gone_on_is_bitwise_undisturbed(
+    text: Path, tmp_path: Path
+) -> None:
+    run(described(text, steps=3), tmp_path / "first")
+    asked = going_on(text, tmp_path / "first", steps=4, learning_rate=1e-3, warm_restart=True)
+    whole = run(asked, tmp_path / "whole")
+    asks = iter([False, True])
+    assert run(asked, tmp_path / "cut", deadline=lambda: next(asks))["status"] == "stopped"
+    assert run(asked, tmp_path / "cut")["loss"] == whole["loss"]
+    ours, theirs = weights(tmp_path / "cut"), weights(tmp_path / "whole")
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_a_warm_restart_of_nothing_is_refused(text: Path, tmp_path: Path) -> None:
+    def refused(start: object, kind: type[TutelageError] = ConfigError, **training: Any) -> str:
+        asked = going_on(text, start, warm_restart=True, **training)
+        with pytest.raises(kind) as caught:
+            run(asked, tmp_path / "out")
+        return f"{caught.value.field} {caught.value.message}"
+
+    first = tmp_path / "first"
+    run(described(text, steps=2), first)
+    assert "training.warm_restart there is no run" in refused("preset:llama-tiny")
+    assert not (tmp_path / "out").exists(), "nothing is read before"
+    assert "another optimizer" in refused(first, optimizer="muon")
+    shutil.copytree(first / "model", tmp_path / "alone" / "model")
+    assert "no optimizer was kept" in refused(tmp_path / "alone" / "model")
+    shutil.copytree(first / "optimizer", tmp_path / "alone" / "optimizer")
+    run(described(text, steps=3), tmp_path / "other")
+    shutil.copytree(tmp_path / "other" / "model", first / "model", dirs_exist_ok=True)
+    assert "of another model" in refused(first)
+    moments = tmp_path / "alone" / "optimizer" / "optimizer.safetensors"
+    moments.write_bytes(moments.read_bytes()[:-4])
+    assert str(moments) in refused(tmp_path / "alone" / "model", DamagedError)
 
 
 def test_another_request_does_not_touch_a_finished_run(text: Path, tmp_path: Path) -> None:

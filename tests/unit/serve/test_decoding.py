@@ -165,6 +165,11 @@ def test_penalties_and_least_length(client: openai.OpenAI, lm: LocalLM) -> None:
         ({"use_beam_search": True, "n": 3, "temperature": 1}, "beam_width"),
         ({"guided_regex": "a", "guided_choice": ["a"]}, "guided_choice"),
         ({"length_penalty": 2}, "use_beam_search"),
+        ({"penalty_alpha": 0.5, "beam_width": 2}, "use_beam_search"),
+        ({"penalty_alpha": 0.5, "use_beam_search": True}, "penalty_alpha"),
+        ({"penalty_alpha": 0.5, "best_of": 2}, "best_of"),
+        ({"penalty_alpha": 0.5, "n": 2}, "n"),
+        ({"use_beam_search": True, "n": 2, "diversity_penalty": 1}, "diversity_penalty"),
         ({"n": 2, "temperature": 0}, "n"),
         ({"guided_regex": "(("}, "guided_regex"),
         (

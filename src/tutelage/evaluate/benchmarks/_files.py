@@ -53,7 +53,7 @@ def numbered(
     counts: Counter[str] = Counter()
     for file in found(folder, names, cited):
         stem = _SHARD.sub("", file.name).partition(".")[0]
-        for number, row in enumerate(rows(file, columns)):
+        for number, row in enumerate(rows(file, columns), 1):
             yield f"{file}:{number}", f"{stem}-{counts[stem]}", {**row, FILE: stem}
             counts[stem] += 1
 

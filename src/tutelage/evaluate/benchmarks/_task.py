@@ -104,8 +104,20 @@ class Task:
 def rows(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Objects of .json lists, .jsonl, .jsonl.gz, .csv, .tsv, .parquet.
 
-    `columns` names those of a table without a header. Raises DataError naming the file.
+    `columns` names those of a table without a header. Raises DataError naming the file, or the row
+    that is no object, counted from 1.
     """
+    read = _read(path, columns)
+    for number, row in enumerate(read, 1):
+        if not isinstance(row, dict):
+            raise DataError(
+                "a row is no object", field=f"{path}:{number}", got=repr(row)[:80],
+                expected='{"name": value, ...}',
+            )  # fmt: skip
+    return read
+
+
+def _read(path: Path, columns: Sequence[str] | None) -> list[dict[str, Any]]:
     if path.suffix == ".parquet":
         with path.open("rb") as stream:
             return [one.value for one in _records(stream, path)]
@@ -119,10 +131,15 @@ def rows(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any
         data = path.read_bytes()
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
         if ".jsonl" in path.name:
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
+            return _lines(text)
         return _objects(text)
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path}: {error}", field=str(path)) from None
+
+
+def _lines(text: str) -> list[dict[str, Any]]:
+    """JSON lines end at a line feed alone: other ends of lines may stand within a text."""
+    return [json.loads(line) for line in text.split("\n") if line.strip()]
 
 
 def _objects(text: str) -> list[dict[str, Any]]:
@@ -130,7 +147,7 @@ def _objects(text: str) -> list[dict[str, Any]]:
     try:
         read = json.loads(text)
     except json.JSONDecodeError:
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        return _lines(text)
     if isinstance(read, list):
         return read
     inside = read.get("examples", read.get("data", read))

@@ -7,18 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from tutelage.evaluate.benchmarks._task import Question, Task, rows
+from tutelage.evaluate.benchmarks._files import numbered
+from tutelage.evaluate.benchmarks._lines import checked
+from tutelage.evaluate.benchmarks._task import Question, Task
+
+CITED = "github.com/abachaa/MTS-Dialog: its CSV files"
 
 
 def _part(file: str) -> Callable[[Path], Iterator[Question]]:
     def found(folder: Path) -> Iterator[Question]:
-        for number, row in enumerate(rows(folder / f"{file}.csv")):
-            text = f"Summarize this talk for a medical record.\n\n{row['dialogue'].strip()}"
-            answer = row["section_text"].strip()
-            yield Question(f"{file}-{number}", text, answer, source=row["section_header"])
+        for where, id, row in numbered(folder, (f"{file}.csv",), CITED):
+            talk, answer, section = checked("mts_dialog", where, row, CITED, _read)
+            text = f"Summarize this talk for a medical record.\n\n{talk}"
+            yield Question(id, text, answer, source=section)
 
     return found
+
+
+def _read(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["dialogue"].strip(), row["section_text"].strip(), row["section_header"]
 
 
 TASK = Task(
@@ -26,7 +35,7 @@ TASK = Task(
     "answer",
     "mts_dialog",
     _part("MTS-Dialog-TestSet-1-MEDIQA-Chat-2023"),
-    "github.com/abachaa/MTS-Dialog: its CSV files",
+    CITED,
     examples=_part("MTS-Dialog-ValidationSet"),
     form=str.strip,
     metrics=("rougeL", "rouge1", "bleu", "chrf"),

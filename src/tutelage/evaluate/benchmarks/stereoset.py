@@ -24,7 +24,7 @@ _FILES = ("dev.json", "data/dev.json", *hub("intrasentence", "validation"))
 
 def _questions(folder: Path) -> Iterator[Question]:
     for file in found(folder, _FILES, CITED):
-        for number, row in enumerate(rows(file)):
+        for number, row in enumerate(rows(file), 1):
             where = f"{file}:{number}"
             for one in checked("stereoset", where, row, CITED, _all):
                 sentences, kind, id = checked("stereoset", where, one, CITED, _read)

@@ -63,7 +63,9 @@ def _side(folder: Path, name: str) -> tuple[list[str], str]:
             got=", ".join(one.name for one in found) or "none",
             expected=f"LANGUAGE one of {', '.join(LANGUAGES)}",
         )  # fmt: skip
-    return found[0].read_text(encoding="utf-8").splitlines(), language
+    # A line ends at a line feed alone: other ends of lines may stand within a sentence.
+    lines = found[0].read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    return lines, language
 
 
 TASK = Task(
