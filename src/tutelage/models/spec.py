@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, Literal, Protocol
 
 from tutelage.errors import SourceError, UnknownName
@@ -165,10 +166,11 @@ def spec_for(config: Mapping[str, Any]) -> Spec:
     SourceError naming what it found, ConfigError for a field with a value it cannot have."""
     check_fields(config)
     named = [str(name) for name in config.get("architectures") or []]
-    specs = [ARCHITECTURES.get(name) for name in ARCHITECTURES.names()]
-    for spec in specs:
+    specs = []
+    for spec in _nearest(named[0] if named else ""):
         if any(name in spec.hf_architectures for name in named):
             return spec
+        specs.append(spec)
     for spec in specs:
         with_head = headed(spec, config)
         if with_head is not None and with_head.hf_architectures[0] in named:
@@ -196,9 +198,21 @@ def shape(config: Mapping[str, Any]) -> Shape:
 
 def find_preset(name: str) -> Mapping[str, Any]:
     """The config.json of a preset of any architecture. Raises UnknownName with a suggestion."""
-    known: dict[str, Mapping[str, Any]] = {}
-    for architecture in ARCHITECTURES.names():
-        known.update(ARCHITECTURES.get(architecture).presets)
-    if name not in known:
-        raise UnknownName("preset", name, known)
-    return known[name]
+    known: list[str] = []
+    for spec in _nearest(name):
+        if name in spec.presets:
+            return spec.presets[name]
+        known += spec.presets
+    raise UnknownName("preset", name, known)
+
+
+def _nearest(told: str) -> Iterator[Spec]:
+    """All architectures, imported one by one, those first whose names begin as `told` does: a plan,
+    which reads one, takes a tenth of a second less."""
+
+    def alike(name: str) -> int:
+        pairs = zip(name.replace("-", ""), told.lower(), strict=False)
+        return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+
+    for name in sorted(ARCHITECTURES.names(), key=alike, reverse=True):
+        yield ARCHITECTURES.get(name)
