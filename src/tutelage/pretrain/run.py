@@ -178,12 +178,17 @@ def _made(
     kept.keep(out / OPTIMIZER, out / MODEL, kind, work.parameters, work.optimizer)
     store.write_json(out / RECORD, record)
     if prediction is not None:
-        told_of = {
-            "method": "pretrain", "base": {"source": run.checkpoint.source},
-            "settings": record["config"]["training"], **record,
-        }  # fmt: skip
-        history.keep(told_of, run.placement.device, run.placement.dtype)
+        _remember(run, record)
     return record
+
+
+def _remember(run: Run, record: Json) -> None:
+    """What was predicted and what was measured, for the predictions to come."""
+    told_of = {
+        "method": "pretrain", "base": {"source": run.checkpoint.source},
+        "settings": record["config"]["training"], **record,
+    }  # fmt: skip
+    history.keep(told_of, run.placement.device, run.placement.dtype)
 
 
 def _steps(run: Run, digest: str, out: Path) -> int:
