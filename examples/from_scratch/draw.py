@@ -127,13 +127,11 @@ def scaling(result: Json) -> str:
 
 
 def scaling_picture(result: Json) -> Json:
-    budgets: dict[int, list[tuple[float, float]]] = {}
+    budgets: dict[str, list[tuple[float, float]]] = {}
     for run in result["runs"]:
-        key = round(math.log(run["flops"]) * 4)
-        budgets.setdefault(key, []).append((run["parameters"], run["loss_held_out"]))
-    lines = [
-        Line(f"{math.exp(key / 4):.1g} FLOPs", sorted(points)) for key, points in budgets.items()
-    ]
+        point = (run["parameters"], run["loss_held_out"])
+        budgets.setdefault(f"{run['flops']:.1e} FLOPs", []).append(point)
+    lines = [Line(name, sorted(points)) for name, points in budgets.items()]
     larger = (result["larger"]["parameters"], result["larger"]["loss_held_out"])
     lines.append(Line("larger run", [larger], marks=True))
     lines.append(Line("as foretold", [(larger[0], larger[1] * (1 + result["error"]))], marks=True))

@@ -90,7 +90,8 @@ ADDED: dict[str, set[str]] = {
     "model export": {"type", "left_out"},
     "model verify": {"bound", "tokens"},
     "quantize": {
-        *("sha256", "source", "form", "kl", "loss_rise", "tokens", "measured_on", "left_out"),
+        *("sha256", "source", "form", "tables", "kl", "loss_rise", "tokens", "measured_on"),
+        "left_out",
     },
     "compare": {"a", "b", "clusters", "noise", "slices"},
     "claim": {"claimed", "note"},

@@ -14,7 +14,7 @@ from tests.unit.train.rows import SOURCE, After, config, rows_of, tuned, weights
 from tutelage import store
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.reading import Reading
-from tutelage.errors import WorkError
+from tutelage.errors import ConfigError, WorkError
 from tutelage.train import prepare as module
 
 SETTINGS = config(save_seconds=1e-9)
@@ -109,9 +109,9 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
 ) -> None:
     place = tmp_path / "a file"
     place.write_text("not a folder")
-    with pytest.raises(WorkError) as caught:
+    with pytest.raises(ConfigError) as caught:
         tuned(place / "out", SETTINGS)
-    assert "a file" in str(caught.value.field)
+    assert caught.value.field == "--out" and caught.value.got == str(place / "out")
     assert place.read_text() == "not a folder"
 
 

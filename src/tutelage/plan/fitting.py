@@ -8,7 +8,9 @@ Source: Hoffmann et al. 2022, arXiv:2203.15556, sections 3.2 and 3.3. We differ 
 fitted: for given exponents E, A and B are linear, so those of least squared relative error (not
 below 0) are found exactly and only the exponents are searched, on a finer and finer grid. Their
 Huber loss on log L guards against outliers, which a dozen runs of one code do not have, and their
-search by gradients may stop early, as Besiroglu et al. 2024, arXiv:2404.10102, showed.
+search by gradients may stop early, as Besiroglu et al. 2024, arXiv:2404.10102, showed. A parabola
+goes through the lowest run of its budget and the next on either side, where they take all: far from
+the best size the loss bends the other way, and in small sweeps such runs would decide where it is.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ class Valley:
 
 @dataclass(frozen=True)
 class IsoFlops:
-    """N_best = scale C^exponent, through the valleys that were found."""
+    """N_best = scale C^exponent, through the valleys inside the sizes that were tried."""
 
     valleys: tuple[Valley, ...]
     scale: float
@@ -110,13 +112,14 @@ def iso_flops(runs: Sequence[Trained], within: float = 0.1) -> IsoFlops:
     Raises DataError where fewer than two budgets have three sizes and a lowest point.
     """
     valleys = [found for group in _budgets(runs, within) if (found := _valley(group)) is not None]
-    if len(valleys) < 2:
+    inside = [valley for valley in valleys if valley.inside]
+    if len(inside) < 2:
         raise DataError(
-            "a power law of the budget", field="runs", got=f"{len(valleys)} budgets with a valley",
+            "a power law of the budget", field="runs", got=f"{len(inside)} budgets with a valley",
             expected="two budgets of three sizes each, with a lowest loss between them",
         )  # fmt: skip
-    costs = np.log([valley.flops for valley in valleys])
-    exponent, level = np.polyfit(costs, np.log([valley.params for valley in valleys]), 1)
+    costs = np.log([valley.flops for valley in inside])
+    exponent, level = np.polyfit(costs, np.log([valley.params for valley in inside]), 1)
     return IsoFlops(tuple(valleys), float(np.exp(level)), float(exponent))
 
 
@@ -132,13 +135,25 @@ def _budgets(runs: Sequence[Trained], within: float) -> list[list[Trained]]:
 
 def _valley(runs: Sequence[Trained]) -> Valley | None:
     """None for fewer than three sizes, or a parabola without a lowest point."""
-    sizes = np.log([run.params for run in runs])
-    if len(set(sizes)) < 3:
+    if len({run.params for run in runs}) < 3:
         return None
-    curve, slope, level = np.polyfit(sizes, [run.loss for run in runs], 2)
+    near = _around_lowest(runs)
+    sizes = np.log([run.params for run in near])
+    curve, slope, level = np.polyfit(sizes, [run.loss for run in near], 2)
     if curve <= 0:
         return None
     at = -slope / (2 * curve)
     cost = float(np.exp(np.mean(np.log([run.cost for run in runs]))))
     inside = bool(sizes.min() <= at <= sizes.max())
     return Valley(cost, float(np.exp(at)), float(level - slope**2 / (4 * curve)), inside)
+
+
+def _around_lowest(runs: Sequence[Trained]) -> Sequence[Trained]:
+    """The run of least loss of each size, those next to the lowest; all where it is an end."""
+    best: dict[float, Trained] = {}
+    for run in sorted(runs, key=lambda one: (one.params, -one.loss)):
+        best[run.params] = run
+    ordered = list(best.values())
+    lowest = min(range(len(ordered)), key=lambda at: ordered[at].loss)
+    ends = lowest in (0, len(ordered) - 1)
+    return ordered if ends else ordered[lowest - 1 : lowest + 2]

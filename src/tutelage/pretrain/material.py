@@ -111,10 +111,22 @@ def _held_out(config: PretrainConfig, texts: dict[str, Source], file: Path) -> d
     for name, source in texts.items():
         if name not in found and data.held_out_share:
             found[name] = _lowest(source, data.held_out_share, data.held_out_documents)
+            _some_left(name, source, found[name])
     lines = [{"request": request}, *({"name": n, "texts": t} for n, t in found.items())]
     file.parent.mkdir(parents=True, exist_ok=True)
     store.write_text(file, "".join(json.dumps(line) + "\n" for line in lines))
     return found
+
+
+def _some_left(name: str, source: Source, apart: list[str]) -> None:
+    """Raises ConfigError where nothing is left to learn from: a text of one document."""
+    if apart and all(one.text in apart for one in _documents(source)):
+        raise ConfigError(
+            f"all of {name} would be held out to be measured on, and nothing learnt from it",
+            field=f"data.train.{name}", got=f"{len(apart)} document", expected="two or more",
+            hint='data.unit = "section", "paragraph" or "line" cuts a .txt file into documents; '
+            "data.held_out names other text to measure on; data.held_out_share = 0 holds out none",
+        )  # fmt: skip
 
 
 def _lowest(source: Source, share: float, most: int) -> list[str]:

@@ -58,6 +58,23 @@ def test_valleys_lie_where_the_law_has_them() -> None:
     assert found.best(1e16) == pytest.approx(OWN.best(1e16), rel=0.25)
 
 
+def test_runs_far_from_the_best_size_do_not_move_it() -> None:
+    """Losses of a real sweep: the largest models had read too little to differ, and a parabola
+    through all five has its lowest point at a size below one."""
+    found = {86208: 2.0, 139584: 1.976, 443008: 2.253, 631680: 2.380, 1426752: 2.458}
+    far = [Trained(size, 1, loss, 1e12) for size, loss in found.items()]
+    valley = iso_flops([*far, *runs_of(OWN)]).valleys[0]
+    assert valley.inside and 86208 < valley.params < 443008
+
+
+def test_a_valley_outside_the_sizes_tried_is_told_and_not_counted() -> None:
+    outside = [Trained(size, 1, 1 + np.log(size / 1e3) ** 2, 1e12) for size in (2e3, 4e3, 8e3)]
+    alone = iso_flops(runs_of(OWN))
+    both = iso_flops([*outside, *runs_of(OWN)])
+    assert [valley.inside for valley in both.valleys] == [False, True, True, True]
+    assert both.exponent == alone.exponent and both.scale == alone.scale
+
+
 def test_too_few_runs_are_refused() -> None:
     runs = runs_of(OWN)
     with pytest.raises(DataError):

@@ -241,6 +241,17 @@ def test_held_out_documents_are_not_trained_on(text: Path, tmp_path: Path) -> No
     assert steps[1]["rows_out"] == 300 - len(apart)
 
 
+def test_a_text_of_one_document_is_not_held_out_whole(text: Path, tmp_path: Path) -> None:
+    asked = described(text).model_dump()
+    asked["data"]["unit"] = "file"
+    with pytest.raises(ConfigError) as caught:
+        run(validate(PretrainConfig, asked), tmp_path / "none")
+    assert caught.value.field == "data.train.text" and "data.unit" in (caught.value.hint or "")
+    asked["data"]["held_out_share"] = 0
+    record = run(validate(PretrainConfig, asked), tmp_path / "all")
+    assert record["steps"] == 12 and record["bits_per_byte"] == {}
+
+
 def test_going_on_from_a_model(text: Path, tmp_path: Path) -> None:
     run(described(text, steps=20), tmp_path / "first")
     asked = {
