@@ -69,8 +69,8 @@ class Planned:
 def save_gguf(checkpoint: Checkpoint, path: Path, type: str, pure: bool = False) -> None:
     """Write the file whole or not at all; with `pure` token table and head are as the blocks.
 
-    Raises RequestError for an architecture, a RoPE scaling
-    or a tokenizer that llama.cpp has not."""
+    Raises RequestError for an architecture, a RoPE scaling or a tokenizer that llama.cpp has not.
+    """
     spec = spec_for(checkpoint.config)
     config = spec.read(checkpoint.config)
     sizes = spec.shape(config)
