@@ -7,6 +7,7 @@ resident set after imports is known.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class Adapter:
-    """PEFT's LoRA; None in its place means full tuning."""
+    """PEFT's class of settings by name, and what it is given; None in its place means full
+    tuning."""
 
-    rank: int
-    alpha: float
-    modules: tuple[str, ...]
+    config: str
+    given: Mapping[str, Any]
 
 
 def start(threads: int) -> tuple[int, Any]:
@@ -69,10 +70,7 @@ def open_model(folder: Path, setting: Setting, adapter: Adapter | None = None) -
     )
     if adapter is None:
         return model
-    from peft import LoraConfig, get_peft_model
+    import peft
 
-    config = LoraConfig(
-        task_type="CAUSAL_LM", r=adapter.rank, lora_alpha=int(adapter.alpha), lora_dropout=0.0,
-        target_modules=list(adapter.modules),
-    )  # fmt: skip
-    return get_peft_model(model, config)
+    config = getattr(peft, adapter.config)(task_type="CAUSAL_LM", **adapter.given)
+    return peft.get_peft_model(model, config)

@@ -24,6 +24,8 @@ TARGETS = {
 LENGTHS = (1, 5, 20, 80)
 LAYERS = {"last": [5], "last two": [4, 5], "last four": [2, 3, 4, 5], "first two": [0, 1]}
 ROWS = (100, 300, 1000, 3000)
+RATES = {"lora": "lora", "prefix-tuning": "prefix-tuning", "pfeiffer": "adapter"}
+"""Whose rate is taken: Pfeiffer's networks are half of Houlsby's."""
 SHARE = 0.5
 """Of the steps of the comparison of methods that a cell has."""
 
@@ -33,9 +35,7 @@ def run(place: Place) -> Json:
     made = task("ner", place)
     steps = max(2, round(made.steps * SHARE))
     made = Task(**{**vars(made), "steps": steps})
-    best = {
-        method: best_rate(place, "ner", method) for method in ("lora", "prefix-tuning", "pfeiffer")
-    }
+    best = {method: best_rate(place, "ner", source) for method, source in RATES.items()}
     tables: dict[str, Json] = {}
     for name, (method, options, rows) in _cells(made).items():
         table, _, key = name.partition("/")

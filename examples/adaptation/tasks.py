@@ -73,13 +73,14 @@ def _visits(file: str) -> tuple[Row, ...]:
 
 
 def _ner(place: Place) -> Task:
+    """Once over all texts: after 48 updates half of the methods still answered `O` to all."""
     train, test = (_tagged(place, file) for file in ("wnut17train.conll", "emerging.dev.conll"))
-    return Task("ner", ENCODER, "span_f1", train, test[:300], 48, 768, head="token-classification")
+    return Task("ner", ENCODER, "span_f1", train, test[:300], 160, 768, head="token-classification")
 
 
 def _ner_decoder(place: Place) -> Task:
     found = _ner(place)
-    less = {"name": "ner-decoder", "model": DECODER, "steps": 16, "batch_tokens": 512}
+    less = {"name": "ner-decoder", "model": DECODER, "steps": 80, "batch_tokens": 512}
     return Task(**{**vars(found), **less, "test": found.test[:100]})
 
 
