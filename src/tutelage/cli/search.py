@@ -29,6 +29,8 @@ def search(
     steps: int | None = None,
     epochs: float | None = None,
     batch_tokens: int | None = None,
+    head: str | None = None,
+    head_rate: float | None = None,
     minutes: float | None = None,
     prompt: str | None = None,
     completion: str | None = None,
@@ -58,6 +60,10 @@ def search(
         Passes over the rows instead; 1 if neither is given.
     batch_tokens
         Tokens of one update.
+    head
+        Put a task's head on the model, as `tune` does.
+    head_rate
+        The highest learning rate of the head alone, which is not searched for.
     minutes
         End after so long; no run is begun later.
     prompt
@@ -75,11 +81,12 @@ def search(
     _check(trials, rungs, minutes)
     given = {
         "method": method, "options": (options or Options()).given(), "steps": steps,
-        "epochs": epochs, "batch_tokens": batch_tokens, "seed": shared.seed,
+        "epochs": epochs, "batch_tokens": batch_tokens, "head": head, "head_rate": head_rate,
+        "seed": shared.seed,
     }  # fmt: skip
     config = validate(TuneConfig, {k: v for k, v in given.items() if v is not None}, where="search")
     loaded = load(data, prompt=prompt, completion=completion)
-    asked = Asked(trials, rungs, choices=dict(map(_choice, choose)))
+    asked = Asked(trials, rungs, choices=_choices(choose))
     ends = None if minutes is None else time.monotonic() + 60 * minutes
     return found(
         model, loaded.rows, config, asked, out, progress=progress(shared),
@@ -94,7 +101,7 @@ def show(result: Json) -> None:
         print(f"{loss}  {_settings(trial['settings'])}  {trial['steps']} steps, {trial['status']}")
     best = result["best"]
     if best is None:
-        print("no trial has ended yet")
+        print("no trial has found a loss yet")
         return
     rate = best["settings"]["learning_rate"]
     others = {k: v for k, v in best["settings"].items() if k != "learning_rate"}
@@ -117,6 +124,18 @@ def _check(trials: int, rungs: int, minutes: float | None) -> None:
             raise ConfigError(f"{flag} must be at least 1", field=flag, got=value, expected=">= 1")
     if minutes is not None and minutes <= 0:
         raise ConfigError("--minutes must be above 0", field="--minutes", got=minutes)
+
+
+def _choices(choose: tuple[str, ...]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for name, values in map(_choice, choose):
+        if name in found:
+            raise ConfigError(
+                f"the values of {name} are named twice", field="--choose", got=", ".join(choose),
+                expected="each setting once, as rank=4,16,64",
+            )  # fmt: skip
+        found[name] = values
+    return found
 
 
 def _choice(text: str) -> tuple[str, list[Any]]:

@@ -16,6 +16,8 @@ from tutelage.data.rows import Row, SetAside
 from tutelage.lm import Message
 from tutelage.text import task_text
 
+ANSWERS = ("completion", "label")
+
 
 @dataclass(frozen=True)
 class Record:
@@ -98,7 +100,7 @@ def _filled(
     if one is None:
         for key in fallback:
             if key in fields:
-                return _label(fields, key) if key == "label" else _text(fields, key)
+                return _answer(fields, key) if key in ANSWERS else _text(fields, key)
         raise Fault("missing-key", f"no template for it, and no {' or '.join(map(repr, fallback))}")
     try:
         return one.fill(fields)
@@ -123,7 +125,7 @@ def _shaped(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _prompt_completion(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return _answered(_text(fields, "prompt"), _text(fields, "completion"))
+    return _answered(_text(fields, "prompt"), _answer(fields, "completion"))
 
 
 def _answered(prompt: str, completion: str) -> dict[str, Any]:
@@ -171,7 +173,7 @@ def _turn(item: Any, number: int) -> Message:
 
 
 def _labelled(fields: Mapping[str, Any]) -> dict[str, Any]:
-    label = _filled_text(_label(fields, "label"), "completion")
+    label = _filled_text(_answer(fields, "label"), "completion")
     return {"messages": _asked(_text(fields, "text")), "completion": label, "label": label}
 
 
@@ -286,8 +288,8 @@ def _text(fields: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _label(fields: Mapping[str, Any], key: str) -> str:
-    """Labels may be texts, numbers (which regression learns) or true and false."""
+def _answer(fields: Mapping[str, Any], key: str) -> str:
+    """Answers may be texts, numbers (which regression learns) or true and false."""
     value = fields[key]
     if not isinstance(value, str | int | float):
         raise Fault("wrong-type", f"{key!r} is {_kind(value)}, not a text or a number")

@@ -5,7 +5,7 @@ Knows nothing of checkpoints or of results; `tune.py` and `rehearsal.py` do the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,7 +40,7 @@ from tutelage.tokenizers.added import new_id, with_tokens
 from tutelage.train import fit, start
 from tutelage.train.config import TuneConfig, refuse_fp16
 from tutelage.train.examples import examples_of, schedule
-from tutelage.train.loop import Plan
+from tutelage.train.loop import Loss, Plan
 from tutelage.train.optimizer import adamw
 from tutelage.train.predict import Prediction, predict_run
 from tutelage.train.resumable import Work
@@ -112,10 +112,15 @@ class Run:
         """Numbers of a task's head that the method does not count itself."""
         return _head.count(self.weights, self.method.own(self.settings, self.weights))
 
+    def examples_of(self, rows: Sequence[Row]) -> list[Example]:
+        """Those of other rows that can be used, as the tuned model reads them."""
+        virtual = self.method.virtual(self.settings)
+        return _examples(self.checkpoint, self.weights, virtual, rows, strict=False)[0]
+
     @property
-    def reading(self) -> Reading:
-        """How rows become what the tuned model reads."""
-        return _reading(self.checkpoint, self.weights, self.method.virtual(self.settings))
+    def loss(self) -> Loss:
+        """What is made small: the head's own, or that of the answers' tokens."""
+        return clm.loss if self.task is None else HEADS.get(self.task.head).loss
 
     def write(self, model: Model, folder: Path) -> None:
         """What was trained."""
@@ -174,18 +179,11 @@ def prepare(
     checkpoint = _with_head(checkpoint, rows, config)
     method: Method = METHODS.get(config.method, field="--method")
     weights = layout(checkpoint.config)
-    sizes = shape(checkpoint.config)
-    given = method.worded(settings_of(method, config.options), checkpoint.tokenizer.encode_plain)
-    settings = method.resolve(given, weights, sizes)
+    settings = settled(method, config.options, checkpoint)
     start.refuse_interpolation(method, config.interpolate)
-    virtual = method.virtual(settings)
     task = task_of(checkpoint)
-    if task is None:
-        reading = _reading(checkpoint, weights, virtual)
-        examples, set_aside = examples_of(rows, reading, strict=strict)
-    else:
-        coder = Coder.of(checkpoint, _virtual_ids(weights, virtual))
-        examples, set_aside = head_examples.examples_of(rows, coder, task, strict=strict)
+    virtual = method.virtual(settings)
+    examples, set_aside = _examples(checkpoint, weights, virtual, rows, strict)
     if not examples:
         raise _none_usable(len(rows), set_aside)
     steps = schedule(examples, config)
@@ -203,6 +201,24 @@ def prepare(
         checkpoint, method, resolved, settings, placement, use_threads(threads), weights,
         examples, steps, set_aside,
     )  # fmt: skip
+
+
+def settled(method: Method, options: Mapping[str, Any], checkpoint: Checkpoint) -> Any:
+    """The method's settings for this model. Raises what `settings_of` and `resolve` raise."""
+    given = method.worded(settings_of(method, options), checkpoint.tokenizer.encode_plain)
+    return method.resolve(given, layout(checkpoint.config), shape(checkpoint.config))
+
+
+def _examples(
+    checkpoint: Checkpoint, weights: Sequence[Weight], virtual: int, rows: Sequence[Row],
+    strict: bool,
+) -> tuple[list[Example], list[dict[str, str]]]:  # fmt: skip
+    """Of all usable rows, and which were set aside: what a head learns, or answers in words."""
+    task = task_of(checkpoint)
+    if task is None:
+        return examples_of(rows, _reading(checkpoint, weights, virtual), strict=strict)
+    coder = Coder.of(checkpoint, _virtual_ids(weights, virtual))
+    return head_examples.examples_of(rows, coder, task, strict=strict)
 
 
 def _reading(checkpoint: Checkpoint, weights: Sequence[Weight], virtual: int) -> Reading:
@@ -263,8 +279,7 @@ def working(run: Run) -> tuple[Model, Work]:
     optimizer = adamw(parameters, rate, paces)
     before = start.kept(parameters) if run.keeps_start else {}
     optimizer = start.pulled(optimizer, parameters, before, run.config.pull)
-    loss = clm.loss if run.task is None else HEADS.get(run.task.head).loss
-    return model, Work(model, parameters, optimizer, run.steps, loss, plan, before)
+    return model, Work(model, parameters, optimizer, run.steps, run.loss, plan, before)
 
 
 def _refuse_rate(config: TuneConfig) -> None:

@@ -2,6 +2,7 @@
 
     learning rate, and any settings with several values        proposed by TPE
     loss on development rows after each rung of steps          a trial among the worse half ends
+                                                               (a head's own where it has one)
 
     found = search(source, rows, config, Asked(trials=12), folder)
 
@@ -16,23 +17,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tutelage import store
 from tutelage.corpus.extras import needed
-from tutelage.data.pack import Example
+from tutelage.data.pack import Example, batch
 from tutelage.data.rows import Row
 from tutelage.data.split import Sizes, split
-from tutelage.errors import GuardError, RequestError
+from tutelage.errors import ConfigError, DataError, GuardError, RequestError
 from tutelage.generate.score import score
 from tutelage.machine.memory import freed_memory_kept
 from tutelage.models.forward import Model
+from tutelage.peft._method import flag
 from tutelage.progress import Progress, silent
 from tutelage.train.config import TuneConfig
-from tutelage.train.examples import examples_of
-from tutelage.train.loop import train
-from tutelage.train.prepare import Run, memory_named, prepare, working
+from tutelage.train.loop import loss_of, train
+from tutelage.train.prepare import Run, memory_named, prepare, settled, working
 
 STUDY, REQUEST = "study.log", "search.json"
 RATE = "learning_rate"
@@ -42,6 +46,8 @@ WIDENED, WIDENINGS = 4.0, 3
 EDGE = 1.5
 """The best rate is at the edge if it is within this factor of the range's end."""
 HIGHEST = 0.9
+PACK_TOKENS = 2048
+"""Of rows that a head is scored on at once."""
 Rows = Sequence[Row]
 Json = dict[str, Any]
 
@@ -64,10 +70,14 @@ def search(
 ) -> Json:  # fmt: skip
     """The best settings and what every trial found. `deadline` is asked between trials: true ends
     the search, and the same call later goes on. Raises what `prepare` raises, DataError for too few
-    rows, and RequestError for a folder that holds another search."""
+    rows, ConfigError for choices that are none, and RequestError for a folder that holds another
+    search; all of these before anything is written."""
+    needed("optuna", "search", "the search for settings")
     count = max(1, round(asked.development * len(rows)))
     parts = split(rows, Sizes(development=count, test=0), config.seed)
     first = prepare(source, parts.train, config, **where)
+    _refuse_choices(first, config.options, asked.choices)
+    _refuse_unscored(first, parts.development)
     work = _Search(source, parts.train, parts.development, config, first, asked, where)
     began = time.monotonic()
     with store.lock(out):
@@ -92,6 +102,7 @@ class _Search:
     def study(self, out: Path) -> Any:
         """What was tried before, or nothing yet. Trials that a kill cut off are to be repeated."""
         optuna = needed("optuna", "search", "the search for settings")
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         request = store.digest([self.first.digest, asdict(self.asked)])
         if not (out / REQUEST).is_file():
             store.write_json(out / REQUEST, {"request": request})
@@ -194,16 +205,16 @@ class _Search:
         marks = {max(1, round(self._total * rung / self.asked.rungs)) for rung in rungs}
         with freed_memory_kept(), memory_named(run):
             model, work = working(run)
-            rows, _ = examples_of(self.scored, run.reading)
+            rows = run.examples_of(self.scored)
             steps = train(model, work.parameters, work.optimizer, work.steps, work.loss, work.plan)
             for step in steps:
                 if step.number + 1 in marks:
-                    yield step.number + 1, _loss(model, rows)
+                    yield step.number + 1, _loss(run, model, rows)
 
     def found(self, study: Any) -> Json:
         """The best, and every trial."""
         ended = _ended(study)
-        best = _best(ended) if ended else None
+        best = _best(ended) if ended and _score(_best(ended)) < float("inf") else None
         return {
             "method": self.first.method.name,
             "best": None if best is None else _said(best),
@@ -244,10 +255,46 @@ def _said(trial: Any) -> Json:
     }
 
 
-def _loss(model: Model, rows: Sequence[Example]) -> float:
-    """Nats a token of the answers."""
+def _loss(run: Run, model: Model, rows: Sequence[Example]) -> float:
+    """Nats a token of the answers; of a head its own loss."""
     model.eval()
-    found = score(model, rows)
+    if run.task is None:
+        found = [row.log_probabilities for row in score(model, rows)]
+        total, count = -sum(map(sum, found)), float(sum(map(len, found)))
+    else:
+        packs = batch(rows, range(len(rows)), PACK_TOKENS)
+        with torch.inference_mode():
+            sums = [loss_of(model, [rows[n] for n in pack], run.loss) for pack in packs]
+        total, count = sum(float(one.total) for one in sums), sum(one.count for one in sums)
     model.train()
-    nats = -sum(sum(row.log_probabilities) for row in found)
-    return nats / sum(len(row.log_probabilities) for row in found)
+    return total / count
+
+
+def _refuse_choices(run: Run, given: Json, choices: Mapping[str, Sequence[Any]]) -> None:
+    """Raise ConfigError for a setting that the method has not or that is given already, and for
+    values that do not fit the model, also together."""
+    for name in choices:
+        if name in given:
+            raise ConfigError(
+                f"{flag(name)} is given, and is to be chosen", field="--choose", got=name,
+                expected="one of both",
+            )  # fmt: skip
+    for values in product(*choices.values()):
+        chosen = dict(zip(choices, values, strict=True))
+        try:
+            settled(run.method, {**given, **chosen}, run.checkpoint)
+        except RequestError as error:
+            raise ConfigError(
+                error.message, field="--choose",
+                got=", ".join(f"{name}={value}" for name, value in chosen.items()),
+                expected=error.expected, hint=error.hint,
+            ) from None  # fmt: skip
+
+
+def _refuse_unscored(run: Run, rows: Rows) -> None:
+    """Raise DataError where no row that is kept to score on can be read."""
+    if not run.examples_of(rows):
+        raise DataError(
+            "none of the rows that are kept to score on can be used", field="data",
+            got=f"{len(rows)} rows", expected="at least one",
+        )  # fmt: skip

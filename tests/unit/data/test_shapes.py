@@ -26,6 +26,8 @@ def row(**fields: Any) -> Row:
 
 GOOD: list[tuple[dict[str, Any], Row]] = [
     ({"prompt": "2+2?", "completion": "4"}, row(messages=ASK, completion="4")),
+    ({"prompt": "2+2?", "completion": 4}, row(messages=ASK, completion="4")),
+    ({"prompt": "2+2?", "completion": 0.75}, row(messages=ASK, completion="0.75")),
     (
         {"prompt": "2+2?", "completion": "4", "id": 7, "source": "sums", "weight": 2},
         row(id="7", messages=ASK, completion="4", source="sums", weight=2.0),
@@ -129,6 +131,7 @@ FAULTY: list[tuple[Any, str]] = [
     ({"tokens": ["a"]}, "missing-key"),
     ({"prompt": 3, "completion": "b"}, "wrong-type"),
     ({"prompt": "a", "completion": ["b"]}, "wrong-type"),
+    ({"prompt": "a", "completion": math.inf}, "wrong-type"),
     ({"prompt": "a", "completion": "b", "id": ["x"]}, "wrong-type"),
     ({"prompt": "a", "completion": "b", "id": ""}, "wrong-type"),
     ({"prompt": "a", "completion": "b", "source": True}, "wrong-type"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.train.rows import SOURCE, config, rows_of
+from tutelage.data.rows import Row
+from tutelage.data.split import Sizes, split
 from tutelage.errors import ConfigError, DataError, GuardError, RequestError
 from tutelage.train import search as module
 from tutelage.train.search import Asked, search
@@ -127,12 +130,80 @@ def test_a_rate_at_which_nothing_is_learned_is_the_worst(
     assert result["best"]["loss"] is not None
 
 
+CHOICES: list[tuple[dict[str, Any], str]] = [
+    ({"rnak": (1, 2)}, "rnak=1"),
+    ({"rank": (4, 2000)}, "rank=2000"),
+    ({"rank": (4, "wide")}, "rank=wide"),
+    ({"rank": (4, 8), "dropout": (0.0, 1.0)}, "rank=4, dropout=1.0"),
+    ({"learning_rate": (0.1, 0.2)}, "learning_rate=0.1"),
+]
+
+
+@pytest.mark.parametrize(("choices", "got"), CHOICES)
+def test_choices_that_are_none_are_refused_before_anything_is_written(
+    choices: dict[str, Any], got: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        found(tmp_path / "s", trials=1, choices=choices)
+    assert (caught.value.field, caught.value.got) == ("--choose", got)
+    assert caught.value.expected and not list(tmp_path.iterdir())
+
+
+def test_a_setting_is_given_or_chosen(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--rank is given") as caught:
+        search(
+            SOURCE, rows_of(20), config(steps=8, options={"rank": 4}),
+            Asked(choices={"rank": (4, 8)}), tmp_path / "s", **WHERE,
+        )  # fmt: skip
+    assert caught.value.field == "--choose" and not list(tmp_path.iterdir())
+
+
+def labelled(count: int = 20) -> list[Row]:
+    """Whether a colour's name is short."""
+    return [
+        replace(row, completion="short" if len(row.completion or "") < 5 else "long")
+        for row in rows_of(count)
+    ]
+
+
+@pytest.mark.parametrize("source", [SOURCE, "preset:bert-tiny"])
+def test_a_head_is_scored_by_its_own_loss(source: str, tmp_path: Path) -> None:
+    settings = config(steps=8, head="classification", method="lora")
+    result = search(source, labelled(), settings, Asked(trials=3, rungs=2), tmp_path / "s", **WHERE)
+    losses = [trial["loss"] for trial in result["trials"]]
+    assert all(loss is not None and 0 < loss < 2 for loss in losses), "about the log of 2 labels"
+    assert result["best"]["loss"] in losses and result["best"]["steps"] == 8
+
+
+def test_rows_to_score_on_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    """The one label that only they have is unknown to the head."""
+    rows = labelled()
+    learned = {row.id for row in split(rows, Sizes(development=3, test=0), 0).train}
+    odd = [row if row.id in learned else replace(row, completion="odd") for row in rows]
+    with pytest.raises(DataError, match="kept to score on"):
+        search(
+            SOURCE, odd, config(steps=8, head="classification"), Asked(trials=1), tmp_path / "s",
+            **WHERE,
+        )  # fmt: skip
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_nothing_is_learned_there_is_no_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rungs(self: Any, rate: float, options: dict[str, Any]) -> Any:
+        raise GuardError("the loss is not a number")
+        yield
+
+    monkeypatch.setattr(module._Search, "_scored", rungs)
+    result = found(tmp_path / "s", trials=2)
+    assert result["best"] is None and result["at_edge"] is None
+    assert all(trial["reason"] for trial in result["trials"])
+
+
 def test_what_cannot_be_searched_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         search(SOURCE, rows_of(1), config(), Asked(), tmp_path / "a", **WHERE)
-    with pytest.raises(ConfigError) as caught:
-        found(tmp_path / "b", trials=1, choices={"rnak": (1, 2)})
-    assert caught.value.field == "--rnak"
     found(tmp_path / "c", trials=1, rungs=1)
     with pytest.raises(RequestError, match="another search"):
         found(tmp_path / "c", trials=2, rungs=1)
