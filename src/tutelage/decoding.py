@@ -158,6 +158,15 @@ class Contrastive:
         hold("penalty_alpha", self.alpha, 0 < self.alpha < 1, "above 0, below 1")
         hold("top_k", self.top_k, 1 <= self.top_k <= MOST_BEAMS, f"1 to {MOST_BEAMS}")
 
+    @classmethod
+    def asked(
+        cls, alpha: float, top_k: int | None, answers: int, best_of: int | None
+    ) -> Contrastive:
+        """From what users set beside each other; a contrastive search has one answer."""
+        hold("n", answers, answers == 1, "1: a contrastive search has one answer")
+        hold("best_of", best_of, best_of is None, "absent: a contrastive search has one answer")
+        return cls(alpha) if top_k is None else cls(alpha, top_k)
+
 
 @dataclass(frozen=True)
 class Speculative:

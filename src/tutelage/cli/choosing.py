@@ -228,10 +228,7 @@ def _search(chosen: Choosing, looked: Searching) -> Beam | Contrastive | None:
                 "--penalty-alpha and --beam-width are two searches: choose one",
                 field="penalty_alpha",
             )
-        for name, drawn in (("n", looked.n != 1), ("best_of", looked.best_of is not None)):
-            if drawn:
-                raise ConfigError("a contrastive search has one answer", field=name)
-        return Contrastive(looked.penalty_alpha, 4 if chosen.top_k is None else chosen.top_k)
+        return Contrastive.asked(looked.penalty_alpha, chosen.top_k, looked.n, looked.best_of)
     if looked.beam_width is None:
         return None
     if looked.best_of is not None:

@@ -154,7 +154,9 @@ class Settings(Strict):
         if not self.use_beam_search:
             idle = any(value is not None for value in given) or self.early_stopping
             hold("use_beam_search", bool(self.use_beam_search), not idle, "true for beams")
-            return self._contrastive()
+            if self.penalty_alpha is None:
+                return None
+            return Contrastive.asked(self.penalty_alpha, self.top_k, self.answers, self.best_of)
         alone = self.penalty_alpha is None
         hold("penalty_alpha", self.penalty_alpha, alone, "absent: beams are another search")
         hold("best_of", self.best_of, self.best_of is None, "absent: beams are not drawn")
@@ -166,13 +168,6 @@ class Settings(Strict):
             returned=self.answers,
             early_stopping=bool(self.early_stopping),
         )
-
-    def _contrastive(self) -> Contrastive | None:
-        if self.penalty_alpha is None:
-            return None
-        hold("n", self.answers, self.answers == 1, "1: a contrastive search has one answer")
-        hold("best_of", self.best_of, self.best_of is None, "absent: one answer is found")
-        return Contrastive(self.penalty_alpha, 4 if self.top_k is None else self.top_k)
 
     def guided(self) -> Guided | None:
         """What the answer must be, where something says so; one thing."""
