@@ -80,7 +80,7 @@ def _ner(place: Place) -> Task:
 
 def _ner_decoder(place: Place) -> Task:
     found = _ner(place)
-    less = {"name": "ner-decoder", "model": DECODER, "steps": 80, "batch_tokens": 512}
+    less = {"name": "ner-decoder", "model": DECODER, "steps": 64, "batch_tokens": 384}
     return Task(**{**vars(found), **less, "test": found.test[:100]})
 
 

@@ -80,6 +80,8 @@ class Head:
     reply: Callable[[Float[Tensor, "M K"], Read, tuple[str, ...]], Reply]
     told: Callable[[Example, tuple[str, ...], Callable[[int], str]], tuple[str, ...]] = named
     """What a row teaches, in words, from its tokens."""
+    batch_tokens: int | None = None
+    """Of an update, where rows should be fewer than of answers in words."""
 
 
 def no_labels(answers: Sequence[tuple[str, str]]) -> tuple[str, ...]:

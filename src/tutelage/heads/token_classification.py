@@ -64,4 +64,11 @@ def reply(found: Float[Tensor, "M K"], asked: Read, known: tuple[str, ...]) -> R
     return Reply(" ".join(tags))
 
 
-HEAD = Head("token-classification", ("span_f1",), labels, read, classification.loss, reply)
+BATCH_TOKENS = 256
+"""Every word is learned, and most of them alike: four small updates teach more than a large one
+(docs/adaptation.md has the figures)."""
+
+HEAD = Head(
+    "token-classification", ("span_f1",), labels, read, classification.loss, reply,
+    batch_tokens=BATCH_TOKENS,
+)  # fmt: skip

@@ -21,6 +21,10 @@ def refuse_fp16(dtype: str | None) -> None:
         )
 
 
+BATCH_TOKENS = 1024
+"""Of an update that learns answers in words."""
+
+
 class TuneConfig(Frozen):
     """One tuning run. None means the method's own default; `resolve` puts it in."""
 
@@ -33,8 +37,9 @@ class TuneConfig(Frozen):
     epochs: float = Field(1.0, gt=0)
     steps: int | None = Field(None, ge=1)
     """Instead of epochs."""
-    batch_tokens: int = Field(1024, ge=16)
-    """Tokens of one update, a prefix that all rows share counted once."""
+    batch_tokens: int | None = Field(None, ge=16)
+    """Tokens of one update, a prefix that all rows share counted once; BATCH_TOKENS, or what the
+    head asks for."""
     micro_batches: int = Field(1, ge=1)
     """Cut each update into this many packs: less memory, the same mathematics."""
     checkpointing: bool = False

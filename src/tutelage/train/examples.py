@@ -74,6 +74,7 @@ def _fault(row: Row, result: Rendered, reading: Reading) -> SetAside | None:
 
 def schedule(examples: Sequence[Example], config: TuneConfig) -> list[list[Example]]:
     """The rows of every step: each epoch all rows once, in an order of its own from the seed."""
+    assert config.batch_tokens is not None, "resolved"
     steps: list[list[Example]] = []
     epoch = 0
     wanted = config.steps

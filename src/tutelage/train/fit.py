@@ -66,9 +66,10 @@ def _smaller(config: TuneConfig) -> Iterator[tuple[str, TuneConfig]]:
             yield changed("--micro-batches", str(parts), micro_batches=parts)
     if not config.checkpointing:
         yield changed("--checkpointing", "", checkpointing=True)
-    while config.batch_tokens // 2 >= FEWEST_TOKENS:
-        tokens = config.batch_tokens // 2
+    tokens = (config.batch_tokens or 0) // 2
+    while tokens >= FEWEST_TOKENS:
         yield changed("--batch-tokens", str(tokens), batch_tokens=tokens)
+        tokens //= 2
 
 
 def _text(count: int) -> str:

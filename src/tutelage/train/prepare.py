@@ -38,7 +38,7 @@ from tutelage.peft._virtual import token_table
 from tutelage.plan.memory import Tuning
 from tutelage.tokenizers.added import new_id, with_tokens
 from tutelage.train import fit, start
-from tutelage.train.config import TuneConfig, refuse_fp16
+from tutelage.train.config import BATCH_TOKENS, TuneConfig, refuse_fp16
 from tutelage.train.examples import examples_of, schedule
 from tutelage.train.loop import Loss, Plan
 from tutelage.train.optimizer import adamw
@@ -186,6 +186,7 @@ def prepare(
     examples, set_aside = _examples(checkpoint, weights, virtual, rows, strict)
     if not examples:
         raise _none_usable(len(rows), set_aside)
+    config = _with_size(config, task)
     steps = schedule(examples, config)
     rate = config.learning_rate or method.learning_rate
     resolved = config.model_copy(
@@ -219,6 +220,14 @@ def _examples(
         return examples_of(rows, _reading(checkpoint, weights, virtual), strict=strict)
     coder = Coder.of(checkpoint, _virtual_ids(weights, virtual))
     return head_examples.examples_of(rows, coder, task, strict=strict)
+
+
+def _with_size(config: TuneConfig, task: Task | None) -> TuneConfig:
+    """With the tokens of an update."""
+    if config.batch_tokens is not None:
+        return config
+    tokens = None if task is None else HEADS.get(task.head).batch_tokens
+    return config.model_copy(update={"batch_tokens": tokens or BATCH_TOKENS})
 
 
 def _reading(checkpoint: Checkpoint, weights: Sequence[Weight], virtual: int) -> Reading:
