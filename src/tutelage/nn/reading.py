@@ -127,6 +127,8 @@ class DecodeStep:
         self.span = min(math.ceil(int(self.seen.max()) / STEP) * STEP, cache.room)
         self.patterns: dict[Sees, Int[Tensor, "M S"]] = {}
         """What each pattern lets the new tokens see: the same in all layers that have it."""
+        self.masks: dict[Rule, Tensor] = {}
+        """What each rule adds to the scores of those keys, likewise."""
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, rule: Rule) -> Tensor:
         self.cache.write(layer, self.block, self.offset, k, v)
@@ -187,8 +189,9 @@ class DecodeStep:
     ) -> Float[Tensor, "M H D"]:
         """Only what a pattern shows is read: its size says what a token costs, not the row's."""
         k, v = self.cache.picked(layer, self.slots, torch.minimum(shown, self.places[:, None]))
-        mask = mask_of(rule, self.places[:, None], shown[:, None], q.dtype)
-        return rectangle(q[:, None], k, v, False, mask, rule.scale)[0][:, 0]
+        if rule not in self.masks:
+            self.masks[rule] = mask_of(rule, self.places[:, None], shown[:, None], q.dtype)
+        return rectangle(q[:, None], k, v, False, self.masks[rule], rule.scale)[0][:, 0]
 
     def _ruled(
         self, q: Float[Tensor, "B H D"], keys: Tensor, values: Tensor, rule: Rule
