@@ -14,6 +14,8 @@ Hyper-Parameter Optimization" (TPE); Li et al. 2020, arXiv:1810.05934 (successiv
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -28,7 +30,7 @@ from tutelage.corpus.extras import needed
 from tutelage.data.pack import Example, batch
 from tutelage.data.rows import Row
 from tutelage.data.split import Sizes, split
-from tutelage.errors import ConfigError, DataError, GuardError, RequestError
+from tutelage.errors import ConfigError, DamagedError, DataError, GuardError, RequestError
 from tutelage.generate.score import score
 from tutelage.machine.memory import freed_memory_kept
 from tutelage.models.forward import Model
@@ -110,6 +112,7 @@ class _Search:
             raise RequestError(
                 f"{out} holds another search", field="--out", hint="remove it, or name another"
             )
+        _after_a_kill(out)
         backend = optuna.storages.journal.JournalFileBackend(str(out / STUDY))
         study = optuna.create_study(
             storage=optuna.storages.JournalStorage(backend),
@@ -222,6 +225,27 @@ class _Search:
             "development": len(self.scored),
             "trials": [_said(trial) for trial in ended],
         }
+
+
+def _after_a_kill(out: Path) -> None:
+    """Take away what a kill left of a line it was writing, and the library's lock, which waits for
+    its holder: whoever is here holds the folder's own. Raises DamagedError for a line that is
+    none."""
+    journal = out / STUDY
+    (out / f"{STUDY}.lock").unlink(missing_ok=True)
+    if not journal.is_file():
+        return
+    *lines, rest = journal.read_bytes().split(b"\n")
+    if rest:
+        os.truncate(journal, journal.stat().st_size - len(rest))
+    for number, line in enumerate(lines, 1):
+        try:
+            json.loads(line)
+        except ValueError as error:
+            raise DamagedError(
+                f"{journal} is damaged", field=f"{journal}:{number}", got=error,
+                expected="what was written", hint="remove the folder and search again",
+            ) from None  # fmt: skip
 
 
 def _ended(study: Any) -> list[Any]:

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.train.rows import SOURCE, config, rows_of
 from tutelage.data.rows import Row
 from tutelage.data.split import Sizes, split
-from tutelage.errors import ConfigError, DataError, GuardError, RequestError
+from tutelage.errors import ConfigError, DamagedError, DataError, GuardError, RequestError
 from tutelage.train import search as module
 from tutelage.train.search import Asked, search
 
@@ -93,6 +93,33 @@ def test_a_search_that_stopped_goes_on_as_if_it_had_not(
     result = found(tmp_path / "s", trials=8, choices=choices)
     assert [t["settings"] for t in result["trials"]] == [t["settings"] for t in whole["trials"]]
     assert result["best"]["settings"] == whole["best"]["settings"]
+
+
+def test_a_kill_while_the_study_is_written_loses_that_line_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a line, and the library's lock, whose holder is gone."""
+    scored(monkeypatch, lambda rate, rung, options: abs(rate - 3e-3) * 100)
+    whole = found(tmp_path / "s", trials=6)
+    journal = tmp_path / "s" / module.STUDY
+    lines = journal.read_bytes().splitlines(keepends=True)
+    for kept in (len(lines) // 3, len(lines) // 2, len(lines) - 1):
+        journal.write_bytes(b"".join(lines[:kept]) + lines[kept][:20])
+        (tmp_path / "s" / f"{module.STUDY}.lock").symlink_to(journal)
+        again = found(tmp_path / "s", trials=6)
+        assert [t["settings"] for t in again["trials"]] == [t["settings"] for t in whole["trials"]]
+        assert again["best"]["settings"] == whole["best"]["settings"]
+
+
+def test_a_damaged_study_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored(monkeypatch, lambda rate, rung, options: rate)
+    found(tmp_path / "s", trials=2)
+    journal = tmp_path / "s" / module.STUDY
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:2], lines[2][:9], b"\n", *lines[3:]]))
+    with pytest.raises(DamagedError) as caught:
+        found(tmp_path / "s", trials=2)
+    assert caught.value.field == f"{journal}:3"
 
 
 def test_a_trial_that_was_killed_is_repeated(
