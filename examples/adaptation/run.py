@@ -1,6 +1,6 @@
 """Ways of adapting a model, and what they show: every study of this folder.
 
-    python examples/adaptation/run.py                     # all that are cut to an hour and a half
+    python examples/adaptation/run.py                     # all that are cut to some three hours
     python examples/adaptation/run.py --only ner          # one of them
     python examples/adaptation/run.py --smoke             # everything in small: a few minutes
     python examples/adaptation/run.py --so-far            # results of what is done already
@@ -58,7 +58,7 @@ STUDIES = {
     "mitigations": _mitigations,
     "flan": _flan,
 }
-"""Those beside the hour and a half, as FLAN in small, are run where they are named."""
+"""Those beside the three hours, as FLAN in small, are run where they are named."""
 
 if __name__ == "__main__":
     here = Path(__file__).parent
