@@ -59,7 +59,7 @@ def search(
     epochs
         Passes over the rows instead; 1 if neither is given.
     batch_tokens
-        Tokens of one update.
+        Tokens of one update: 1,024 if not given, 256 for tags of words.
     head
         Put a task's head on the model, as `tune` does.
     head_rate

@@ -120,7 +120,7 @@ def tune(
     learning_rate
         The highest of the schedule.
     batch_tokens
-        Tokens of one update.
+        Tokens of one update: 1,024 if not given, 256 for tags of words.
     micro_batches
         Cut each update into this many parts: less memory, the same mathematics.
     checkpointing

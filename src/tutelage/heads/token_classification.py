@@ -65,8 +65,8 @@ def reply(found: Float[Tensor, "M K"], asked: Read, known: tuple[str, ...]) -> R
 
 
 BATCH_TOKENS = 256
-"""Every word is learned, and most of them alike: four small updates teach more than a large one
-(docs/adaptation.md has the figures)."""
+"""Every word is learned, and most of them alike: four small updates taught more than a large one
+where it was tried (docs/adaptation.md)."""
 
 HEAD = Head(
     "token-classification", ("span_f1",), labels, read, classification.loss, reply,

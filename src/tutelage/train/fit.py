@@ -66,7 +66,8 @@ def _smaller(config: TuneConfig) -> Iterator[tuple[str, TuneConfig]]:
             yield changed("--micro-batches", str(parts), micro_batches=parts)
     if not config.checkpointing:
         yield changed("--checkpointing", "", checkpointing=True)
-    tokens = (config.batch_tokens or 0) // 2
+    assert config.batch_tokens is not None, "resolved"
+    tokens = config.batch_tokens // 2
     while tokens >= FEWEST_TOKENS:
         yield changed("--batch-tokens", str(tokens), batch_tokens=tokens)
         tokens //= 2

@@ -1,4 +1,4 @@
-"""The rate at which a head learns: its own where it is new, and that of the others where not."""
+"""How a head learns: at a rate of its own where it is new, in updates of a size of its own."""
 
 from __future__ import annotations
 
@@ -15,11 +15,25 @@ from tutelage.models.headed import TASK
 from tutelage.peft import METHODS
 from tutelage.peft._head import NEW_RATE
 from tutelage.train.config import TuneConfig
+from tutelage.train.examples import schedule
 from tutelage.train.optimizer import at_pace
 from tutelage.train.prepare import prepare, working
 
 WHERE: dict[str, Any] = {"device": "cpu", "dtype": "fp32", "threads": 1}
 TAGS = "token-classification"
+
+
+@pytest.mark.parametrize(
+    ("head", "asked", "tokens"),
+    [(TAGS, None, 256), (TAGS, 640, 640), ("classification", None, 1024)],
+)
+def test_tokens_of_an_update_are_the_heads_unless_given(
+    head: str, asked: int | None, tokens: int, tmp_path: Path
+) -> None:
+    config = TuneConfig(head=head, method="lora", batch_tokens=asked)
+    run = prepare("preset:bert-tiny", rows_of(head, tmp_path), config, **WHERE)
+    assert run.config.batch_tokens == tokens
+    assert run.steps == schedule(run.examples, run.config)
 
 
 def rates(folder: Path, source: str = "preset:bert-tiny", **asked: Any) -> tuple[list[float], ...]:
