@@ -101,11 +101,14 @@ def planned(asked: Asked) -> dict[str, Any]:
 
 def _corrected(asked: Asked, name: str, components: Mapping[str, int]) -> dict[str, Any]:
     """What training runs on this machine make of it, null where there are too few of them."""
+    none = {"corrected_bytes": None, "correction": None}
+    if not asked.train or name != "components":
+        return none
     from tutelage.train.history import correction
 
-    found = correction() if asked.train and name == "components" else None
+    found = correction()
     if found is None:
-        return {"corrected_bytes": None, "correction": None}
+        return none
     return {
         "corrected_bytes": sum(found.bytes(components).values()),
         "correction": found.as_json(),
