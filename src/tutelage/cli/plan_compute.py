@@ -195,9 +195,6 @@ def positive(flag: str, value: float) -> float:
 
 def show_compute(result: dict[str, Any]) -> None:
     """Print what was counted, then what it rests on."""
-    from rich.console import Console
-
-    console = Console()
     lines = [f"{result['flops']:.4g} FLOPs = {result['petaflop_s_days']:,.1f} petaflop/s-days"]
     if result.get("seconds"):
         lines.append(
@@ -209,5 +206,4 @@ def show_compute(result: dict[str, Any]) -> None:
     if result.get("cost"):
         lines.append(f"cost {result['cost']:,.2f}")
     lines += [result["formula"], *result["sources"]]
-    for line in lines:
-        console.print(line, markup=False, highlight=False)
+    print("\n".join(lines))

@@ -15,7 +15,7 @@ from tutelage.cli.shared import COMMON, Shared
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tutelage.cli.model import Described
+    from tutelage.checkpoints.shaped import Shaped
     from tutelage.plan.activations import Batch
     from tutelage.plan.memory import Component, Tuning
 
@@ -156,7 +156,7 @@ def _parts(asked: Asked) -> tuple[str, list[Component]]:
     return "components", _answering(asked, described)
 
 
-def subject(params: float | None, model: str | None) -> tuple[int, Described | None]:
+def subject(params: float | None, model: str | None) -> tuple[int, Shaped | None]:
     """The number of parameters, and the model if one was named: exactly one of the two."""
     if (params is None) == (model is None):
         raise ConfigError(
@@ -166,10 +166,10 @@ def subject(params: float | None, model: str | None) -> tuple[int, Described | N
             expected="--params N or --model SOURCE",
         )
     if model is not None:
-        from tutelage.cli.model import describe
+        from tutelage.checkpoints.shaped import shaped
         from tutelage.plan.parameters import total
 
-        described = describe(model)
+        described = shaped(model)
         return total(described.layout), described
     assert params is not None
     if not 1 <= params < 1e18:
@@ -204,7 +204,7 @@ def _default_rule(train: bool, precision: str | None) -> str | None:
     raise _cannot_train(precision)
 
 
-def _training(asked: Asked, described: Described) -> list[Component]:
+def _training(asked: Asked, described: Shaped) -> list[Component]:
     from tutelage.plan.memory import training_components
 
     kept = asked.sequences.kv_cache_dtype
@@ -215,7 +215,7 @@ def _training(asked: Asked, described: Described) -> list[Component]:
     return training_components(described.layout, tuning, _batch(asked, described))
 
 
-def _tuning(trained: Trained, described: Described) -> Tuning:
+def _tuning(trained: Trained, described: Shaped) -> Tuning:
     """What the method costs with these settings; all weights need no tensors to be counted."""
     given = {"rank": trained.rank, "roles": trained.role}
     given = {name: value for name, value in given.items() if value}
@@ -232,7 +232,7 @@ def _tuning(trained: Trained, described: Described) -> Tuning:
     return found
 
 
-def _batch(asked: Asked, described: Described) -> Batch:
+def _batch(asked: Asked, described: Shaped) -> Batch:
     from tutelage.plan.activations import Batch
 
     precision = asked.precision or "mixed"
@@ -251,7 +251,7 @@ def _batch(asked: Asked, described: Described) -> Batch:
     )
 
 
-def _answering(asked: Asked, described: Described) -> list[Component]:
+def _answering(asked: Asked, described: Shaped) -> list[Component]:
     from tutelage.plan.answering import Held, answering_components, reading_components
 
     precision = asked.precision or "bf16"
@@ -271,14 +271,14 @@ def _answering(asked: Asked, described: Described) -> list[Component]:
     return answering_components(described.layout, precision, held)
 
 
-def _key_heads(described: Described) -> int:
+def _key_heads(described: Shaped) -> int:
     from tutelage.plan.parameters import dimensions
 
     sizes = dimensions(described.layout)
     return sizes.key * described.shape.heads // sizes.query
 
 
-def context_of(described: Described, asked: int | None) -> int:
+def context_of(described: Shaped, asked: int | None) -> int:
     """Tokens of a sequence, at most what the model was made for."""
     longest = described.shape.context
     if asked is None:
@@ -321,7 +321,7 @@ def _check_positive(**values: int | None) -> None:
             )
 
 
-def _not_counted(described: Described, what: str, hint: str) -> ConfigError:
+def _not_counted(described: Shaped, what: str, hint: str) -> ConfigError:
     architecture = (described.config.get("architectures") or ["?"])[0]
     return ConfigError(
         f"what {what} holds of {architecture} is not counted part by part",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from tutelage.cli.columns import print_table
 from tutelage.cli.plan_memory import Plain, check_unused
 from tutelage.errors import ConfigError
 
@@ -172,20 +173,17 @@ def _layout(degrees: Degrees, devices: int, job: Job) -> Layout:
 
 def show_parallel(result: dict[str, Any]) -> None:
     """Print the quickest layouts as a table."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{result['fitting']} layouts fit {result['device']}", box=None)
     names = ("data", "zero", "tensor", "pipeline", "expert", "context", "micro_batches", "chunks")
-    for column in (*names, "GB each", "bubble", "step, s", "MFU"):
-        table.add_column(column.replace("micro_batches", "micro"), justify="right", no_wrap=True)
-    for row in result["layouts"]:
-        table.add_row(
+    rows = [
+        (
             *(str(row[name]) for name in names), f"{row['bytes_per_device'] / 1e9:.1f}",
             f"{row['bubble']:.3f}", f"{row['step_seconds']:.3g}", f"{row['mfu']:.3f}",
-        )  # fmt: skip
-    console = Console(width=120)
-    console.print(table)
+        )
+        for row in result["layouts"]
+    ]  # fmt: skip
+    print(f"{result['fitting']} layouts fit {result['device']}")
+    headings = [name.replace("micro_batches", "micro") for name in names]
+    print_table((*headings, "GB each", "bubble", "step, s", "MFU"), rows)
     if result["job"]["assumed"]:
-        console.print(f"assumed: {result['job']['assumed']}", markup=False)
-    console.print(result["formula"], style="dim", markup=False)
+        print(f"assumed: {result['job']['assumed']}")
+    print(result["formula"])
