@@ -152,6 +152,7 @@ def _timed(
     }  # fmt: skip
     if machine.tokens_per_second is not None:
         assert each is not None
+        positive("--tokens-per-second", machine.tokens_per_second)
         check_unused("beside --tokens-per-second", "it is what comes out", mfu=machine.mfu)
         found["mfu"] = share = mfu(machine.tokens_per_second, each.flops, peak, count)
     time = None if one_token else seconds(total, peak, count, share)

@@ -86,7 +86,7 @@ def planned(asked: Asked) -> dict[str, Any]:
 
     check_unplaced(asked.shared)
     sizes = (asked.sequences.batch, asked.sequences.context, asked.trained.rank)
-    _check_positive(**dict(zip(("batch", "context", "rank"), sizes, strict=True)))
+    check_positive(**dict(zip(("batch", "context", "rank"), sizes, strict=True)))
     name, parts = _parts(asked)
     components = by_name(parts)
     return {
@@ -313,12 +313,12 @@ def _each(components: Mapping[str, int], sharing: Sharing) -> int:
     return each
 
 
-def _check_positive(**values: int | None) -> None:
+def check_positive(**values: int | None) -> None:
+    """Raises ConfigError for a number of things that is below one."""
     for name, value in values.items():
         if value is not None and value < 1:
-            raise ConfigError(
-                f"--{name} must be at least 1", field=f"--{name}", got=value, expected=">= 1"
-            )
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{flag} must be at least 1", field=flag, got=value, expected=">= 1")
 
 
 def _not_counted(described: Shaped, what: str, hint: str) -> ConfigError:

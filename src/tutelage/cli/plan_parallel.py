@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from tutelage.cli.columns import print_table
-from tutelage.cli.plan_memory import Plain, check_unused
+from tutelage.cli.plan_memory import Plain, check_positive, check_unused
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -73,11 +73,15 @@ def parallel(
     from tutelage.plan import parallel as plan
     from tutelage.plan.devices import device as found
 
-    if devices < 1:
-        raise ConfigError("no devices", field="--devices", got=devices, expected=">= 1")
+    degrees = degrees or Degrees()
+    counts = {name: value for name, value in vars(degrees).items() if name != "zero"}
+    check_positive(devices=devices, batch=batch, context=context, **counts)
+    if attained is not None and not 0 < attained <= 1:
+        raise ConfigError(
+            "a share of the peak", field="--attained", got=attained, expected="above 0, at most 1"
+        )
     one = found(device)
     job, assumed = _job(params, model, batch, context, recompute, devices)
-    degrees = degrees or Degrees()
     if any(value is not None for value in vars(degrees).values()):
         steps = [plan.step(job, _layout(degrees, devices, job), one, attained)]
     else:

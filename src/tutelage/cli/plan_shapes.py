@@ -37,6 +37,11 @@ def activations(
     from tutelage.plan.activation_rules import RECOMPUTE, course, korthikanti
 
     described = shaped(model)
+    if described.shape.encoder_layers or not described.shape.heads:
+        raise ConfigError(
+            "the formulas are of one stack of attention", field="--model", got=described.source,
+            expected="an encoder or a decoder, no recurrent network",
+        )  # fmt: skip
     positive("--batch", batch)
     tokens = context_of(described, context)
     shape = described.shape
@@ -125,6 +130,7 @@ def method(
 
     if epochs < 1:
         raise ConfigError("at least once", field="--epochs", got=epochs, expected=">= 1")
+    positive("--rank", rank)
     described = shaped(model)
     adapter = added(described.layout, "lora", Sizes(rank=rank)).parameters
     case = Case(total(described.layout), adapter, positive("--tokens", tokens), epochs)

@@ -90,7 +90,7 @@ PLANS = (
     "compute --params 1e9 --tokens 2e10",
     "scaling --params 70e9 --known",
     "parallel --params 7e9 --devices 8 --device a100",
-    "activations --model preset:t5-small",
+    "activations --model preset:bert-base",
     "peft --model preset:mixtral-8x7b --method lora",
     "method --model preset:gpt2",
 )
