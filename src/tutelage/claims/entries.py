@@ -90,7 +90,8 @@ class Entry:
     path is a pattern for rows and models of one's own. `needs` says what of the package is not
     there yet; `verdict` is for `published` entries alone.
     A measurement that is `quick` is taken whenever it is asked for, another with `--run`;
-    `recorded` is what it gave when it was last run, `when` and on what.
+    `recorded` is what it gave when it was last run, with the ends of its `interval` where it has
+    one, `when` and on what.
     """
 
     id: str
@@ -110,6 +111,7 @@ class Entry:
     verdict: Verdict | None = None
     quick: bool = False
     recorded: float | None = None
+    interval: tuple[float, float] | None = None
     when: str = ""
     sources: tuple[str, ...] = field(default=())
 
@@ -194,7 +196,7 @@ def verdict(entry: Entry, found: Found) -> Verdict:
 
 def judged(entry: Entry, found: Found | None) -> dict[str, Any]:
     """The contract's object of a claim; None where nothing was run: what is recorded stands."""
-    found = found or Found(entry.recorded, entry.when)
+    found = found or Found(entry.recorded, entry.when, *(entry.interval or (None, None)))
     said = verdict(entry, found)
     note = f"needs {entry.needs}" if entry.needs else entry.note
     how = f"measured {found.when}" if found.when and found.value is not None else ""
