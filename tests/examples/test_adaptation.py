@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.style.sources import ROOT
+from tutelage.claims.entries import entries
 from tutelage.data.rows import Row
 from tutelage.lm import Message
 
@@ -144,3 +145,29 @@ def test_the_page_in_docs_is_that_of_the_results(tmp_path: Path) -> None:
     assert (tmp_path / "adaptation_compared.md").read_text(encoding="utf-8") == page
     for study in ("docstrings", "ner", "sweeps", "dialogues", "ner-decoder", "mitigations"):
         assert f"<!-- results: {study} -->" in page
+
+
+def test_claims_are_read_from_cells_that_the_studies_have() -> None:
+    import methods  # type: ignore[import-not-found]
+    import mitigations  # type: ignore[import-not-found]
+    import run  # type: ignore[import-not-found]
+    import sweeps  # type: ignore[import-not-found]
+    from tasks import Task  # type: ignore[import-not-found]
+
+    compared = {f"methods.{name}" for name in methods.METHODS_COMPARED}
+    cells = sweeps._cells(Task("ner", "m", "span_f1", (), (), 1, 1))
+    has = {
+        "sweeps": {name.replace("/", ".", 1) for name in cells},
+        "mitigations": {f"ways.{name}" for name in mitigations.WAYS},
+        **dict.fromkeys(("docstrings", "ner", "dialogues", "ner-decoder"), compared),
+    }
+    asked = [one for one in entries() if one.study]
+    assert len(asked) >= 5
+    for one in asked:
+        folder, name = one.study.split("/")
+        assert folder == "adaptation" and name in run.STUDIES
+        for path in (one.path, one.minus):
+            assert path is not None
+            cell, _, asked_of_it = path.removesuffix(".loss").rpartition(".")
+            assert cell in has[name], (one.id, cell)
+            assert asked_of_it in ("quality", "forgetting")
