@@ -1,16 +1,16 @@
 """The best of few learning rates by successive halving, and the tuning it ends in.
 
-    rates    the method's default / 4, x 1, x 4             all, for a quarter of the steps
-             the better half of them                        to half of the steps
+    rates    the method's default / 4, x 1, x 4             all, for the first round's steps
+             the better half of them                        to the second's
              the best                                       to the end
 
 The best of a round may not be at the edge of the grid: the grid is then widened by 4 and the new
 rate tried, at most three times. How a rate is judged is the task's:
 
-- without rows held out, by the loss of the steps since the last round, on rows that it had not
+- without rows held out, after a quarter and half of the steps by the loss of the steps since the last round, on rows that it had not
   seen before (of the first pass over the rows; the same rows for all rates). Each rate is one run
   of `tune` that is stopped and goes on from its checkpoint, so that no step is made twice;
-- with some, by what is answered right of them after a run of its own of so many steps, with the
+- with some, by what is answered right of them after a run of its own of half the steps, with the
   whole schedule; among equals by that run's loss at its end.
 
 What is done is not done again after a kill.
@@ -40,7 +40,9 @@ from tutelage.train.tune import tune
 
 Json = dict[str, Any]
 FACTOR, WIDENINGS = 4.0, 3
-ROUNDS = (0.25, 0.5, 1.0)
+BY_LOSS, BY_ANSWERS = (0.25, 0.5, 1.0), (0.5, 1.0)
+"""Shares of the steps that the rounds go to. Names in texts are found or not by chance after a
+quarter of them."""
 HIGHEST = 0.9
 """Of the rates that `tune` takes."""
 WORST = float("inf")
@@ -64,20 +66,23 @@ class Search:
     def default(self) -> float:
         return float(METHODS.get(self.method).rate(headed=self.task.head is not None))
 
+    @property
+    def rounds(self) -> Sequence[float]:
+        return BY_ANSWERS if self.task.held else BY_LOSS
+
     def best(self) -> Json:
         """`{"out", "result", "rates", "widened"}`: the run that came to its end, and what each rate
         lost in each round."""
         grid: dict[int, list[Cost]] = {power: [] for power in (-1, 0, 1)}
-        left, widened = list(grid), 0
-        for number, share in enumerate(ROUNDS):
+        left, widened, last = list(grid), 0, len(self.rounds) - 1
+        for number in range(len(self.rounds)):
             for power in left:
                 grid[power].append(self.cost(power, number))
             while number == 0 and widened < WIDENINGS and (new := self._outside(grid)) is not None:
                 grid[new] = [self.cost(new, 0)]
                 left, widened = sorted([*left, new]), widened + 1
-            if share < 1:
-                left = self._better_half(left, grid)
-        last = len(ROUNDS) - 1
+            if number < last:
+                left = self._better_half(left, grid, to_one=number + 1 == last)
         return {
             "out": self._out(left[0], last), "result": self._tuned(left[0], last),
             "rates": [
@@ -98,10 +103,12 @@ class Search:
         higher = best == max(grid) and self._rate(best) < HIGHEST
         return best + 1 if higher else None
 
-    def _better_half(self, left: Sequence[int], grid: dict[int, list[Cost]]) -> list[int]:
+    def _better_half(
+        self, left: Sequence[int], grid: dict[int, list[Cost]], to_one: bool
+    ) -> list[int]:
         """In order of the grid; the checkpoints of all others are dropped."""
         ordered = sorted(left, key=lambda power: grid[power][-1])
-        kept = ordered[: 1 if len(grid[ordered[0]]) > 1 else max(1, len(ordered) // 2)]
+        kept = ordered[: 1 if to_one else max(1, len(ordered) // 2)]
         for power in set(left) - set(kept):
             shutil.rmtree(self._out(power, 0).with_suffix(".state"), ignore_errors=True)
         return sorted(kept)
@@ -128,10 +135,10 @@ class Search:
 
     def _judged(self, number: int) -> tuple[int, int]:
         """The steps whose loss counts in a round."""
-        last = round(self.task.steps * ROUNDS[number])
+        last = round(self.task.steps * self.rounds[number])
         if self.task.held:
             return last - max(1, round(last * LAST)), last
-        return round(self.task.steps * (ROUNDS[number - 1] if number else 0.0)), last
+        return round(self.task.steps * (self.rounds[number - 1] if number else 0.0)), last
 
     def _right(self, out: Path) -> float:
         """What a tuned model makes of the rows held out, by the task's metric."""
@@ -149,7 +156,7 @@ class Search:
 
     def _tuned(self, power: int, number: int) -> Json:
         """The run with this rate, brought to this round's share of its steps."""
-        task, until = self.task, round(self.task.steps * ROUNDS[number])
+        task, until = self.task, round(self.task.steps * self.rounds[number])
         config = TuneConfig(
             method=self.method, options=self.options, learning_rate=self._rate(power),
             steps=until if task.held else task.steps, batch_tokens=task.batch_tokens,

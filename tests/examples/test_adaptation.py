@@ -107,14 +107,14 @@ def test_rates_of_tags_are_judged_by_answers_and_by_loss_among_equals(
     monkeypatch.setattr(halving, "tune", tuned)
     monkeypatch.setattr(halving.Search, "_right", lambda self, out: float("rate-1" in out.name))
     found = halving.Search(task, "prefix-tuning", {}, tmp_path / "a", 1).best()
-    assert found["out"].name == "rate-1-2" and found["widened"] == 1
-    assert found["rates"][1] == {"rate": 0.0025, "losses": [-0.0025] * 3, "right": [1.0] * 3}
-    assert [steps for name, steps in made if name.startswith("rate-1-")] == [20, 40, 80, 80]
+    assert found["out"].name == "rate-1-1" and found["widened"] == 1
+    assert found["rates"][1] == {"rate": 0.0025, "losses": [-0.0025] * 2, "right": [1.0] * 2}
+    assert [steps for name, steps in made if name.startswith("rate-1-")] == [40, 80, 80]
 
     monkeypatch.setattr(halving.Search, "_right", lambda self, out: 0.0)
     found = halving.Search(task, "prompt-tuning", {}, tmp_path / "b", 1).best()
     tried = [one["rate"] for one in found["rates"]]
-    assert tried == [0.0075, 0.03, 0.12, 0.48, 0.9] and found["result"]["out"].name == "rate3-2"
+    assert tried == [0.0075, 0.03, 0.12, 0.48, 0.9] and found["result"]["out"].name == "rate3-1"
 
 
 def test_each_mitigation_changes_one_thing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
