@@ -7,9 +7,10 @@
 The best of a round may not be at the edge of the grid: the grid is then widened by 4 and the new
 rate tried, at most three times. How a rate is judged is the task's:
 
-- without rows held out, after a quarter and half of the steps by the loss of the steps since the last round, on rows that it had not
-  seen before (of the first pass over the rows; the same rows for all rates). Each rate is one run
-  of `tune` that is stopped and goes on from its checkpoint, so that no step is made twice;
+- without rows held out, after a quarter and half of the steps, by the loss of those since the last
+  round, on rows that it had not seen before (of the first pass over the rows; the same rows for
+  all rates). Each rate is one run of `tune` that is stopped and goes on from its checkpoint, so
+  that no step is made twice;
 - with some, by what is answered right of them after a run of its own of half the steps, with the
   whole schedule; among equals by that run's loss at its end.
 
