@@ -192,7 +192,7 @@ def prepare(
         raise _none_usable(len(rows), set_aside)
     config = _with_size(config, task)
     steps = schedule(examples, config)
-    rate = config.learning_rate or method.learning_rate
+    rate = config.learning_rate or method.rate(headed=task is not None)
     resolved = config.model_copy(
         update={
             "options": settings.model_dump(),
