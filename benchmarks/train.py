@@ -25,7 +25,7 @@ from measure import Json, Measurement, Side, Tried, Work, best, in_turn, sweep
 from options import finish, parsed, parser, result
 from peer import Adapter, Setting
 
-from tutelage.models.spec import shape
+from tutelage.models.catalogue import shape
 from tutelage.peft import METHODS
 
 GOALS = {

@@ -14,8 +14,8 @@ import torch
 from tests.contract.test_architectures import PRESETS, TINY, vectors
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.errors import ConfigError, RequestError
+from tutelage.models.catalogue import find_preset, spec_for
 from tutelage.models.fields import COUNTS, LISTS, NUMBERS, OBJECTS, SIZES, STEPS, SWITCHES
-from tutelage.models.spec import find_preset, spec_for
 
 IDS = frozenset({"bos_token_id", "eos_token_id", "pad_token_id", "seed"})
 WRONG: tuple[Any, ...] = (-1, 0, 2.5, 1e300, 10**400, math.nan, True, "x", "64", [], [1], {"a": 1})

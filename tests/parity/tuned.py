@@ -9,7 +9,7 @@ import torch
 
 from tutelage.checkpoints.build import build
 from tutelage.data.pack import Example
-from tutelage.models.spec import layout, shape
+from tutelage.models.catalogue import layout, shape
 from tutelage.peft import METHODS
 from tutelage.peft._method import Method, settings_of
 from tutelage.peft._virtual import virtual_of

@@ -26,7 +26,8 @@ from tutelage.checkpoints.gguf_rope import FREQUENCIES, llama3_divisors
 from tutelage.checkpoints.gguf_words import Words, words
 from tutelage.checkpoints.matched import matched
 from tutelage.errors import RequestError
-from tutelage.models.spec import Shape, Weight, is_linear, spec_for
+from tutelage.models.catalogue import spec_for
+from tutelage.models.spec import Shape, Weight, is_linear
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,8 @@ from typing import Any
 
 from tutelage.checkpoints.program import program_of
 from tutelage.checkpoints.source import parse
-from tutelage.models.spec import Family, Shape, Weight, find_preset, spec_for
+from tutelage.models.catalogue import find_preset, spec_for
+from tutelage.models.spec import Family, Shape, Weight
 
 
 @dataclass(frozen=True)

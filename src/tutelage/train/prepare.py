@@ -29,8 +29,9 @@ from tutelage.heads import examples as head_examples
 from tutelage.heads.coder import Coder
 from tutelage.machine.device import Placement, resolve, use_threads
 from tutelage.machine.memory import is_exhausted
+from tutelage.models.catalogue import layout, shape, spec_for
 from tutelage.models.forward import Model
-from tutelage.models.spec import Weight, layout, shape, spec_for
+from tutelage.models.spec import Weight
 from tutelage.objectives import clm
 from tutelage.peft import METHODS, _head, _new_rows
 from tutelage.peft._method import Method, settings_of

@@ -17,7 +17,7 @@ from tutelage.cli import doctor, main
 from tutelage.cli.main import GROUPS, VERBS, build_app, run_command
 from tutelage.cli.shared import Shared, answer
 from tutelage.errors import BusyError, ConfigError, GuardError, Interrupted, RequestError
-from tutelage.models.spec import find_preset
+from tutelage.models.catalogue import find_preset
 
 MEMORY = ["plan", "memory", "--params", "1e9"]
 DASHED = "see --help; a text that begins with - stands after --"
