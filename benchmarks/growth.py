@@ -89,7 +89,7 @@ def measure(form: str, size: str, rows: int, context: int, options: argparse.Nam
 
 def described(size: Sequence[int], context: int) -> Checkpoint:
     from tutelage.checkpoints.preset import random_checkpoint
-    from tutelage.models.spec import find_preset
+    from tutelage.models.catalogue import find_preset
     from tutelage.text.byte_level import byte_tokenizer
 
     layers, width, heads, key_heads, hidden = size
@@ -102,7 +102,7 @@ def described(size: Sequence[int], context: int) -> Checkpoint:
 
 
 def parameters(config: Mapping[str, Any]) -> int:
-    from tutelage.models.spec import layout
+    from tutelage.models.catalogue import layout
 
     return sum(weight.count for weight in layout(config))
 

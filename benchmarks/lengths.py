@@ -58,8 +58,8 @@ def measure(name: str, length: int, options: argparse.Namespace) -> dict[str, An
     from tutelage.data.pack import Example, pack
     from tutelage.machine.device import use_threads
     from tutelage.machine.memory import Peak
+    from tutelage.models.catalogue import find_preset
     from tutelage.models.forward import forward
-    from tutelage.models.spec import find_preset
     from tutelage.text.byte_level import byte_tokenizer
 
     use_threads(options.threads)

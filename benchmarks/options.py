@@ -71,9 +71,9 @@ def _command(options: argparse.Namespace, name: str) -> str:
     script, _, method = name.partition(" ")
     parts = [f"python benchmarks/{script}.py", f"--method {method}" if method else ""]
     for key, value in vars(options).items():
-        if key not in ("method", "json", "smoke") and value is not None:
-            words = value if isinstance(value, list) else [value]
-            parts.append(f"--{key.replace('_', '-')} {' '.join(map(str, words))}")
+        if key not in ("method", "json", "smoke") and value is not None and value is not False:
+            words = value if isinstance(value, list) else [] if value is True else [value]
+            parts.append(" ".join([f"--{key.replace('_', '-')}", *map(str, words)]))
     return " ".join(part for part in parts if part)
 
 

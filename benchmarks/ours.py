@@ -199,7 +199,7 @@ def pretrain(shape: Any, batch: int, steps: int, threads: int) -> Measurement:
     from tutelage.data.pack import Example
     from tutelage.machine.device import resolve, use_threads
     from tutelage.machine.memory import Peak, freed_memory_kept
-    from tutelage.models.spec import find_preset
+    from tutelage.models.catalogue import find_preset
     from tutelage.objectives import clm
     from tutelage.text.byte_level import byte_tokenizer
     from tutelage.train.loop import Plan, train

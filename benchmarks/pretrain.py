@@ -22,7 +22,7 @@ import peer_pretrain
 from measure import Measurement, Tried, Work, best, in_turn, sweep
 from options import finish, parsed, parser, result
 
-from tutelage.models.spec import find_preset, layout, shape
+from tutelage.models.catalogue import find_preset, layout, shape
 from tutelage.pretrain.compute import flops_per_token
 
 GOALS = {"speed": 1.3, "memory": 1.0}

@@ -25,7 +25,7 @@ from measure import Json, Measurement, Side, Tried, Work, best, in_turn, sweep
 from options import finish, parsed, parser, result
 from peer import Adapter, Setting
 
-from tutelage.models.spec import shape
+from tutelage.models.catalogue import shape
 from tutelage.peft import METHODS
 
 GOALS = {
@@ -36,6 +36,8 @@ GOALS = {
     "prefix-tuning": {"speed": 5.0},
 }
 SOFT = {"prompt-tuning": "PromptTuningConfig", "prefix-tuning": "PrefixTuningConfig"}
+OURS = ("method", "seed", "checkpointing", "micro_batches")
+"""Options that our side alone takes."""
 TRAINED, FROZEN = 3, 2
 """Products a weight takes part in: forward, gradient of its input, and of itself if trained."""
 
@@ -55,6 +57,8 @@ def _options() -> argparse.Namespace:
         "--sweep-rows", type=int, default=48, help="rows each peer setting is tried on"
     )
     made.add_argument("--batches", type=int, nargs="+", default=[2, 4, 8], help="peer batch sizes")
+    made.add_argument("--checkpointing", action="store_true", help="ours: less memory, more time")
+    made.add_argument("--micro-batches", type=int, default=1, help="ours: packs of one update")
     return parsed(made, {"rows": 8, "sweep_rows": 4, "batches": [4], "tried": 1})
 
 
@@ -75,7 +79,7 @@ def _compare(options: argparse.Namespace, material: Material, scratch: Path) -> 
     chosen = best(tried)
     tuned = partial(
         ours.train, options.model, material.rows, scratch / "tuned", options.threads,
-        {"method": options.method, "seed": options.seed},
+        {name: getattr(options, name) for name in OURS},
     )  # fmt: skip
     found = in_turn(
         tuned,

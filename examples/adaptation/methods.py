@@ -127,12 +127,12 @@ def once(made: Task, file: Path, config: TuneConfig, place: Place) -> Json | Non
     return told
 
 
-def best_rate(place: Place, study: str, method: str) -> float:
+def best_rate(place: Place, study: str, method: str, headed: bool = False) -> float:
     """What the comparison of methods found to be best; the method's default where it has not."""
     file = place.work.parent / study / f"{method}.json"
     if file.is_file():
         return float(store.read_json(file)["learning_rate"])
-    return float(METHODS.get(method).learning_rate)
+    return float(METHODS.get(method).rate(headed))
 
 
 def untuned(made: Task, place: Place) -> Json | None:

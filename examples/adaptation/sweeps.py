@@ -35,7 +35,7 @@ def run(place: Place) -> Json:
     made = task("ner", place)
     steps = max(2, round(made.steps * SHARE))
     made = Task(**{**vars(made), "steps": steps})
-    best = {method: best_rate(place, "ner", source) for method, source in RATES.items()}
+    best = {method: best_rate(place, "ner", source, True) for method, source in RATES.items()}
     tables: dict[str, Json] = {}
     for name, (method, options, rows) in _cells(made).items():
         table, _, key = name.partition("/")

@@ -24,8 +24,9 @@ from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.preset import random_checkpoint
 from tutelage.data.pack import Example
 from tutelage.generate.score import score
+from tutelage.models.catalogue import shape, spec_for
 from tutelage.models.forward import Model
-from tutelage.models.spec import Family, shape, spec_for
+from tutelage.models.spec import Family
 from tutelage.objectives import clm
 from tutelage.objectives.mlm import Masking
 from tutelage.objectives.span_corruption import Spans

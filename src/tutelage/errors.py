@@ -9,6 +9,7 @@
     |-- WorkError             exit 1   the work failed
     |   |-- GuardError                 a check came out negative and refused to go on
     |   |-- DamagedError               a file on disk is not what was written
+    |   |-- NotNumbersError            a model's scores are no numbers
     |   `-- MemoryLimitError           the work does not fit
     |-- BusyError             exit 3   another process holds the folder
     `-- Interrupted           exit 130 stopped by the user; the same command goes on
@@ -111,6 +112,11 @@ class GuardError(WorkError):
 
 class DamagedError(WorkError):
     kind = "damaged"
+
+
+class NotNumbersError(WorkError):
+    """A model computes what is no number. Where models are measured it is the model that is at
+    fault, and the request that names it; where one is served or tuned, the work."""
 
 
 class MemoryLimitError(WorkError):

@@ -94,7 +94,7 @@ ADDED: dict[str, set[str]] = {
         "left_out",
     },
     "compare": {"a", "b", "clusters", "noise", "slices"},
-    "claim": {"claimed", "note"},
+    "claim": {"claimed", "note", "interval"},
     "plan compute": {
         "flops_per_token",
         "convention",

@@ -12,8 +12,8 @@ from tutelage.checkpoints.build import build, hf_state
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.save import save_folder
 from tutelage.data.pack import Example, memory_of, pack
+from tutelage.models.catalogue import ARCHITECTURES, layout, shape, spec_for
 from tutelage.models.forward import forward
-from tutelage.models.spec import ARCHITECTURES, layout, shape, spec_for
 from tutelage.nn.linear import Linear
 from tutelage.plan.parameters import CONSTANT, by_part, total
 

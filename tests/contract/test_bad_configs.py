@@ -14,17 +14,17 @@ import torch
 from tests.contract.test_architectures import PRESETS, TINY, vectors
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.errors import ConfigError, RequestError
+from tutelage.models.catalogue import find_preset, spec_for
 from tutelage.models.fields import COUNTS, LISTS, NUMBERS, OBJECTS, SIZES, STEPS, SWITCHES
-from tutelage.models.spec import find_preset, spec_for
 
 IDS = frozenset({"bos_token_id", "eos_token_id", "pad_token_id", "seed"})
-WRONG: tuple[Any, ...] = (-1, 0, 2.5, 1e300, math.nan, True, "x", "64", [], [1], {"a": 1})
+WRONG: tuple[Any, ...] = (-1, 0, 2.5, 1e300, 10**400, math.nan, True, "x", "64", [], [1], {"a": 1})
 
 
 def fields(name: str) -> set[str]:
     """Those of a preset, of its own schema, and of Hugging Face that several readers look for."""
     config = find_preset(name)
-    schema = type(PRESETS[name].read(config)).model_fields
+    schema = vars(PRESETS[name].read(config))
     known = COUNTS | SIZES | STEPS | NUMBERS | SWITCHES | OBJECTS | LISTS
     return (set(config) | set(schema)) & known | OBJECTS | {"layer_types", "sliding_window"}
 

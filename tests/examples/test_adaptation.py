@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.style.sources import ROOT
+from tutelage.claims.entries import entries
 from tutelage.data.rows import Row
 from tutelage.lm import Message
 
@@ -57,7 +58,7 @@ def test_the_whole_in_small(tmp_path: Path) -> None:
         assert one["instructions"]["against_before"]["p_value"] <= 1
 
 
-@pytest.mark.parametrize(("best", "tried", "at"), [(0.3, 3, 0), (5.0, 5, 2), (0.004, 6, -3)])
+@pytest.mark.parametrize(("best", "tried", "at"), [(0.01, 3, 0), (0.17, 5, 2), (1e-4, 6, -3)])
 def test_the_grid_of_rates_is_widened_until_the_best_lies_inside(
     best: float, tried: int, at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,16 +71,13 @@ def test_the_grid_of_rates_is_widened_until_the_best_lies_inside(
     class Fake(halving.Search):  # type: ignore[misc]
         @property
         def default(self) -> float:
-            return 0.3
+            return 0.01
 
-        def _rate(self, power: int) -> float:
-            return 0.3 * float(halving.FACTOR) ** power
-
-        def _round(self, power: int, number: int) -> float:
+        def _round(self, power: int, number: int) -> tuple[float, float]:
             made.append((power, number))
-            return float((math.log(self._rate(power)) - math.log(best)) ** 2)
+            return 0.0, float((math.log(self._rate(power)) - math.log(best)) ** 2)
 
-        def _tuned(self, power: int, share: float) -> dict[str, Any]:
+        def _tuned(self, power: int, number: int) -> dict[str, Any]:
             return {"power": power}
 
     task = Task("t", "m", "f1", (), (), steps=8, batch_tokens=64)
@@ -88,6 +86,36 @@ def test_the_grid_of_rates_is_widened_until_the_best_lies_inside(
     assert len(made) == len(set(made)), "a round of a rate is run once"
     assert [sum(number == turn for _, number in made) for turn in (1, 2)] == [tried // 2, 1]
     assert sum(number == 0 for _, number in made) == tried
+
+
+def test_rates_of_tags_are_judged_by_answers_and_by_loss_among_equals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best by answers lost most; nobody tries a rate above the highest."""
+    import halving
+    from tasks import Task
+
+    rows = (Row("1", "F:1", (Message("user", "a"),), "b"),)
+    task = Task("t", "m", "f1", rows, (), steps=80, batch_tokens=64, held=rows)
+    made: list[tuple[str, int]] = []
+
+    def tuned(*given: Any, **_: Any) -> dict[str, Any]:
+        config, out = given[2:4]
+        made.append((out.name, config.steps))
+        loss = -config.learning_rate
+        return {"curve": [{"step": n + 1, "loss": loss} for n in range(config.steps)], "out": out}
+
+    monkeypatch.setattr(halving, "tune", tuned)
+    monkeypatch.setattr(halving.Search, "_right", lambda self, out: float("rate-1" in out.name))
+    found = halving.Search(task, "prefix-tuning", {}, tmp_path / "a", 1).best()
+    assert found["out"].name == "rate-1-1" and found["widened"] == 1
+    assert found["rates"][1] == {"rate": 0.0025, "losses": [-0.0025] * 2, "right": [1.0] * 2}
+    assert [steps for name, steps in made if name.startswith("rate-1-")] == [40, 80, 80]
+
+    monkeypatch.setattr(halving.Search, "_right", lambda self, out: 0.0)
+    found = halving.Search(task, "prompt-tuning", {}, tmp_path / "b", 1).best()
+    tried = [one["rate"] for one in found["rates"]]
+    assert tried == [0.0075, 0.03, 0.12, 0.48, 0.9] and found["result"]["out"].name == "rate3-1"
 
 
 def test_each_mitigation_changes_one_thing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,3 +172,29 @@ def test_the_page_in_docs_is_that_of_the_results(tmp_path: Path) -> None:
     assert (tmp_path / "adaptation_compared.md").read_text(encoding="utf-8") == page
     for study in ("docstrings", "ner", "sweeps", "dialogues", "ner-decoder", "mitigations"):
         assert f"<!-- results: {study} -->" in page
+
+
+def test_claims_are_read_from_cells_that_the_studies_have() -> None:
+    import methods  # type: ignore[import-not-found]
+    import mitigations  # type: ignore[import-not-found]
+    import run  # type: ignore[import-not-found]
+    import sweeps  # type: ignore[import-not-found]
+    from tasks import Task  # type: ignore[import-not-found]
+
+    compared = {f"methods.{name}" for name in methods.METHODS_COMPARED}
+    cells = sweeps._cells(Task("ner", "m", "span_f1", (), (), 1, 1))
+    has = {
+        "sweeps": {name.replace("/", ".", 1) for name in cells},
+        "mitigations": {f"ways.{name}" for name in mitigations.WAYS},
+        **dict.fromkeys(("docstrings", "ner", "dialogues", "ner-decoder"), compared),
+    }
+    asked = [one for one in entries() if one.study]
+    assert len(asked) >= 5
+    for one in asked:
+        folder, name = one.study.split("/")
+        assert folder == "adaptation" and name in run.STUDIES
+        for path in (one.path, one.minus):
+            assert path is not None
+            cell, _, asked_of_it = path.removesuffix(".loss").rpartition(".")
+            assert cell in has[name], (one.id, cell)
+            assert asked_of_it in ("quality", "forgetting")

@@ -22,8 +22,8 @@ from tutelage.checkpoints.build import build, hf_state
 from tutelage.data.pack import Example, pack
 from tutelage.generate.engine import Engine
 from tutelage.generate.job import Job
+from tutelage.models.catalogue import layout, spec_for
 from tutelage.models.forward import Model, forward
-from tutelage.models.spec import layout, spec_for
 
 TOLERANCE = 1e-4
 LENGTHS = (5, 19, 11, 1)

@@ -8,8 +8,8 @@ import torch
 import transformers
 
 from tutelage.data.pack import Example, pack
+from tutelage.models.catalogue import layout
 from tutelage.models.forward import forward
-from tutelage.models.spec import layout
 from tutelage.models.transformer import Transformer
 from tutelage.objectives import clm
 

@@ -18,8 +18,8 @@ from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.save import save_folder
 from tutelage.data.pack import Example, pack
 from tutelage.errors import ConfigError, SourceError
+from tutelage.models.catalogue import spec_for
 from tutelage.models.forward import forward
-from tutelage.models.spec import spec_for
 
 SMALL = {
     "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48,

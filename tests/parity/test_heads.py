@@ -16,9 +16,9 @@ from tutelage.checkpoints.safetensors_file import write_tensors
 from tutelage.data.pack import Example, memory_of, pack
 from tutelage.heads import HEADS
 from tutelage.heads.coder import Coded, Coder
+from tutelage.models.catalogue import layout, shape, spec_for
 from tutelage.models.forward import forward, task_scores
 from tutelage.models.headed import head_of
-from tutelage.models.spec import layout, shape, spec_for
 
 ROWS = [[5, 9, 30, 12, 7, 44], [8, 3, 4], [61, 60, 59, 58, 6, 6, 6, 7, 80]]
 WHOLE = {"token-classification", "question-answering"}

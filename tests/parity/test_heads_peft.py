@@ -15,7 +15,7 @@ from tests.parity.test_heads import ROWS, coder_of, examples_of, our_scores
 from tests.parity.tuned import attached, stir
 from tests.parity.witness import checkpoint_of
 from tutelage.checkpoints.build import build
-from tutelage.models.spec import layout
+from tutelage.models.catalogue import layout
 from tutelage.peft import METHODS, _head
 from tutelage.peft.open import read_adapter
 

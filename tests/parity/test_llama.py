@@ -7,7 +7,7 @@ import torch
 
 from tests.parity.witness import pair
 from tutelage.data.pack import Example, pack
-from tutelage.models.spec import layout
+from tutelage.models.catalogue import layout
 from tutelage.nn.embedding import Tokens
 from tutelage.nn.packed import Layout, PackedAttention
 

@@ -14,7 +14,7 @@ from tests.parity.test_palm import Held
 from tutelage.checkpoints.build import build
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.preset import random_checkpoint
-from tutelage.models.spec import find_preset
+from tutelage.models.catalogue import find_preset
 
 Values = dict[str, torch.Tensor]
 Mix = Callable[[Values, dict[str, Any], list[torch.Tensor]], list[torch.Tensor]]

@@ -12,7 +12,7 @@ from tests.parity.test_palm import Held
 from tutelage.checkpoints.build import build
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.preset import random_checkpoint
-from tutelage.models.spec import find_preset, layout
+from tutelage.models.catalogue import find_preset, layout
 
 
 def small(seed: int = 0) -> Any:

@@ -12,7 +12,7 @@ from tests.parity.architecture import check_decoding, our_logits, rows_of, whole
 from tutelage.checkpoints.build import build
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.preset import random_checkpoint
-from tutelage.models.spec import find_preset, layout
+from tutelage.models.catalogue import find_preset, layout
 
 SMALL = {"num_hidden_layers": 3, "vocab_size": 97}
 

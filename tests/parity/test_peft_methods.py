@@ -21,7 +21,7 @@ from tests.parity.tuned import attached, stir, tuned
 from tests.parity.witness import checkpoint_of, their_llama
 from tutelage.checkpoints.build import build
 from tutelage.data.pack import Example
-from tutelage.models.spec import layout
+from tutelage.models.catalogue import layout
 from tutelage.peft import METHODS
 from tutelage.peft._method import Method
 from tutelage.peft._virtual import random_words, virtual_ids

@@ -20,7 +20,7 @@ from tests.parity.tuned import attached, resolved, stir, tuned
 from tests.parity.witness import checkpoint_of, their_llama
 from tutelage.checkpoints.build import build
 from tutelage.errors import ConfigError, SourceError, UnknownName
-from tutelage.models.spec import find_preset, layout
+from tutelage.models.catalogue import find_preset, layout
 from tutelage.peft import METHODS
 from tutelage.peft._low_rank import LoraEmbedding, LoraLinear
 from tutelage.peft._method import Method

@@ -14,7 +14,7 @@ from tests.parity.test_bert import SMALL
 from tests.parity.witness import checkpoint_of
 from tutelage.checkpoints.build import build
 from tutelage.errors import ConfigError
-from tutelage.models.spec import find_preset, shape, spec_for
+from tutelage.models.catalogue import find_preset, shape, spec_for
 
 CLASSES = ["RobertaModel", "RobertaForMaskedLM", "XLMRobertaModel", "XLMRobertaForMaskedLM"]
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -28,9 +28,9 @@ from tutelage.checkpoints.open import open_checkpoint
 from tutelage.data.pack import Example, memory_of, pack
 from tutelage.errors import ConfigError
 from tutelage.generate.score import score
+from tutelage.models.catalogue import find_preset, layout
 from tutelage.models.encoder_decoder import EncoderDecoder
 from tutelage.models.forward import forward
-from tutelage.models.spec import find_preset, layout
 from tutelage.nn.moe import CrowdedExperts, side_loss
 from tutelage.plan.parameters import total
 

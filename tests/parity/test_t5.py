@@ -15,8 +15,8 @@ from tests.parity.witness import VOCABULARY, checkpoint_of
 from tutelage.checkpoints.build import build
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.errors import ConfigError
+from tutelage.models.catalogue import find_preset, layout, shape
 from tutelage.models.encoder_decoder import EncoderDecoder
-from tutelage.models.spec import find_preset, layout, shape
 from tutelage.plan.parameters import total
 
 SMALL = {

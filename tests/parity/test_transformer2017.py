@@ -21,9 +21,9 @@ from tutelage.data.pack import Example, memory_of, pack
 from tutelage.errors import ConfigError
 from tutelage.generate.engine import Engine
 from tutelage.generate.job import Job
+from tutelage.models.catalogue import find_preset, layout, spec_for
 from tutelage.models.encoder_decoder import EncoderDecoder
 from tutelage.models.forward import forward
-from tutelage.models.spec import find_preset, layout, spec_for
 from tutelage.objectives import clm
 from tutelage.plan.parameters import total
 

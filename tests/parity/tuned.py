@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from tutelage.checkpoints.build import build
-from tutelage.models.spec import layout, shape
+from tutelage.models.catalogue import layout, shape
 from tutelage.peft import METHODS
 from tutelage.peft._method import Method, settings_of
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.style.sources import ROOT
 from tutelage.claims.entries import entries
-from tutelage.cli.claims import one, shown
+from tutelage.cli.claims import one, shown, within
 
 PAGE = ROOT / "docs" / "claims.md"
 HEAD = """# The ledger of claims
@@ -19,9 +19,13 @@ not written down. `tutelage claims` prints them, `tutelage claims ID` one of the
 entries are `src/tutelage/claims/*.toml`, and this page is made from them by `scripts/claims`.
 
 *holds*: every source agrees with what comes out here. *sources disagree*: some do. *does not hold
-here*: none does. *not testable here*: what it needs is not there yet, or was not run; nothing is
-faked. `tutelage claims --run` takes the measurements that have commands, in a folder of their own,
-and keeps what they gave with its record for this commit.
+here*: none does. *cannot tell*: the interval of what was found leaves it open. *not run*: the
+command that would say so is there, and was not run here. *not testable here*: what it needs is not
+there yet. Nothing is faked. `tutelage claims --run` takes the measurements that have commands, in a
+folder of their own, and keeps what they gave with its record for this commit; what studies of
+`examples/` found is read from their results. The interval of a difference is made from those of its
+two sides, as if they were independent: where both were measured on the same rows it is wider than
+need be.
 
 """
 TITLES = {
@@ -61,10 +65,10 @@ def _line(claim: dict[str, Any]) -> str:
     if claim["kind"] == "published":
         return _row(f"{claim['statement']}{note}", sources, f"**{claim['verdict']}**")
     if claim["value"] is None:
-        return _row(claim["statement"], sources, claim["note"])
+        return _row(claim["statement"], sources, f"**{claim['verdict']}**: {claim['note']}")
     text = f"{claim['statement']}<br>`{claim['command']}`"
-    note = f" ({claim['note']})" if claim["note"] else ""
-    return _row(text, sources, f"**{claim['verdict']}**: {shown(claim['value'])}{note}")
+    value = shown(claim["value"]) + within(claim["interval"])
+    return _row(text, sources, f"**{claim['verdict']}**: {value}{note}")
 
 
 def _row(*cells: str) -> str:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 
 from tests.style.sources import ROOT
-from tutelage.models.spec import ARCHITECTURES, Spec
+from tutelage.models.catalogue import ARCHITECTURES
+from tutelage.models.spec import Spec
 from tutelage.plan.parameters import total
 
 PAGE = ROOT / "docs" / "architectures.md"

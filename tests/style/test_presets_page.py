@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.style import presets_page as page
-from tutelage.models.spec import ARCHITECTURES
+from tutelage.models.catalogue import ARCHITECTURES
 
 
 def test_the_tables_are_those_of_the_presets() -> None:

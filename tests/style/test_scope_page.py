@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tutelage import objectives
-from tutelage.models.spec import ARCHITECTURES
+from tutelage.models.catalogue import ARCHITECTURES
 from tutelage.peft import METHODS
 from tutelage.score import METRICS
 from tutelage.tokenizers import KINDS

@@ -19,7 +19,8 @@ from tutelage.checkpoints.quantized_file import is_quantized
 from tutelage.errors import MemoryLimitError
 from tutelage.generate.memory import predict, predict_scoring
 from tutelage.machine.memory import available, is_exhausted
-from tutelage.models.spec import Weight, layout
+from tutelage.models.catalogue import layout
+from tutelage.models.spec import Weight
 from tutelage.plan.answering import Asked
 from tutelage.plan.memory import BYTES
 

@@ -43,8 +43,8 @@ from tutelage.lm import (
     TokenLogprob,
 )
 from tutelage.machine.device import DTYPES, resolve, use_threads
+from tutelage.models.catalogue import spec_for
 from tutelage.models.forward import Model
-from tutelage.models.spec import spec_for
 from tutelage.models.transformer import Transformer
 from tutelage.peft._head import task_in
 from tutelage.peft._virtual import virtual_ids

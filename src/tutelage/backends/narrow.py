@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.errors import ConfigError
+from tutelage.models.catalogue import spec_for
 from tutelage.models.forward import Model
-from tutelage.models.spec import spec_for
 
 
 def keep_narrow(model: Model, checkpoint: Checkpoint) -> None:

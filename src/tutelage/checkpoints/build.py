@@ -11,8 +11,9 @@ from tutelage.checkpoints.checkpoint import Checkpoint, WeightReader
 from tutelage.checkpoints.matched import matched
 from tutelage.checkpoints.weights_hash import sample, sample_codes, weights_hash
 from tutelage.machine.device import DTYPES
+from tutelage.models.catalogue import spec_for
 from tutelage.models.headed import TASK
-from tutelage.models.spec import Weight, is_linear, spec_for
+from tutelage.models.spec import Weight, is_linear
 from tutelage.nn.embedding import Embedding
 from tutelage.nn.linear import Linear
 from tutelage.nn.quantized import Codes, Form, QuantizedEmbedding, QuantizedLinear, quantize

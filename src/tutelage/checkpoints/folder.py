@@ -35,16 +35,7 @@ def folder_checkpoint(path: Path, source: str | None = None) -> Checkpoint:
     folder = ModelFolder(path)
     if (path / store.MANIFEST).is_file():
         store.verify(path)
-    config = folder.json("config.json")
-    if not config:
-        there = (path / "config.json").is_file()
-        raise folder.fault("config.json", "an empty object" if there else "nothing", _hint(path))
-    if KEY in config and not is_quantized(config):
-        method = config[KEY]
-        got = method.get("quant_method") if isinstance(method, dict) else method
-        raise folder.fault(
-            "config.json", f"quantized weights ({got})", "name the model unquantized"
-        )
+    config = folder.config()
     generation = folder.json("generation_config.json")
     files = folder.weight_files()
     found: dict[str, SafetensorsWeight] = {}
@@ -113,6 +104,20 @@ class ModelFolder:
             return json.loads(text)
         except (ValueError, RecursionError) as error:
             raise self.fault(name, f"no readable JSON: {error}", None) from None
+
+    def config(self) -> dict[str, Any]:
+        """config.json, of a model whose weights can be read."""
+        config = self.json("config.json")
+        if not config:
+            there = (self.path / "config.json").is_file()
+            got = "an empty object" if there else "nothing"
+            raise self.fault("config.json", got, _hint(self.path))
+        if KEY in config and not is_quantized(config):
+            method = config[KEY]
+            named = method.get("quant_method") if isinstance(method, dict) else method
+            got = f"quantized weights ({named})"
+            raise self.fault("config.json", got, "name the model unquantized")
+        return config
 
     def weight_files(self) -> list[Path]:
         """model.safetensors, or the shards of the index in order."""

@@ -26,7 +26,8 @@ from tutelage.checkpoints.gguf_rope import FREQUENCIES, llama3_divisors
 from tutelage.checkpoints.gguf_words import Words, words
 from tutelage.checkpoints.matched import matched
 from tutelage.errors import RequestError
-from tutelage.models.spec import Shape, Weight, is_linear, spec_for
+from tutelage.models.catalogue import spec_for
+from tutelage.models.spec import Shape, Weight, is_linear
 
 if TYPE_CHECKING:
     import torch
@@ -242,7 +243,7 @@ def _rope(writer: GGUFWriter, config: Any, sizes: Shape) -> np.ndarray | None:
     writer.add_rope_freq_base(rope.rope_theta)
     if rope.rope_type == "llama3":
         inverse = rope.rope_theta ** (-np.arange(0, sizes.head_width, 2) / sizes.head_width)
-        return llama3_divisors(rope.model_dump(), inverse / (2 * math.pi)).astype(np.float32)
+        return llama3_divisors(vars(rope), inverse / (2 * math.pi)).astype(np.float32)
     if rope.rope_type in ("linear", "yarn"):
         yarn = rope.rope_type == "yarn"
         writer.add_rope_scaling_type(RopeScalingType.YARN if yarn else RopeScalingType.LINEAR)

@@ -14,8 +14,9 @@ from tutelage.checkpoints.checkpoint import Checkpoint, WeightReader
 from tutelage.checkpoints.matched import matched
 from tutelage.checkpoints.preset import RandomWeight, start_of
 from tutelage.errors import ConfigError, SourceError
+from tutelage.models.catalogue import layout, spec_for
 from tutelage.models.headed import KEY, SUFFIXES, TASK, form_of, head_of, stem_of
-from tutelage.models.spec import Weight, layout, spec_for
+from tutelage.models.spec import Weight
 
 POOLER = "pooler"
 PROBLEMS = {"classification": "single_label_classification", "regression": "regression"}

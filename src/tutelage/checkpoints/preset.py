@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from tutelage.checkpoints.checkpoint import Checkpoint, WeightReader
 from tutelage.errors import SourceError
-from tutelage.models.spec import Family, Start, Weight, find_preset, layout, shape, spec_for
+from tutelage.models.catalogue import find_preset, layout, shape, spec_for
+from tutelage.models.spec import Family, Start, Weight
 from tutelage.text import byte_level
 from tutelage.text.tokenizer import Tokenizer
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tutelage import store
 from tutelage.checkpoints.source import Source, parse
 from tutelage.errors import DamagedError, GuardError, SourceError
-from tutelage.lm import Message
+
+if TYPE_CHECKING:
+    from tutelage.lm import Message
 
 FILE = "tutelage.json"
 
@@ -53,6 +55,8 @@ def program_of(source: str) -> Program:
     raw = _published(found)
     if raw is None:
         return Program(source)
+    from tutelage.lm import Message
+
     try:
         base = str(raw["base"])
         messages = tuple(Message(turn["role"], turn["content"]) for turn in raw["messages"])

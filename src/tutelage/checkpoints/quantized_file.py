@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from tutelage.checkpoints.checkpoint import WeightReader
 from tutelage.checkpoints.safetensors_file import SafetensorsWeight
 from tutelage.errors import SourceError
-from tutelage.models.spec import Weight, spec_for
+from tutelage.models.catalogue import spec_for
+from tutelage.models.spec import Weight
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,8 @@ from tutelage.checkpoints.matched import matched
 from tutelage.checkpoints.quantized_file import KEY, METHOD, MINIMUMS, NUMBERS, SCALES
 from tutelage.checkpoints.safetensors_file import write_tensors
 from tutelage.checkpoints.save import config_to_save, write_beside
-from tutelage.models.spec import Weight, is_linear, spec_for
+from tutelage.models.catalogue import spec_for
+from tutelage.models.spec import Weight, is_linear
 
 if TYPE_CHECKING:
     import torch

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.data.pack import Example
-from tutelage.models.spec import shape
+from tutelage.models.catalogue import shape
 from tutelage.text.pairs import PairRenderer
 from tutelage.text.render import Renderer
 

@@ -19,7 +19,7 @@ from tutelage.checkpoints.folder import INDEX
 from tutelage.checkpoints.matched import matched
 from tutelage.checkpoints.safetensors_file import write_tensors
 from tutelage.errors import RequestError, WorkError
-from tutelage.models.spec import spec_for
+from tutelage.models.catalogue import spec_for
 
 if TYPE_CHECKING:
     import torch

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from tutelage.cli.plan_memory import Plain
 
 if TYPE_CHECKING:
-    from tutelage.claims.entries import Entry, Found, Number
+    from tutelage.claims.entries import Entry, Found
 
 MARKS = {
     "holds": "green",
     "does not hold here": "red",
     "sources disagree": "yellow",
+    "cannot tell": "yellow",
+    "not run": "cyan",
     "not testable here": "dim",
 }
 
@@ -41,31 +43,34 @@ def claims(
 def one(entry: Entry, run: bool = False, known: Found | None = None) -> dict[str, Any]:
     """A claim judged, its command run where it is quick, or where it was asked for and no result
     is `known`."""
-    from tutelage.claims.entries import Found, judged, value_of
+    from tutelage.claims.entries import found_in, judged
     from tutelage.claims.kept import keep
+    from tutelage.claims.studies import studied
 
     if not entry.computed:
         return judged(entry, None)
+    if entry.study:
+        return judged(entry, studied(entry))
     if entry.kind != "measurement" or entry.quick:
         assert entry.command is not None
-        return judged(entry, Found(value_of(entry, _answer(entry.command))))
+        return judged(entry, found_in(entry, _answer(entry.command)))
     if known is not None or not run:
         return judged(entry, known)
     return judged(entry, keep(entry, measured(entry)))
 
 
-def measured(entry: Entry) -> Number:
+def measured(entry: Entry) -> Found:
     """An entry's value by its command lines, in a folder of their own that is removed."""
     from tempfile import TemporaryDirectory
 
-    from tutelage.claims.entries import value_of
+    from tutelage.claims.entries import found_in
 
     assert entry.command is not None
     with TemporaryDirectory() as folder:
         lines = [*entry.before, entry.command, *([entry.against] if entry.against else [])]
         answers = [_answer(line.replace("{folder}", folder)) for line in lines]
     first = len(entry.before)
-    return value_of(entry, answers[first], answers[first + 1] if entry.against else None)
+    return found_in(entry, answers[first], answers[first + 1] if entry.against else None)
 
 
 def _answer(command: str) -> dict[str, Any]:
@@ -96,8 +101,13 @@ def show(result: dict[str, Any]) -> None:
     for claim in result["claims"]:
         said = " / ".join(shown(one["value"]) for one in claim["claimed"])
         verdict = claim["verdict"]
-        table.add_row(claim["id"], said, shown(claim["value"]), f"[{MARKS[verdict]}]{verdict}[/]")
+        here = shown(claim["value"]) + within(claim["interval"])
+        table.add_row(claim["id"], said, here, f"[{MARKS[verdict]}]{verdict}[/]")
     console.print(table)
+
+
+def within(interval: list[float] | None) -> str:
+    return "" if interval is None else f" ({interval[0]:.3g} to {interval[1]:.3g})"
 
 
 def shown(value: float | str | None) -> str:

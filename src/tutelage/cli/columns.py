@@ -50,6 +50,17 @@ def fitting(choices: Sequence[Sequence[Column]], width: int) -> list[str]:
     return lines
 
 
+def print_table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[str] = ()
+) -> None:
+    """Print rows below their headings; columns of `words` stand to the left. What a plan prints,
+    which is over before the library of the other tables is imported."""
+    cells = zip(*rows, strict=True) if rows else [()] * len(headings)
+    pairs = zip(headings, cells, strict=True)
+    columns = [Column(heading, under, heading in words) for heading, under in pairs]
+    print("\n".join(fitting([columns], terminal_width())))
+
+
 def _beside(columns: Sequence[Column]) -> list[str]:
     return [line for row in _rows(columns) for line in row]
 

@@ -209,15 +209,26 @@ def _statistics(side: Mapping[str, Any], metric: str, path: Path) -> np.ndarray:
             field=f"{path}: statistics.{metric}",
             expected="one row of numbers an item, all of one length, and a measured value",
         )
+    for place in np.flatnonzero(~np.isfinite(rows).all(axis=1)):
+        raise DataError(
+            f"{path}: {metric} of item {place} is not a number",
+            field=f"{path}: items.{place}.statistics.{metric}", got=rows[place].tolist(),
+            expected="finite numbers",
+        )  # fmt: skip
     return rows
 
 
 def same_items(one: Mapping[str, Any], other: Mapping[str, Any], a: Path, b: Path) -> None:
-    """Pairing needs the same questions in the same order, with the same right answers."""
+    """Pairing needs the same questions in the same order, with the same right answers, and
+    more than one of them. Raises RequestError."""
     left = [(item["id"], item["reference"]) for item in one["items"]]
     right = [(item["id"], item["reference"]) for item in other["items"]]
-    if left == right:
+    if left == right and len(left) > 1:
         return
+    if left == right:
+        raise DataError(
+            f"too few items to compare in {a}", field=str(a), got="1 item", expected="2 or more"
+        )
     if len(left) != len(right):
         got, expected = f"{len(right)} items in {b}", f"{len(left)} items as in {a}"
     else:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tutelage.errors import NotNumbersError, SourceError
 
 if TYPE_CHECKING:
     from tutelage.cli.eval_settings import Known
@@ -55,13 +58,27 @@ def run_rows(
         shots=settings.shots, limit=asked.limit, max_new_tokens=settings.max_new_tokens,
         seed=settings.seed, strict=asked.strict,
     )  # fmt: skip
-    evaluation, details = _measured(lm, chosen, metrics, settings, progress)
+    with at_fault(model):
+        evaluation, details = _measured(lm, chosen, metrics, settings, progress)
     result = as_file(evaluation, model, data if ":" in data else Path(data).name, settings.shots)
     for item, more in zip(result["items"], details, strict=False):
         item |= more
     result |= {**chosen.described(), "notes": _notes(loaded, pool, asked.examples)}
     result |= {"how": "words", "calibration": None, "published": []}
     return result, evaluation, items_of(chosen.rows)
+
+
+@contextmanager
+def at_fault(model: str) -> Iterator[None]:
+    """Raises SourceError in the place of NotNumbersError: a model that cannot be measured."""
+    try:
+        yield
+    except NotNumbersError as error:
+        raise SourceError(
+            f"{model} cannot be measured: {error.message}",
+            field="MODEL", got=f"{error.got or 'no number'} at {error.field}", expected="numbers",
+            hint=error.hint,
+        ) from None  # fmt: skip
 
 
 def _measured(

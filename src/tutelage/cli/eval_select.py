@@ -120,7 +120,7 @@ def _known(model: str) -> Json:
     if parse(model).kind in ("http", "scripted"):
         return {"parameters": None, "bytes": None, "licence": None}
     found = describe(model)
-    return {"parameters": total(found.layout), "bytes": found.bytes, "licence": found.licence}
+    return {"parameters": total(found.model.layout), "bytes": found.bytes, "licence": found.licence}
 
 
 def _by_time(one: Candidate) -> Candidate:

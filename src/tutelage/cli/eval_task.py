@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tutelage.cli.eval_rows import at_fault
 from tutelage.cli.eval_settings import LONGEST
 from tutelage.errors import ConfigError, DataError, UnknownName
 
@@ -73,13 +74,15 @@ def run_task(
     if name == TEXT:
         if helm:
             raise ConfigError("text is read, nothing is asked", field="--helm", got=name)
-        return _read(opened, model, data, limit), None, []
+        with at_fault(model):
+            return _read(opened, model, data, limit), None, []
     task = TASKS.get(name)
     if helm:
         check(task)
     data = task.data(data)
     lm = opened()
-    found: Result = measure(lm, task, data, settings, limit=limit, progress=progress)
+    with at_fault(model):
+        found: Result = measure(lm, task, data, settings, limit=limit, progress=progress)
     result = as_file(found.evaluation, model, name, settings.shots)
     for item, more in zip(result["items"], found.details, strict=True):
         item |= more

@@ -14,13 +14,11 @@ from tutelage.cli.shared import Shared
 from tutelage.errors import ConfigError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import torch
 
     from tutelage.checkpoints.checkpoint import Checkpoint
     from tutelage.checkpoints.program import Program
-    from tutelage.models.spec import Shape, Weight
+    from tutelage.checkpoints.shaped import Shaped
 
 
 FLOATS = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
@@ -29,13 +27,9 @@ FLOATS = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 
 @dataclass(frozen=True)
 class Described:
-    """A model by its configuration alone: no weight is read."""
+    """A model as its files say: no weight is read."""
 
-    source: str
-    config: Mapping[str, Any]
-    layout: list[Weight]
-    shape: Shape
-    family: str
+    model: Shaped
     dtype: str
     bytes: int
     licence: str | None
@@ -52,12 +46,12 @@ def show(source: str, *, shared: Shared | None = None) -> dict[str, Any]:
     from tutelage.plan.parameters import total
 
     found = describe(source)
-    shape = found.shape
+    model, shape = found.model, found.model.shape
     return {
-        "source": found.source,
-        "architecture": (found.config.get("architectures") or [None])[0],
-        "family": found.family,
-        "parameters": total(found.layout),
+        "source": model.source,
+        "architecture": (model.config.get("architectures") or [None])[0],
+        "family": model.family,
+        "parameters": total(model.layout),
         "layers": shape.layers + shape.encoder_layers,
         "width": shape.width,
         "heads": shape.heads,
@@ -226,15 +220,11 @@ def _left_out(program: Program) -> str | None:
 def describe(source: str) -> Described:
     """Configuration, weight list and size of a model source. Raises SourceError."""
     from tutelage.checkpoints.open import open_checkpoint
-    from tutelage.models.spec import layout, shape, spec_for
+    from tutelage.checkpoints.shaped import of_config
 
     checkpoint = open_checkpoint(source)
     return Described(
-        source=checkpoint.source,
-        config=checkpoint.config,
-        layout=layout(checkpoint.config),
-        shape=shape(checkpoint.config),
-        family=spec_for(checkpoint.config).family,
+        model=of_config(checkpoint.source, checkpoint.config),
         dtype=_dtype(checkpoint),
         bytes=checkpoint.bytes,
         licence=checkpoint.licence,

@@ -135,7 +135,7 @@ def _hashed(opened: _Opened) -> str:
 
 def _weights(opened: _Opened, defects: list[Json]) -> str:
     from tutelage.checkpoints.matched import matched
-    from tutelage.models.spec import spec_for
+    from tutelage.models.catalogue import spec_for
 
     spec = spec_for(opened.checkpoint.config)
     weights = list(spec.layout(spec.read(opened.checkpoint.config)))
@@ -162,7 +162,7 @@ def _numbers(opened: _Opened, defects: list[Json]) -> str:
 
 
 def _words(opened: _Opened, defects: list[Json]) -> str:
-    from tutelage.models.spec import shape
+    from tutelage.models.catalogue import shape
 
     tokenizer, rows = opened.checkpoint.tokenizer, shape(opened.checkpoint.config).vocabulary
     if tokenizer.vocabulary > rows:
@@ -232,7 +232,7 @@ def _compared(first: str, second: str, prompts: Path | None, shared: Shared) -> 
     from tutelage.backends.local import LocalLM
     from tutelage.generate.agreement import agreement
     from tutelage.lm import Request, complete
-    from tutelage.models.spec import shape
+    from tutelage.models.catalogue import shape
 
     where: Json = {**shared.where(), "dtype": "fp32", "exact": True, "seed": shared.seed or 0}
     lms = [LocalLM.open(source, wide=True, **where) for source in (first, second)]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import importlib
+from typing import TYPE_CHECKING, Any, Literal
 
-from tutelage.cli.plan_compute import compute
-from tutelage.cli.plan_formats import formats
+from tutelage.cli.columns import print_table
 from tutelage.cli.plan_memory import (
     Asked,
     Precision,
@@ -15,16 +15,32 @@ from tutelage.cli.plan_memory import (
     check_unplaced,
     planned,
 )
-from tutelage.cli.plan_parallel import parallel
-from tutelage.cli.plan_scaling import scaling
-from tutelage.cli.plan_shapes import activations, method, peft
 from tutelage.cli.shared import Shared
 from tutelage.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tutelage.cli.plan_compute import compute
+    from tutelage.cli.plan_formats import formats
+    from tutelage.cli.plan_parallel import parallel
+    from tutelage.cli.plan_scaling import scaling
+    from tutelage.cli.plan_shapes import activations, method, peft
 
 __all__ = [
     "activations", "compute", "formats", "memory", "method", "parallel", "parameters", "peft",
     "scaling",
 ]  # fmt: skip
+
+_HOMES = {
+    "compute": "compute", "formats": "formats", "parallel": "parallel", "scaling": "scaling",
+    "activations": "shapes", "method": "shapes", "peft": "shapes",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """A verb that has a file of its own, imported when it is used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"tutelage.cli.plan_{_HOMES[name]}"), name)
 
 
 def memory(
@@ -82,14 +98,14 @@ def parameters(
     table
         course: the sum that is taught, and what it leaves out of the model that is built.
     """
-    from tutelage.cli.model import describe
+    from tutelage.checkpoints.shaped import shaped
     from tutelage.plan.course import course_table
     from tutelage.plan.parameters import active, by_part, dimensions, total
 
     check_unplaced(shared or Shared())
     if model is None and table is None:
         raise ConfigError("there is no model to count", field="--model", expected="a model source")
-    described = describe(model or "preset:gpt3-175b")
+    described = shaped(model or "preset:gpt3-175b")
     layout = described.layout
     first = [weight for weight in layout if weight.layer == 0]
     sizes = dimensions(layout)
@@ -107,63 +123,48 @@ def parameters(
 
 def show_memory(result: dict[str, Any]) -> None:
     """Print the components as a table, the sum last."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"by {result['rule']}", box=None)
-    table.add_column("component")
-    table.add_column("GB", justify="right")
-    for name, size in result["components"].items():
-        table.add_row(name, f"{size / 1e9:.3f}")
-    table.add_row("total", f"{result['total_bytes'] / 1e9:.3f}", style="bold")
+    sizes = {**result["components"], "total": result["total_bytes"]}
     if result["per_device_bytes"] != result["total_bytes"]:
-        table.add_row("each device", f"{result['per_device_bytes'] / 1e9:.3f}", style="bold")
-    console = Console()
-    console.print(table)
+        sizes["each device"] = result["per_device_bytes"]
+    print(f"by {result['rule']}")
+    rows = [(name, f"{size / 1e9:.3f}") for name, size in sizes.items()]
+    print_table(("component", "GB"), rows, words=("component",))
     if (found := result["correction"]) is not None:
-        console.print(
+        print(
             f"corrected by {found['runs']} runs on this machine: "
             f"{result['corrected_bytes'] / 1e9:.3f} GB (runs left out were off by "
             f"{found['median_error']:.1%}, at worst {found['worst_error']:.1%})"
         )
     else:
-        console.print("not corrected: too few training runs on this machine, or not of training")
-    console.print(result["formula"], style="dim", markup=False)
+        print("not corrected: too few training runs on this machine, or not of training")
+    print(result["formula"])
 
 
 def show_parameters(result: dict[str, Any]) -> None:
     """Print the parts as a table with their share."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=result["source"], box=None)
-    for column in ("part", "parameters", "share"):
-        table.add_column(column, justify="left" if column == "part" else "right")
-    for name, count in result["parts"].items():
-        table.add_row(name, f"{count:,}", f"{100 * count / result['total']:.2f}%")
-    table.add_row("total", f"{result['total']:,}", "100.00%", style="bold")
-    if result["active"] < result["total"]:
-        share = f"{result['active'] / result['total']:.2%}"
-        table.add_row("that a token meets", f"{result['active']:,}", share)
-    Console().print(table)
+    total = result["total"]
+    counts = {**result["parts"], "total": total}
+    rows = [(name, f"{count:,}", f"{count / total:.2%}") for name, count in counts.items()]
+    if result["active"] < total:
+        share = f"{result['active'] / total:.2%}"
+        rows.append(("that a token meets", f"{result['active']:,}", share))
+    print(result["source"])
+    print_table(("part", "parameters", "share"), rows, words=("part",))
     if "course" in result:
         _show_course(result["course"])
 
 
 def _show_course(course: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="as it is taught", box=None)
     said = "taught_millions" in course
-    for column in ("part", "millions", *(("taught",) if said else ()), "share"):
-        table.add_column(column, justify="left" if column == "part" else "right")
     total = {"part": "sum", "parameters": course["sum"], "share": 1.0}
+    rows = []
     for row in (*course["rows"], total | {"taught_millions": course.get("taught_millions")}):
         taught = (f"{row['taught_millions']:,}M",) if said else ()
-        millions, share = f"{row['parameters'] / 1e6:,.0f}M", f"{100 * row['share']:.2f}%"
-        table.add_row(row["part"], millions, *taught, share, style="bold" * (row["part"] == "sum"))
-    Console().print(table)
+        millions = f"{row['parameters'] / 1e6:,.0f}M"
+        rows.append((row["part"], millions, *taught, f"{row['share']:.2%}"))
+    print("as it is taught")
+    headings = ("part", "millions", *(("taught",) if said else ()), "share")
+    print_table(headings, rows, words=("part",))
     if said:
         (_, first), (name, norm) = (line.values() for line in course["taught_total"])
         said_sum = f"{course['taught_millions']:,}M"

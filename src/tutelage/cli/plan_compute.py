@@ -152,6 +152,7 @@ def _timed(
     }  # fmt: skip
     if machine.tokens_per_second is not None:
         assert each is not None
+        positive("--tokens-per-second", machine.tokens_per_second)
         check_unused("beside --tokens-per-second", "it is what comes out", mfu=machine.mfu)
         found["mfu"] = share = mfu(machine.tokens_per_second, each.flops, peak, count)
     time = None if one_token else seconds(total, peak, count, share)
@@ -195,9 +196,6 @@ def positive(flag: str, value: float) -> float:
 
 def show_compute(result: dict[str, Any]) -> None:
     """Print what was counted, then what it rests on."""
-    from rich.console import Console
-
-    console = Console()
     lines = [f"{result['flops']:.4g} FLOPs = {result['petaflop_s_days']:,.1f} petaflop/s-days"]
     if result.get("seconds"):
         lines.append(
@@ -209,5 +207,4 @@ def show_compute(result: dict[str, Any]) -> None:
     if result.get("cost"):
         lines.append(f"cost {result['cost']:,.2f}")
     lines += [result["formula"], *result["sources"]]
-    for line in lines:
-        console.print(line, markup=False, highlight=False)
+    print("\n".join(lines))

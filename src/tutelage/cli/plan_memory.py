@@ -15,7 +15,7 @@ from tutelage.cli.shared import COMMON, Shared
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tutelage.cli.model import Described
+    from tutelage.checkpoints.shaped import Shaped
     from tutelage.plan.activations import Batch
     from tutelage.plan.memory import Component, Tuning
 
@@ -86,7 +86,7 @@ def planned(asked: Asked) -> dict[str, Any]:
 
     check_unplaced(asked.shared)
     sizes = (asked.sequences.batch, asked.sequences.context, asked.trained.rank)
-    _check_positive(**dict(zip(("batch", "context", "rank"), sizes, strict=True)))
+    check_positive(**dict(zip(("batch", "context", "rank"), sizes, strict=True)))
     name, parts = _parts(asked)
     components = by_name(parts)
     return {
@@ -101,11 +101,14 @@ def planned(asked: Asked) -> dict[str, Any]:
 
 def _corrected(asked: Asked, name: str, components: Mapping[str, int]) -> dict[str, Any]:
     """What training runs on this machine make of it, null where there are too few of them."""
+    none = {"corrected_bytes": None, "correction": None}
+    if not asked.train or name != "components":
+        return none
     from tutelage.train.history import correction
 
-    found = correction() if asked.train and name == "components" else None
+    found = correction()
     if found is None:
-        return {"corrected_bytes": None, "correction": None}
+        return none
     return {
         "corrected_bytes": sum(found.bytes(components).values()),
         "correction": found.as_json(),
@@ -153,7 +156,7 @@ def _parts(asked: Asked) -> tuple[str, list[Component]]:
     return "components", _answering(asked, described)
 
 
-def subject(params: float | None, model: str | None) -> tuple[int, Described | None]:
+def subject(params: float | None, model: str | None) -> tuple[int, Shaped | None]:
     """The number of parameters, and the model if one was named: exactly one of the two."""
     if (params is None) == (model is None):
         raise ConfigError(
@@ -163,10 +166,10 @@ def subject(params: float | None, model: str | None) -> tuple[int, Described | N
             expected="--params N or --model SOURCE",
         )
     if model is not None:
-        from tutelage.cli.model import describe
+        from tutelage.checkpoints.shaped import shaped
         from tutelage.plan.parameters import total
 
-        described = describe(model)
+        described = shaped(model)
         return total(described.layout), described
     assert params is not None
     if not 1 <= params < 1e18:
@@ -201,7 +204,7 @@ def _default_rule(train: bool, precision: str | None) -> str | None:
     raise _cannot_train(precision)
 
 
-def _training(asked: Asked, described: Described) -> list[Component]:
+def _training(asked: Asked, described: Shaped) -> list[Component]:
     from tutelage.plan.memory import training_components
 
     kept = asked.sequences.kv_cache_dtype
@@ -212,7 +215,7 @@ def _training(asked: Asked, described: Described) -> list[Component]:
     return training_components(described.layout, tuning, _batch(asked, described))
 
 
-def _tuning(trained: Trained, described: Described) -> Tuning:
+def _tuning(trained: Trained, described: Shaped) -> Tuning:
     """What the method costs with these settings; all weights need no tensors to be counted."""
     given = {"rank": trained.rank, "roles": trained.role}
     given = {name: value for name, value in given.items() if value}
@@ -229,7 +232,7 @@ def _tuning(trained: Trained, described: Described) -> Tuning:
     return found
 
 
-def _batch(asked: Asked, described: Described) -> Batch:
+def _batch(asked: Asked, described: Shaped) -> Batch:
     from tutelage.plan.activations import Batch
 
     precision = asked.precision or "mixed"
@@ -248,7 +251,7 @@ def _batch(asked: Asked, described: Described) -> Batch:
     )
 
 
-def _answering(asked: Asked, described: Described) -> list[Component]:
+def _answering(asked: Asked, described: Shaped) -> list[Component]:
     from tutelage.plan.answering import Held, answering_components, reading_components
 
     precision = asked.precision or "bf16"
@@ -268,14 +271,14 @@ def _answering(asked: Asked, described: Described) -> list[Component]:
     return answering_components(described.layout, precision, held)
 
 
-def _key_heads(described: Described) -> int:
+def _key_heads(described: Shaped) -> int:
     from tutelage.plan.parameters import dimensions
 
     sizes = dimensions(described.layout)
     return sizes.key * described.shape.heads // sizes.query
 
 
-def context_of(described: Described, asked: int | None) -> int:
+def context_of(described: Shaped, asked: int | None) -> int:
     """Tokens of a sequence, at most what the model was made for."""
     longest = described.shape.context
     if asked is None:
@@ -310,15 +313,15 @@ def _each(components: Mapping[str, int], sharing: Sharing) -> int:
     return each
 
 
-def _check_positive(**values: int | None) -> None:
+def check_positive(**values: int | None) -> None:
+    """Raises ConfigError for a number of things that is below one."""
     for name, value in values.items():
         if value is not None and value < 1:
-            raise ConfigError(
-                f"--{name} must be at least 1", field=f"--{name}", got=value, expected=">= 1"
-            )
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{flag} must be at least 1", field=flag, got=value, expected=">= 1")
 
 
-def _not_counted(described: Described, what: str, hint: str) -> ConfigError:
+def _not_counted(described: Shaped, what: str, hint: str) -> ConfigError:
     architecture = (described.config.get("architectures") or ["?"])[0]
     return ConfigError(
         f"what {what} holds of {architecture} is not counted part by part",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from tutelage.cli.plan_memory import Plain, check_unused
+from tutelage.cli.columns import print_table
+from tutelage.cli.plan_memory import Plain, check_positive, check_unused
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,11 +73,15 @@ def parallel(
     from tutelage.plan import parallel as plan
     from tutelage.plan.devices import device as found
 
-    if devices < 1:
-        raise ConfigError("no devices", field="--devices", got=devices, expected=">= 1")
+    degrees = degrees or Degrees()
+    counts = {name: value for name, value in vars(degrees).items() if name != "zero"}
+    check_positive(devices=devices, batch=batch, context=context, **counts)
+    if attained is not None and not 0 < attained <= 1:
+        raise ConfigError(
+            "a share of the peak", field="--attained", got=attained, expected="above 0, at most 1"
+        )
     one = found(device)
     job, assumed = _job(params, model, batch, context, recompute, devices)
-    degrees = degrees or Degrees()
     if any(value is not None for value in vars(degrees).values()):
         steps = [plan.step(job, _layout(degrees, devices, job), one, attained)]
     else:
@@ -172,20 +177,17 @@ def _layout(degrees: Degrees, devices: int, job: Job) -> Layout:
 
 def show_parallel(result: dict[str, Any]) -> None:
     """Print the quickest layouts as a table."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{result['fitting']} layouts fit {result['device']}", box=None)
     names = ("data", "zero", "tensor", "pipeline", "expert", "context", "micro_batches", "chunks")
-    for column in (*names, "GB each", "bubble", "step, s", "MFU"):
-        table.add_column(column.replace("micro_batches", "micro"), justify="right", no_wrap=True)
-    for row in result["layouts"]:
-        table.add_row(
+    rows = [
+        (
             *(str(row[name]) for name in names), f"{row['bytes_per_device'] / 1e9:.1f}",
             f"{row['bubble']:.3f}", f"{row['step_seconds']:.3g}", f"{row['mfu']:.3f}",
-        )  # fmt: skip
-    console = Console(width=120)
-    console.print(table)
+        )
+        for row in result["layouts"]
+    ]  # fmt: skip
+    print(f"{result['fitting']} layouts fit {result['device']}")
+    headings = [name.replace("micro_batches", "micro") for name in names]
+    print_table((*headings, "GB each", "bubble", "step, s", "MFU"), rows)
     if result["job"]["assumed"]:
-        console.print(f"assumed: {result['job']['assumed']}", markup=False)
-    console.print(result["formula"], style="dim", markup=False)
+        print(f"assumed: {result['job']['assumed']}")
+    print(result["formula"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tutelage.cli.columns import print_table
 from tutelage.cli.plan_compute import positive
 from tutelage.cli.plan_memory import Plain, check_unused
 from tutelage.errors import ConfigError
@@ -95,24 +96,17 @@ def _empty(law: Any) -> dict[str, Any]:
 
 def show_scaling(result: dict[str, Any]) -> None:
     """Print the laws as a table, and the models where asked for."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
     if result["params"] is not None:
-        table = Table(box=None)
-        for column in ("law", "parameters", "tokens", "tokens a parameter", "FLOPs", "loss"):
-            table.add_column(column, justify="left" if column == "law" else "right")
-        rows = dict(result["laws"])
+        laws = dict(result["laws"])
         if "serving" in result:
-            rows["serving-aware"] = result["serving"]
-        for name, row in rows.items():
-            style = "bold" if name == result["law"] else None
-            table.add_row(name, *_cells(row), style=style)
-        console.print(table)
-    console.print(f"{result['formula']} ({result['source']})", markup=False, style="dim")
+            laws["serving-aware"] = result["serving"]
+        chosen = {result["law"]: " *"}
+        rows = [(name + chosen.get(name, ""), *_cells(row)) for name, row in laws.items()]
+        headings = ("law", "parameters", "tokens", "tokens a parameter", "FLOPs", "loss")
+        print_table(headings, rows, words=("law",))
+    print(f"{result['formula']} ({result['source']})")
     if "known" in result:
-        console.print(_known(result["known"], result["law"]))
+        _show_known(result["known"], result["law"])
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
@@ -122,14 +116,11 @@ def _cells(row: dict[str, Any]) -> list[str]:
     ]  # fmt: skip
 
 
-def _known(rows: list[dict[str, Any]], law: str) -> Any:
-    from rich.table import Table
-
-    table = Table(box=None)
-    for column in ("model", "tokens", f"{law} says", "tokens a parameter", ""):
-        table.add_column(column, justify="left" if column in ("model", "") else "right")
-    for row in rows:
+def _show_known(known: list[dict[str, Any]], law: str) -> None:
+    rows = []
+    for row in known:
         shown = ("-", "-") if row["tokens"] is None else (f"{row['tokens']:.3g}", row["ratio"])
         ratio = shown[1] if isinstance(shown[1], str) else f"{shown[1]:.1f}"
-        table.add_row(row["model"], shown[0], f"{row['wanted']:.3g}", ratio, row["verdict"])
-    return table
+        rows.append((row["model"], shown[0], f"{row['wanted']:.3g}", ratio, row["verdict"]))
+    headings = ("model", "tokens", f"{law} says", "tokens a parameter", "")
+    print_table(headings, rows, words=("model", ""))

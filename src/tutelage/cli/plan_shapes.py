@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from tutelage.cli.columns import print_table
 from tutelage.cli.plan_compute import positive
 from tutelage.cli.plan_memory import Plain, context_of
 from tutelage.errors import ConfigError
@@ -32,10 +33,15 @@ def activations(
     tensor
         Devices that share them by tensor parallelism.
     """
-    from tutelage.cli.model import describe
+    from tutelage.checkpoints.shaped import shaped
     from tutelage.plan.activation_rules import RECOMPUTE, course, korthikanti
 
-    described = describe(model)
+    described = shaped(model)
+    if described.shape.encoder_layers or not described.shape.heads:
+        raise ConfigError(
+            "the formulas are of one stack of attention", field="--model", got=described.source,
+            expected="an encoder or a decoder, no recurrent network",
+        )  # fmt: skip
     positive("--batch", batch)
     tokens = context_of(described, context)
     shape = described.shape
@@ -81,13 +87,13 @@ def peft(
     """
     from dataclasses import asdict
 
-    from tutelage.cli.model import describe
+    from tutelage.checkpoints.shaped import shaped
     from tutelage.plan.added import Sizes, added
 
     for flag, value in (("--rank", rank), ("--tokens", tokens), ("--hidden", hidden)):
         if value is not None:
             positive(flag, value)
-    described = describe(model)
+    described = shaped(model)
     sizes = Sizes(rank, tokens, hidden, role or None)
     found = added(described.layout, method, sizes)
     return {"source": described.source, "method": method, **asdict(found)}
@@ -117,14 +123,15 @@ def method(
     goal
         What the ways are ordered by.
     """
-    from tutelage.cli.model import describe
+    from tutelage.checkpoints.shaped import shaped
     from tutelage.plan.added import Sizes, added
     from tutelage.plan.lifecycle import Case, sheet
     from tutelage.plan.parameters import total
 
     if epochs < 1:
         raise ConfigError("at least once", field="--epochs", got=epochs, expected=">= 1")
-    described = describe(model)
+    positive("--rank", rank)
+    described = shaped(model)
     adapter = added(described.layout, "lora", Sizes(rank=rank)).parameters
     case = Case(total(described.layout), adapter, positive("--tokens", tokens), epochs)
     key = {"time": "flops", "memory": "bytes"}[goal]
@@ -145,33 +152,20 @@ def show_peft(result: dict[str, Any]) -> None:
 
 def show_method(result: dict[str, Any]) -> None:
     """Print the sheet."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=result["source"], box=None)
-    for column in ("way", "duration", "expertise", "trained", "FLOPs", "GB"):
-        table.add_column(column, no_wrap=column in ("trained", "FLOPs", "GB"))
-    for way in result["ways"]:
-        table.add_row(
+    print(result["source"])
+    rows = [
+        (
             way["name"], way["duration"], way["expertise"], f"{way['trained_parameters']:.3g}",
             f"{way['flops']:.3g}", f"{way['bytes'] / 1e9:.3g}",
-        )  # fmt: skip
-    console = Console()
-    console.print(table)
+        )
+        for way in result["ways"]
+    ]  # fmt: skip
+    headings = ("way", "duration", "expertise", "trained", "FLOPs", "GB")
+    print_table(headings, rows, words=headings[:3])
     for way in result["ways"]:
-        console.print(
-            f"{way['name']}: {way['customization']}; for {way['objective']}; {way['formula']}",
-            markup=False, highlight=False,
-        )  # fmt: skip
+        print(f"{way['name']}: {way['customization']}; for {way['objective']}; {way['formula']}")
 
 
 def _page(rows: dict[str, dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None)
-    for column in ("", "GB", "formula"):
-        table.add_column(column, justify="right" if column == "GB" else "left")
-    for name, row in rows.items():
-        table.add_row(name, f"{row['bytes'] / 1e9:.2f}", row["formula"])
-    Console().print(table)
+    cells = [(name, f"{row['bytes'] / 1e9:.2f}", row["formula"]) for name, row in rows.items()]
+    print_table(("", "GB", "formula"), cells, words=("", "formula"))

@@ -157,7 +157,7 @@ def _refuse_quantized(checkpoint: Checkpoint) -> None:
 
 
 def _count(checkpoint: Checkpoint) -> int:
-    from tutelage.models.spec import layout
+    from tutelage.models.catalogue import layout
 
     return sum(weight.count for weight in layout(checkpoint.config))
 
@@ -190,7 +190,7 @@ def _lost(
     from tutelage.checkpoints.open import open_checkpoint
     from tutelage.generate.agreement import apart
     from tutelage.machine.device import use_threads
-    from tutelage.models.spec import spec_for
+    from tutelage.models.catalogue import spec_for
 
     if spec_for(checkpoint.config).family == "encoder":
         nothing = dict.fromkeys(("kl", "loss_rise", "perplexity", "top1_agreement"))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tutelage.errors import WorkError
+from tutelage.errors import NotNumbersError
 from tutelage.lm import LM, Prompt, Score
 from tutelage.progress import Progress, silent
 from tutelage.score._calibration import brier_rows, ece_rows
@@ -53,7 +53,7 @@ class Chosen:
 def choose(lm: LM, choices: Sequence[Choice], progress: Progress = silent) -> Chosen:
     """The likeliest choice of each, and statistics of accuracy, ECE and Brier.
 
-    Raises WorkError where a probability is not a number.
+    Raises NotNumbersError where a probability is none.
     """
     begun = time.perf_counter()
     scores = _scored(lm, choices, progress)
@@ -110,7 +110,7 @@ def _scored(lm: LM, choices: Sequence[Choice], progress: Progress) -> list[list[
 def _check(scores: Sequence[Score]) -> None:
     for place, score in enumerate(scores):
         if math.isnan(score.log_probability) or score.log_probability == math.inf:
-            raise WorkError(
+            raise NotNumbersError(
                 "a log-probability is not a number",
                 field=f"score {place}",
                 got=score.log_probability,

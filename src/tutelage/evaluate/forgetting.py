@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tutelage.errors import RequestError, WorkError
+from tutelage.errors import NotNumbersError, RequestError
 from tutelage.evaluate.statistics import Measured, measured
 from tutelage.lm import LM, Prompt, Request, Sampling, complete
 from tutelage.score._metric import mean
@@ -68,14 +68,14 @@ def short_enough(lm: LM, pairs: Sequence[Pair]) -> list[int]:
 def text_scores(lm: LM, pairs: Sequence[Pair]) -> np.ndarray:
     """[n, 2]: log-probability of each continuation, in nats, and its number of tokens.
 
-    Raises WorkError where a probability is not a finite number.
+    Raises NotNumbersError where a probability is no finite number.
     """
     scores = lm.score(pairs)
     rows = np.array([[score.log_probability, score.tokens] for score in scores], dtype=float)
     rows = rows.reshape(len(scores), 2)
     if not np.isfinite(rows).all():
         place = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
-        raise WorkError(
+        raise NotNumbersError(
             f"the log-probability of text {place} is not a finite number",
             field="texts",
             got=rows[place, 0],

@@ -52,7 +52,7 @@ def exam(each: int, instructed: int, seed: int = 0) -> Exam:
 
 
 def asked(lm: LM, wanted: Exam) -> Rows:
-    """Whether each row was right. Raises WorkError where a likelihood is not a number."""
+    """Whether each row was right. Raises NotNumbersError where a likelihood is none."""
     found: Rows = {}
     for place, right in zip(wanted.questions, _chosen(lm, wanted.questions), strict=True):
         found.setdefault(place.task, []).append(right)

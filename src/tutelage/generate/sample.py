@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tutelage.errors import WorkError
+from tutelage.errors import NotNumbersError
 from tutelage.lm import Sampling
 
 COLD, COLDEST = 1e-20, 1e-37
@@ -146,14 +146,14 @@ def likeliest(logits: Float[Tensor, "*B V"]) -> Int[Tensor, "*B"]:
 
 
 def numbers(logits: Float[Tensor, "*B V"], token: int) -> Float[Tensor, "*B V"]:
-    """The same scores, of an answer's `token`-th token. Raises WorkError if they are no numbers."""
+    """The same scores, of an answer's `token`-th token. Raises NotNumbersError if they are none."""
     if bool((likeliest(logits) == BROKEN).any()):
         raise not_numbers(f"token {token}")
     return logits
 
 
-def not_numbers(place: str) -> WorkError:
-    return WorkError(
+def not_numbers(place: str) -> NotNumbersError:
+    return NotNumbersError(
         "a score of the model is not a number",
         field=place,
         hint="the model's weights, or what they compute in this number format, are broken",

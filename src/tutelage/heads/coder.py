@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.data.pack import Example
-from tutelage.models.spec import Family, shape, spec_for
+from tutelage.models.catalogue import shape, spec_for
+from tutelage.models.spec import Family
 from tutelage.text.tokenizer import Tokenizer
 
 Marks = tuple[tuple[int, ...], tuple[int, ...]]

@@ -30,7 +30,8 @@ from tutelage.lifecycle.rungs import in_order
 from tutelage.lifecycle.tools import Facts, Tools
 from tutelage.lm import LM
 from tutelage.machine import describe, memory
-from tutelage.models.spec import Weight, layout, spec_for
+from tutelage.models.catalogue import layout, spec_for
+from tutelage.models.spec import Weight
 from tutelage.plan.answering import Asked
 from tutelage.progress import Progress, silent
 

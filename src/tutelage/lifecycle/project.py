@@ -59,7 +59,7 @@ class Task(Frozen):
             raise UnknownName("metric", value, METRICS.names(), field="task.metric")
         found = METRICS.get(value)
         if found.errors or found.needs:
-            why = "counts errors" if found.errors else f"needs an {found.needs}"
+            why = "counts errors" if found.errors else f"needs more than answers ({found.needs})"
             raise ValueError(f"{value} {why}, and cannot be what a project is run for")
         return value
 

@@ -1,12 +1,13 @@
-"""What this machine and this installation are, in words and bytes, without importing torch."""
+"""What this machine and this installation are, in words and bytes, without importing torch.
+
+Plans read the processor alone and have no time for more: the rest imports what it needs.
+"""
 
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import os
 import platform
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,19 @@ from tutelage.machine import memory
 
 def package_version(name: str) -> str | None:
     """Version of an installed package, None if it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+        return version(name)
+    except PackageNotFoundError:
         return None
 
 
 @functools.cache
 def commit() -> str | None:
     """The git commit of the checkout this package runs from, None if it runs from none."""
+    import subprocess
+
     root = Path(__file__).resolve().parents[3]
     # Without this test a package installed inside somebody's repository would report that one.
     if not (root / ".git").exists() or not (root / "src" / "tutelage").is_dir():

@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from tutelage.models.parts import linear
+from tutelage.models.spec import Family, HeadForm, Shape, Spec, Weight
+
 if TYPE_CHECKING:
     from tutelage.models.forward import Model
-    from tutelage.models.spec import Family, Shape, Spec, Weight
 
 TASK = "task"
 """The role of a task head's weights, and the module that holds them."""
@@ -40,24 +42,6 @@ _CLASS = re.compile(
     r"(ForCausalLM|LMHeadModel|ForMaskedLM|ForPreTraining|ForConditionalGeneration|WithLMHeadModel"
     r"|Model)$"
 )
-
-
-@dataclass(frozen=True)
-class HeadForm:
-    """Where a class of Hugging Face's keeps the model, and what it computes from its vectors.
-
-    `trunk` is the name it keeps the model under; `out` its last linear map, `dense` a layer with
-    tanh before it; `pooled` reads the model's own pooler instead. `suffix` is another class's where
-    there is none for this head; `encoder` leaves the decoder out.
-    """
-
-    trunk: str
-    out: str = "classifier"
-    bias: bool = True
-    dense: str | None = None
-    pooled: bool = False
-    encoder: bool = False
-    suffix: str | None = None
 
 
 def decoder_forms(
@@ -218,8 +202,6 @@ def _renamed(spec: Spec, weight: Weight, form: HeadForm) -> Weight:
 
 
 def _head_layout(form: HeadForm, width: int, outputs: int) -> Iterator[Weight]:
-    from tutelage.models.parts import linear
-
     if form.dense is not None:
         yield from linear(f"{TASK}.dense", form.dense, width, width, TASK, bias=True)
     yield from linear(f"{TASK}.out", form.out, outputs, width, TASK, bias=form.bias)

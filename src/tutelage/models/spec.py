@@ -1,4 +1,4 @@
-"""What an architecture file must say of itself, and how a configuration finds its architecture.
+"""What an architecture file must say of itself; `catalogue.py` finds it by a configuration.
 
 Knows no tensors: counting and planning work from a SPEC without importing torch.
 """
@@ -9,14 +9,9 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import takewhile
 from typing import Any, Literal, Protocol
 
-from tutelage.errors import SourceError, UnknownName
-from tutelage.models.fields import check_fields
-from tutelage.models.headed import HeadForm, headed
 from tutelage.nn.pairs import Pairs
-from tutelage.registry import Registry
 
 Family = Literal["encoder", "decoder", "encoder-decoder"]
 Start = float | Literal["zeros", "ones"]
@@ -107,6 +102,24 @@ class Shape:
 
 
 @dataclass(frozen=True)
+class HeadForm:
+    """Where a class of Hugging Face's keeps the model, and what it computes from its vectors.
+
+    `trunk` is the name it keeps the model under; `out` its last linear map, `dense` a layer with
+    tanh before it; `pooled` reads the model's own pooler instead. `suffix` is another class's where
+    there is none for this head; `encoder` leaves the decoder out.
+    """
+
+    trunk: str
+    out: str = "classifier"
+    bias: bool = True
+    dense: str | None = None
+    pooled: bool = False
+    encoder: bool = False
+    suffix: str | None = None
+
+
+@dataclass(frozen=True)
 class Spec:
     """An architecture: how its configuration is read, which weights it has, how it is built.
 
@@ -156,63 +169,3 @@ class Sized(Protocol):
 def is_linear(weight: Sized) -> bool:
     """Whether it is the matrix of a linear map inside the blocks, beside which adapters can be."""
     return len(weight.shape) == 2 and weight.role.startswith(("attn.", "cross.", "mlp."))
-
-
-ARCHITECTURES = Registry("tutelage.models.architectures", kind="architecture", attribute="SPEC")
-
-
-def spec_for(config: Mapping[str, Any]) -> Spec:
-    """The architecture of a Hugging Face config.json, whose values have been looked at. Raises
-    SourceError naming what it found, ConfigError for a field with a value it cannot have."""
-    check_fields(config)
-    named = [str(name) for name in config.get("architectures") or []]
-    specs = []
-    for spec in _nearest(named[0] if named else ""):
-        if any(name in spec.hf_architectures for name in named):
-            return spec
-        specs.append(spec)
-    for spec in specs:
-        with_head = headed(spec, config)
-        if with_head is not None and with_head.hf_architectures[0] in named:
-            return with_head
-    known = sorted(name for spec in specs for name in spec.hf_architectures)
-    raise SourceError(
-        "this architecture is not supported",
-        field="config.json: architectures",
-        got=", ".join(named) or "none",
-        expected="one of " + ", ".join(known),
-    )
-
-
-def layout(config: Mapping[str, Any]) -> list[Weight]:
-    """Every weight of the model a config.json describes."""
-    spec = spec_for(config)
-    return list(spec.layout(spec.read(config)))
-
-
-def shape(config: Mapping[str, Any]) -> Shape:
-    """The sizes of the model a config.json describes."""
-    spec = spec_for(config)
-    return spec.shape(spec.read(config))
-
-
-def find_preset(name: str) -> Mapping[str, Any]:
-    """The config.json of a preset of any architecture. Raises UnknownName with a suggestion."""
-    known: list[str] = []
-    for spec in _nearest(name):
-        if name in spec.presets:
-            return spec.presets[name]
-        known += spec.presets
-    raise UnknownName("preset", name, known)
-
-
-def _nearest(told: str) -> Iterator[Spec]:
-    """All architectures, imported one by one, those first whose names begin as `told` does: a plan,
-    which reads one, takes a tenth of a second less."""
-
-    def alike(name: str) -> int:
-        pairs = zip(name.replace("-", ""), told.lower(), strict=False)
-        return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
-
-    for name in sorted(ARCHITECTURES.names(), key=alike, reverse=True):
-        yield ARCHITECTURES.get(name)

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.config import Frozen
 from tutelage.errors import SourceError
+from tutelage.models.catalogue import layout
 from tutelage.models.forward import Model
-from tutelage.models.spec import Shape, Weight, layout
+from tutelage.models.spec import Shape, Weight
 from tutelage.nn.activation import ACTIVATIONS
 from tutelage.nn.linear import Linear
 from tutelage.peft._method import Method

@@ -19,9 +19,10 @@ from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.headed import Task, task_of
 from tutelage.checkpoints.safetensors_file import write_tensors
 from tutelage.errors import DamagedError, SourceError
+from tutelage.models.catalogue import layout
 from tutelage.models.forward import Model
 from tutelage.models.headed import TASK
-from tutelage.models.spec import Weight, layout
+from tutelage.models.spec import Weight
 from tutelage.peft.layout import (
     BASE,
     CONFIG,

@@ -74,6 +74,8 @@ class Method:
     """How many virtual tokens stand before every row, by the settings."""
     worded: Callable[[Any, Callable[[str], list[int]]], Any] = _without_words
     """The settings with the tokens of any text in them, by the model's tokenizer."""
+    labels_rate: float | None = None
+    """The peak instead, where a task's head is trained; None for the same."""
     form: Callable[[Any], Form | None] = _wide
     """In which few bits the base is held that is attached to, if it is."""
     own: Callable[[Any, Sequence[Weight]], list[Weight]] = _none_own
@@ -84,6 +86,10 @@ class Method:
     is trained is no change of weights."""
     paces: Callable[[Any, Sequence[Weight]], dict[str, Pace]] = _alike
     """The pace of each trained parameter by its path; of one that is not there the usual."""
+
+    def rate(self, headed: bool) -> float:
+        """The peak of the schedule that is taken where the user names none."""
+        return self.labels_rate or self.learning_rate if headed else self.learning_rate
 
     @property
     def adapter(self) -> bool:

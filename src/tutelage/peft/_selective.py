@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.config import Frozen
 from tutelage.errors import ConfigError
+from tutelage.models.catalogue import layout
 from tutelage.models.forward import Model
-from tutelage.models.spec import Shape, Weight, is_linear, layout
+from tutelage.models.spec import Shape, Weight, is_linear
 from tutelage.peft._method import Method
 from tutelage.peft._targets import reached
 from tutelage.peft.layout import (

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.config import Frozen
 from tutelage.errors import ConfigError
+from tutelage.models.catalogue import shape
 from tutelage.models.forward import Model
-from tutelage.models.spec import Shape, Weight, shape
+from tutelage.models.spec import Shape, Weight
 from tutelage.models.transformer import Transformer
 from tutelage.nn.embedding import Embedding
 from tutelage.peft._targets import flag_text

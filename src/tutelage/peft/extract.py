@@ -21,8 +21,9 @@ from tutelage.checkpoints.build import build
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.matched import matched
 from tutelage.errors import ConfigError, RequestError, SourceError
+from tutelage.models.catalogue import layout, spec_for
 from tutelage.models.forward import Model
-from tutelage.models.spec import Weight, layout, spec_for
+from tutelage.models.spec import Weight
 from tutelage.peft import lora
 from tutelage.peft._low_rank import LoraLinear
 from tutelage.peft._targets import flag_text

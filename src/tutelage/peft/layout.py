@@ -22,8 +22,9 @@ from tutelage import store
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.safetensors_file import write_tensors
 from tutelage.errors import DamagedError, SourceError
+from tutelage.models.catalogue import layout, spec_for
 from tutelage.models.forward import Model
-from tutelage.models.spec import Family, layout, spec_for
+from tutelage.models.spec import Family
 from tutelage.nn.quantized import Form
 
 CONFIG = "adapter_config.json"

@@ -57,6 +57,9 @@ from tutelage.plan.memory import Tuning
 
 DEFAULT_RANK = 16
 DEFAULT_SCALE = 2.0
+LABELS_RATE = 5e-4
+"""As Hu et al. (table 9) for RoBERTa. At the rate that is good for answers in words a small encoder
+comes to rest at one label for all."""
 FUSED = "attn.qkv"
 PARTS = ("attn.q", "attn.k", "attn.v")
 """Of a fused projection, in this order."""
@@ -259,4 +262,5 @@ METHOD = Method(
     merge=merge,
     detach=detach,
     on_a_line=("lora_b", "lora_embedding_b"),
+    labels_rate=LABELS_RATE,
 )

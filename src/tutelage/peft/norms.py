@@ -16,8 +16,9 @@ from torch import Tensor
 
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.config import Frozen
+from tutelage.models.catalogue import layout
 from tutelage.models.forward import Model
-from tutelage.models.spec import Shape, Weight, layout
+from tutelage.models.spec import Shape, Weight
 from tutelage.peft._selective import put_values, selective, some, values_of
 from tutelage.peft.layout import (
     Base,

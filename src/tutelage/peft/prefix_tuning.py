@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.data.pack import Example, pack
 from tutelage.errors import ConfigError
+from tutelage.models.catalogue import layout
 from tutelage.models.forward import Model
-from tutelage.models.spec import Shape, Weight, layout
+from tutelage.models.spec import Shape, Weight
 from tutelage.models.transformer import Transformer
 from tutelage.nn.attention import Attention, FusedAttention
 from tutelage.nn.cache import Cache

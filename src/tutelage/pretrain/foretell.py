@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.data.pack import Example
 from tutelage.machine.device import Placement
-from tutelage.models.spec import is_linear, layout, shape
+from tutelage.models.catalogue import layout, shape
+from tutelage.models.spec import is_linear
 from tutelage.plan.memory import whole
 from tutelage.train.predict import Prediction, predict_run
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from tutelage.data.pack import Example
 from tutelage.errors import ConfigError
-from tutelage.models.spec import Family, spec_for
+from tutelage.models.catalogue import spec_for
+from tutelage.models.spec import Family
 from tutelage.text.tokenizer import Tokenizer
 
 OBJECTIVES: Mapping[str, tuple[Family, ...]] = {

@@ -10,7 +10,7 @@ from typing import Any
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.corpus import funnel
 from tutelage.corpus.tokens import TokenStore
-from tutelage.models.spec import layout, shape
+from tutelage.models.catalogue import layout, shape
 from tutelage.pretrain import compute
 from tutelage.pretrain.rows import StepRows
 from tutelage.train.resumable import Outcome, Work

@@ -14,7 +14,7 @@ from tutelage.checkpoints.reading import trained_to_read
 from tutelage.checkpoints.source import parse
 from tutelage.errors import ConfigError
 from tutelage.machine.device import Placement, resolve, use_threads
-from tutelage.models.spec import layout, shape
+from tutelage.models.catalogue import layout, shape
 from tutelage.pretrain import compute, size
 from tutelage.pretrain.config import PretrainConfig
 from tutelage.pretrain.makers import Maker, maker, objective_of

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tutelage.errors import ConfigError, UnknownName
-from tutelage.models.spec import find_preset
+from tutelage.models.catalogue import find_preset
 
 ASPECT = 64
 HEAD = 64

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from tutelage.checkpoints.build import build
 from tutelage.machine.device import DTYPES
+from tutelage.models.catalogue import layout
 from tutelage.models.forward import Model
-from tutelage.models.spec import is_linear, layout
+from tutelage.models.spec import is_linear
 from tutelage.objectives import clm
 from tutelage.pretrain.request import Run
 from tutelage.train import kept

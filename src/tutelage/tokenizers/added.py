@@ -16,7 +16,7 @@ from tokenizers import Tokenizer as Backend
 
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.errors import ConfigError
-from tutelage.models.spec import shape
+from tutelage.models.catalogue import shape
 from tutelage.text.tokenizer import Tokenizer
 from tutelage.tokenizers.rows import extended_model
 

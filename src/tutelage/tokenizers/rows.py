@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tutelage.checkpoints.checkpoint import Checkpoint, WeightReader
 from tutelage.errors import SourceError
-from tutelage.models.spec import layout
+from tutelage.models.catalogue import layout
 from tutelage.text.tokenizer import Tokenizer
 from tutelage.tokenizers.extend import Pieces
 

@@ -29,8 +29,9 @@ from tutelage.heads import examples as head_examples
 from tutelage.heads.coder import Coder
 from tutelage.machine.device import Placement, resolve, use_threads
 from tutelage.machine.memory import is_exhausted
+from tutelage.models.catalogue import layout, shape, spec_for
 from tutelage.models.forward import Model
-from tutelage.models.spec import Weight, layout, shape, spec_for
+from tutelage.models.spec import Weight
 from tutelage.objectives import clm
 from tutelage.peft import METHODS, _head, _new_rows
 from tutelage.peft._method import Method, settings_of
@@ -188,7 +189,7 @@ def prepare(
         raise _none_usable(len(rows), set_aside)
     config = _with_size(config, task)
     steps = schedule(examples, config)
-    rate = config.learning_rate or method.learning_rate
+    rate = config.learning_rate or method.rate(headed=task is not None)
     resolved = config.model_copy(
         update={
             "options": settings.model_dump(),

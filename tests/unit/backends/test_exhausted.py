@@ -16,7 +16,7 @@ from tutelage.checkpoints.open import open_checkpoint
 from tutelage.errors import MemoryLimitError
 from tutelage.generate.memory import predict
 from tutelage.lm import Request, complete
-from tutelage.models.spec import layout
+from tutelage.models.catalogue import layout
 from tutelage.plan.answering import Asked
 
 SOURCE = "preset:llama-tiny"

@@ -23,7 +23,8 @@ from tutelage.checkpoints.gguf_words import NAMES, WHOLE, words
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.cli.main import run_command
 from tutelage.errors import RequestError
-from tutelage.models.spec import is_linear, layout, spec_for
+from tutelage.models.catalogue import layout, spec_for
+from tutelage.models.spec import is_linear
 from tutelage.nn.quantized import Form, quantize
 from tutelage.text.tokenizer import Tokenizer
 

@@ -22,7 +22,7 @@ from tutelage.checkpoints.quantized_save import write_quantized
 from tutelage.errors import DamagedError, SourceError
 from tutelage.generate.step import Stepper
 from tutelage.lm import Request
-from tutelage.models.spec import layout
+from tutelage.models.catalogue import layout
 from tutelage.nn.quantized import Form, Held, quantize
 
 FORMS = [Form(8), Form(4), Form(4, 16, True)]

@@ -12,17 +12,19 @@ from tutelage.claims.entries import (
     Claimed,
     Entry,
     Found,
+    difference,
     entries,
     find,
+    found_in,
     judged,
-    value_of,
     verdict,
 )
 from tutelage.claims.kept import kept
+from tutelage.claims.studies import studied
 from tutelage.cli import claims as claims_verb
 from tutelage.cli.claims import one
 from tutelage.cli.main import run_command
-from tutelage.errors import UnknownName
+from tutelage.errors import UnknownName, WorkError
 
 A, B = Claimed("a", 4.0), Claimed("b", 5.0, within=0.01)
 
@@ -44,27 +46,99 @@ def entry(*claimed: Claimed, path: str = "x", **more: float | str) -> Entry:
         ((Claimed("r", low=1, high=2),), 2.5, "does not hold here"),
         ((Claimed("t", "0110"),), "0110", "holds"),
         ((Claimed("t", "0110"),), "0111", "does not hold here"),
-        ((A,), None, "not testable here"),
-        ((), 4.0, "not testable here"),
+        ((Claimed("m", high=2),), -9.0, "holds"),
+        ((Claimed("l", low=2),), 1.0, "does not hold here"),
+        ((A,), None, "not run"),
     ],
 )
 def test_the_verdict_follows(
     claimed: tuple[Claimed, ...], value: float | str | None, expected: str
 ) -> None:
-    assert verdict(entry(*claimed), value) == expected
+    assert verdict(entry(*claimed), Found(value)) == expected
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (-0.3, -0.1, "holds"), (-0.3, 0.0, "holds"), (-0.2, 0.1, "cannot tell"),
+        (0.1, 0.3, "does not hold here"),
+    ],
+)  # fmt: skip
+def test_an_interval_may_leave_it_open(low: float, high: float, expected: str) -> None:
+    found = Found((low + high) / 2, low=low, high=high)
+    assert verdict(entry(Claimed("less", high=0.0)), found) == expected
+    assert judged(entry(Claimed("less", high=0.0)), found)["interval"] == [low, high]
+
+
+def test_what_was_not_run_is_told_from_what_cannot_be() -> None:
+    waiting = Entry("id", "It is.", "measurement", (A,), "tune x", "loss")
+    pattern = Entry("id", "It is.", "measurement", (), "tune MODEL --data F")
+    lacking = Entry("id", "It is.", "measurement", (), "rlhf MODEL", needs="rewards")
+    said = [judged(one, None) for one in (waiting, pattern, lacking)]
+    assert [one["verdict"] for one in said] == ["not run", "not run", "not testable here"]
+    assert said[0]["note"] == "would be run by: tutelage claims id --run"
+    assert said[1]["note"] == "would be run by: tutelage tune MODEL --data F"
+    assert said[2]["note"] == "needs rewards"
+
+
+def test_an_interval_of_a_difference() -> None:
+    """Of two symmetric ones it is that of independent errors; crooked ends keep their sides."""
+    found = difference(
+        {"value": 5.0, "low": 2.0, "high": 8.0}, {"value": 1.0, "low": -3.0, "high": 5.0}
+    )
+    assert (found.value, found.low, found.high) == (4.0, -1.0, 9.0)
+    crooked = difference({"value": 0.0, "low": -3, "high": 0}, {"value": 0.0, "low": 0, "high": 4})
+    assert (crooked.low, crooked.high) == (-5.0, 0.0)
+
+
+def test_a_claim_read_from_a_study(tmp_path: Path) -> None:
+    """A part that was not done, refused or run in small says nothing; nor does a lacking file."""
+    asked = Entry(
+        "id", "It is.", "measurement", (Claimed("s", low=-0.01),), path="ranks.q, v:4.quality",
+        minus="ranks.q, v:64.quality", study="adaptation/sweeps",
+    )  # fmt: skip
+    assert studied(asked, tmp_path) is None
+    quality = {"value": 0.5, "low": 0.48, "high": 0.52, "n": 300}
+    small = {"quality": {**quality, "value": 0.4, "low": 0.38, "high": 0.42}}
+    about = {"study": "sweeps", "smoke": False, "machine": "a CPU", "commit": "0123456789"}
+    file = tmp_path / "adaptation" / "results" / "sweeps.json"
+    file.parent.mkdir(parents=True)
+    done = {"q, v:4": {"quality": quality, "forgetting": None}, "q, v:64": small}
+    for ranks, less in (
+        ({**done, "q, v:64": None}, {}), ({**done, "q, v:64": {"refused": "no"}}, {}),
+        (done, {"smoke": True}),
+    ):  # fmt: skip
+        file.write_text(json.dumps({**about, **less, "ranks": ranks}))
+        assert studied(asked, tmp_path) is None
+    file.write_text(json.dumps({**about, "ranks": done}))
+    found = judged(asked, studied(asked, tmp_path))
+    assert found["verdict"] == "holds" and found["value"] == pytest.approx(0.1)
+    assert found["note"] == "measured by the study on a CPU, commit 01234567"
+    assert found["command"] == "python examples/adaptation/run.py --only sweeps"
 
 
 def test_values_are_found_by_their_path() -> None:
     answer = {"a": [{"b": 6}], "c": 4}
-    assert value_of(entry(path="a.0.b"), answer) == 6
-    assert value_of(entry(path="a.0.b", over="c", times=2.0), answer) == 3.0
-    found = judged(entry(A, path="c"), Found(value_of(entry(path="c"), answer)))
+    assert found_in(entry(path="a.0.b"), answer).value == 6
+    assert found_in(entry(path="a.0.b", over="c", times=2.0), answer).value == 3.0
+    found = judged(entry(A, path="c"), found_in(entry(path="c"), answer))
     assert (found["value"], found["expected"], found["verdict"]) == (4, 4.0, "holds")
     assert found["command"] == "tutelage plan"
 
 
 def test_a_ratio_to_another_command() -> None:
-    assert value_of(entry(path="c", against="plan y"), {"c": 4}, {"c": 8}) == 0.5
+    ratio = entry(path="c", against="plan y")
+    assert found_in(ratio, {"c": 4}, {"c": 8}).value == 0.5
+    with pytest.raises(WorkError, match="a ratio to 0"):
+        found_in(ratio, {"c": 4}, {"c": 0})
+
+
+def test_a_difference_to_another_command() -> None:
+    wanted = entry(Claimed("less", high=0.0), path="lost", against="plan y", minus="lost")
+    none = {"lost": {"value": 0.0, "low": -0.1, "high": 0.1}}
+    some = {"lost": {"value": 1.0, "low": 0.9, "high": 1.1}}
+    assert verdict(wanted, found_in(wanted, none, some)) == "holds"
+    assert verdict(wanted, found_in(wanted, none, none)) == "cannot tell"
 
 
 def test_commands_run_in_one_folder_and_results_are_kept(
@@ -85,7 +159,7 @@ def test_commands_run_in_one_folder_and_results_are_kept(
     )  # fmt: skip
     waiting = one(measured)
     assert waiting["value"] is None and not asked, "nothing is run unasked"
-    assert waiting["note"] == "not taken yet: tutelage claims id --run"
+    assert waiting["note"] == "would be run by: tutelage claims id --run"
     found = one(measured, run=True)
     assert found["value"] == pytest.approx(2 / 3) and "commit abc" in found["note"]
     folders = {line.split()[1].rpartition("/")[0] for line in asked[:2]}
@@ -118,14 +192,15 @@ def test_an_entry_has_what_its_kind_needs(id: str) -> None:
         assert one.verdict and not one.claimed
     if one.kind == "measurement":
         assert one.verdict is None, "a measurement's verdict is measured"
-        assert one.needs or one.computed
+        assert one.needs or one.command or one.study
+        assert not (one.study and one.command), "either is the command that is shown"
         assert (one.recorded is None) == (not one.when), "a number says when it was measured"
 
 
 @pytest.mark.parametrize("id", [i for i, e in LEDGER.items() if e.kind == "formula"])
 def test_a_formula_is_evaluated(id: str) -> None:
     found = one(LEDGER[id])
-    assert found["value"] is not None and found["verdict"] != "not testable here"
+    assert found["value"] is not None and found["verdict"] not in ("not testable here", "not run")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tutelage.cli import doctor, main
 from tutelage.cli.main import GROUPS, VERBS, build_app, run_command
 from tutelage.cli.shared import Shared, answer
 from tutelage.errors import BusyError, ConfigError, GuardError, Interrupted, RequestError
+from tutelage.models.catalogue import find_preset
 
 MEMORY = ["plan", "memory", "--params", "1e9"]
 DASHED = "see --help; a text that begins with - stands after --"
@@ -75,6 +76,56 @@ def test_help_is_light(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+HEAVY = {"torch", "pydantic", "numpy", "transformers", "matplotlib", "tutelage.lm"}
+SLOW = {"importlib.metadata", "subprocess", "email", "tokenizers"}
+"""What a plan of a preset could do without, and once did not."""
+PLANS = (
+    "memory --params 1e9",
+    "memory --model preset:gpt3-175b",
+    "memory --model preset:llama3-8b --train",
+    "parameters --table course",
+    "compute --model preset:llama-7b --tokens 1e12 --device a100",
+    "compute --params 1e9 --tokens 2e10",
+    "scaling --params 70e9 --known",
+    "parallel --params 7e9 --devices 8 --device a100",
+    "activations --model preset:bert-base",
+    "peft --model preset:mixtral-8x7b --method lora",
+    "method --model preset:gpt2",
+)
+
+
+@pytest.mark.parametrize("form", ["", "--json"])
+@pytest.mark.parametrize("plan", [*PLANS, "formats 3.14"])
+def test_a_plan_imports_nothing_it_does_not_need(plan: str, form: str) -> None:
+    """Its answer is arithmetic, its page plain lines; the drawing of `formats` alone has colours.
+    No configuration of a preset is read by pydantic, no tokenizer made."""
+    drawn = set() if plan.startswith("formats") and not form else {"rich.console"}
+    unwanted = HEAVY | drawn | SLOW
+    code = (
+        "import sys; from tutelage.cli.main import run_command\n"
+        f"code = run_command({['plan', *plan.split(), *form.split()]!r})\n"
+        f"found = {unwanted!r} & set(sys.modules)\n"
+        "assert code == 0 and not found, found"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_a_plan_of_a_folder_opens_its_configuration_alone(tmp_path: Path) -> None:
+    """Neither weights nor a tokenizer need to be there."""
+    (tmp_path / "config.json").write_text(json.dumps(dict(find_preset("llama-7b"))))
+    code = (
+        "import sys; from tutelage.cli.main import run_command\n"
+        f"code = run_command(['plan', 'parameters', '--model', {str(tmp_path)!r}, '--json'])\n"
+        "found = {'torch', 'pydantic', 'numpy'} & set(sys.modules)\n"
+        "assert code == 0 and not found, found"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["total"] == 6_738_415_616
 
 
 def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:

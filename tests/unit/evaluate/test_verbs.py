@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 
+from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.save import save_folder
 from tutelage.cli.main import run_command
+from tutelage.store import MANIFEST
 
 METRICS = ["rougeL", "rouge1", "rouge2", "bleu", "chrf", "exact_match"]
 
@@ -164,9 +169,36 @@ def test_compare_refuses_other_items_and_other_files(files: Path, tutelage: Comm
     (files / "changed.json").write_text(json.dumps(changed))
     code, found = tutelage("compare", files / "10.json", files / "changed.json")
     assert code == 2 and "statistics.rougeL" in found["error"]["field"]
+    broken = json.loads((files / "10.json").read_text())
+    broken["items"][3]["statistics"]["rougeL"][0] = math.nan
+    (files / "broken.json").write_text(json.dumps(broken))
+    code, found = tutelage("compare", files / "10.json", files / "broken.json")
+    assert code == 2
+    assert found["error"]["field"] == f"{files}/broken.json: items.3.statistics.rougeL"
+    (files / "one.json").write_text(json.dumps({**broken, "items": broken["items"][:1]}))
+    code, found = tutelage("compare", files / "one.json", files / "one.json")
+    assert code == 2 and found["error"]["field"] == str(files / "one.json")
     for other in (files, files / "data.jsonl", files / "missing.json"):
         code, found = tutelage("compare", files / "10.json", other)
         assert code == 2 and found["error"]["field"] == str(other)
+
+
+@pytest.mark.parametrize(
+    "asked", [["--data", "data.jsonl"], ["--task", "text", "--data", "texts.jsonl"]]
+)
+def test_a_model_of_no_numbers_is_named(files: Path, tutelage: Command, asked: list[str]) -> None:
+    """Whether it answers or reads: what is at fault is the model that the request names."""
+    model = files / "model"
+    save_folder(None, open_checkpoint("preset:llama-tiny"), model)
+    (model / MANIFEST).unlink()
+    weights = safetensors.torch.load_file(model / "model.safetensors")
+    weights["model.norm.weight"][0] = math.nan
+    safetensors.torch.save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    write(files / "texts.jsonl", [{"text": "More than one word to read."}] * 3)
+    placed = [str(files / one) if one.endswith(".jsonl") else one for one in asked]
+    code, found = tutelage("eval", model, *placed, "--device", "cpu", "--threads", 1)
+    assert code == 2 and found["error"]["field"] == "MODEL"
+    assert str(model) in found["error"]["message"] and "number" in found["error"]["message"]
 
 
 def test_people_get_a_page(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

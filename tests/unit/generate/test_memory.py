@@ -13,7 +13,7 @@ from tutelage.generate.batch import READ_TOKENS
 from tutelage.generate.engine import CACHE_BYTES, SLOTS
 from tutelage.generate.memory import predict, predict_scoring
 from tutelage.generate.places import PART
-from tutelage.models.spec import layout
+from tutelage.models.catalogue import layout
 from tutelage.plan.answering import Asked
 
 CONFIG: dict[str, Any] = {
@@ -38,7 +38,7 @@ from tests.unit.generate.test_memory import CONFIG
 from tutelage.generate.engine import Engine
 from tutelage.generate.job import Job
 from tutelage.machine.memory import Peak, release
-from tutelage.models.spec import spec_for
+from tutelage.models.catalogue import spec_for
 
 def model(**changes):
     spec = spec_for(CONFIG)

@@ -56,7 +56,7 @@ def rates(folder: Path, source: str = "preset:bert-tiny", **asked: Any) -> tuple
 
 @pytest.mark.parametrize("name", METHODS.names())
 def test_a_new_head_learns_fast_enough_beside_every_method(name: str, tmp_path: Path) -> None:
-    usual = METHODS.get(name).learning_rate
+    usual = METHODS.get(name).rate(headed=True)
     own, others = rates(tmp_path, "preset:llama-tiny", method=name, head=TAGS)
     assert others == [usual] and own == [pytest.approx(max(usual, NEW_RATE))]
 

@@ -11,8 +11,8 @@ from tutelage.checkpoints.build import build
 from tutelage.checkpoints.preset import preset_checkpoint
 from tutelage.data.pack import Example
 from tutelage.generate.rows import Rows
+from tutelage.models.catalogue import find_preset, layout, shape, spec_for
 from tutelage.models.forward import Model
-from tutelage.models.spec import find_preset, layout, shape, spec_for
 from tutelage.nn.attend import Rule, Sees, mask_of
 from tutelage.nn.attention import Attention
 from tutelage.nn.pairs import ClusterPairs, SegmentPairs

@@ -11,8 +11,8 @@ from torch import Tensor
 from tutelage.checkpoints.build import build
 from tutelage.checkpoints.preset import random_checkpoint
 from tutelage.data.pack import Example
+from tutelage.models.catalogue import find_preset
 from tutelage.models.forward import Model
-from tutelage.models.spec import find_preset
 from tutelage.objectives.cross_entropy import LossSum
 from tutelage.text.byte_level import pair_tokenizer
 from tutelage.train.loop import Plan, Step, _gradients, train

@@ -16,7 +16,7 @@ from tests.parity.witness import checkpoint_of, their_llama
 from tutelage import store
 from tutelage.checkpoints.build import build
 from tutelage.errors import ConfigError, SourceError
-from tutelage.models.spec import layout
+from tutelage.models.catalogue import layout
 from tutelage.peft import METHODS
 from tutelage.peft.arithmetic import combine
 from tutelage.peft.layout import BASE

@@ -13,7 +13,7 @@ from tests.parity.tuned import attached
 from tests.parity.witness import checkpoint_of, their_llama
 from tutelage.checkpoints.build import build
 from tutelage.errors import ConfigError
-from tutelage.models.spec import layout
+from tutelage.models.catalogue import layout
 from tutelage.peft import full
 from tutelage.peft._method import flag, settings_of
 

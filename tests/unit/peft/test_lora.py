@@ -17,7 +17,7 @@ from tests.parity.witness import checkpoint_of, their_llama
 from tutelage import store
 from tutelage.checkpoints.build import build
 from tutelage.errors import ConfigError, DamagedError, SourceError, UnknownName
-from tutelage.models.spec import layout
+from tutelage.models.catalogue import layout
 from tutelage.peft import METHODS, lora
 from tutelage.peft.layout import CONFIG, WEIGHTS
 

@@ -19,8 +19,8 @@ from tests.parity.witness import checkpoint_of, their_llama
 from tutelage.checkpoints.build import build
 from tutelage.data.pack import Example, memory_of, pack
 from tutelage.errors import ConfigError, RequestError, SourceError
+from tutelage.models.catalogue import layout
 from tutelage.models.forward import forward
-from tutelage.models.spec import layout
 from tutelage.objectives import clm
 from tutelage.peft import METHODS
 from tutelage.peft._method import Method, flag, settings_of
@@ -312,7 +312,7 @@ def test_closed_forms(llama: Any) -> None:
 
 
 def test_gpt3_as_in_the_paper_of_lora() -> None:
-    from tutelage.models.spec import find_preset
+    from tutelage.models.catalogue import find_preset
 
     config = find_preset("gpt3-175b")
     fused = resolved("lora", config, rank=8, roles=("attn.qkv",))

@@ -12,7 +12,7 @@ from tests.parity.tuned import resolved
 from tests.unit.train.rows import config, tuned
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.errors import ConfigError
-from tutelage.models.spec import find_preset, layout
+from tutelage.models.catalogue import find_preset, layout
 from tutelage.peft import METHODS
 from tutelage.peft._pace import Pace
 from tutelage.train.optimizer import adamw, at_pace

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tutelage.models.spec import find_preset, layout, shape
+from tutelage.models.catalogue import find_preset, layout, shape
 from tutelage.peft import METHODS
 from tutelage.peft._method import Method, settings_of
 

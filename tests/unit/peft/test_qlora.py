@@ -110,7 +110,7 @@ import torch
 
 from tutelage.checkpoints.build import build
 from tutelage.machine.memory import Peak, release
-from tutelage.models.spec import find_preset, layout
+from tutelage.models.catalogue import find_preset, layout
 from tutelage.nn.quantized import Form
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tutelage.data.pack import Example, pack
-from tutelage.models.spec import ARCHITECTURES, find_preset, layout, shape, spec_for
+from tutelage.models.catalogue import ARCHITECTURES, find_preset, layout, shape, spec_for
 from tutelage.nn.embedding import Tokens
 from tutelage.nn.packed import Layout, PackedAttention
 from tutelage.plan.activations import Batch, attention_workspace, saved_bytes, saved_tensors

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tutelage.models.spec import find_preset, layout
+from tutelage.models.catalogue import find_preset, layout
 from tutelage.plan.answering import Held, answering_components, reading_components
 
 SMOLLM = layout(find_preset("smollm2-135m"))

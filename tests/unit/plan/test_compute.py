@@ -7,7 +7,7 @@ import torch
 
 from tutelage.data.pack import Example
 from tutelage.errors import ConfigError, UnknownName
-from tutelage.models.spec import find_preset, layout, shape, spec_for
+from tutelage.models.catalogue import find_preset, layout, shape, spec_for
 from tutelage.nn.attend import mask_of
 from tutelage.nn.attention import Attention
 from tutelage.plan.compute import mfu, of_model, of_parameters, petaflop_s_days, seconds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tutelage.models.spec import find_preset, layout
+from tutelage.models.catalogue import find_preset, layout
 from tutelage.plan.course import course_table
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.parity.tuned import resolved
 from tutelage.errors import ConfigError, UnknownName
-from tutelage.models.spec import find_preset, layout
+from tutelage.models.catalogue import find_preset, layout
 from tutelage.peft import METHODS
 from tutelage.plan.activations import Batch, attention_workspace, saved_bytes
 from tutelage.plan.memory import (

@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 
-from tutelage.models.spec import find_preset, layout
+from tutelage.models.catalogue import find_preset, layout
 from tutelage.plan.parameters import (
     by_part,
     dimensions,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tutelage.errors import ConfigError, UnknownName
-from tutelage.models.spec import find_preset, layout, shape
+from tutelage.models.catalogue import find_preset, layout, shape
 from tutelage.plan.activation_rules import course, korthikanti
 from tutelage.plan.added import METHODS, Sizes, added
 from tutelage.plan.lifecycle import Case, sheet

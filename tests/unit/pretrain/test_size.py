@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tutelage.errors import ConfigError
-from tutelage.models.spec import layout, shape
+from tutelage.models.catalogue import layout, shape
 from tutelage.pretrain.compute import flops_per_token, multiplied
 from tutelage.pretrain.size import BY_DEPTH, preset, sized
 

@@ -20,7 +20,7 @@ from tutelage.checkpoints.build import build
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.save import save_folder
 from tutelage.errors import ConfigError, DataError, SourceError
-from tutelage.models.spec import ARCHITECTURES
+from tutelage.models.catalogue import ARCHITECTURES
 from tutelage.text.byte_level import byte_tokenizer
 from tutelage.text.tokenizer import SpecialTokens, Tokenizer
 from tutelage.tokenizers.bpe import further_merges, merged

@@ -8,10 +8,10 @@ those of the parts.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tutelage.config import Frozen
 from tutelage.models.parts import divisible, linear, norm
 from tutelage.models.spec import Shape, Weight
 from tutelage.nn.pairs import Pairs
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 EPS = 1e-5
 
 
-class PlainConfig(Frozen):
+@dataclass(frozen=True)
+class PlainConfig:
     """The shape of one model. `positions` are learned rows, 0 for none."""
 
     vocab_size: int = 50257
@@ -37,11 +38,6 @@ class PlainConfig(Frozen):
     @property
     def head_width(self) -> int:
         return divisible(self.hidden_size, self.num_attention_heads, "num_attention_heads")
-
-
-def known(config: Mapping[str, Any], schema: type[PlainConfig]) -> dict[str, Any]:
-    """Those fields of a config.json that the schema has; the rest is Hugging Face's business."""
-    return {name: config[name] for name in schema.model_fields if name in config}
 
 
 def shape(config: PlainConfig, sees: Pairs | None = None) -> Shape:

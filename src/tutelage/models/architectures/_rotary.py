@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from tutelage.config import Frozen, validate
 from tutelage.errors import ConfigError
+from tutelage.models.fields import settled, wrong
 from tutelage.models.parts import activation, linear, norm, paired
 from tutelage.models.spec import Shape, Start, Weight
 from tutelage.nn.pairs import WindowPairs
@@ -25,24 +24,30 @@ IGNORED = (r"rotary_emb\.inv_freq$", r"^lm_head\.weight$")
 """Names in files that hold nothing learned, or a tied head's second copy."""
 
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class RopeScaling(Frozen):
-    """How rotary positions reach beyond the context they were trained on (`nn/rope.py`)."""
+@dataclass(frozen=True)
+class RopeScaling:
+    """How rotary positions reach beyond the context they were trained on (`nn/rope.py`). All of
+    its numbers but the last are above 0."""
 
     rope_type: str = "default"
-    rope_theta: Positive = 10_000.0
-    factor: Positive = 1.0
-    original_max_position_embeddings: int | None = Field(None, ge=1)
-    low_freq_factor: Positive = 1.0
-    high_freq_factor: Positive = 4.0
-    beta_fast: Positive = 32.0
-    beta_slow: Positive = 1.0
+    rope_theta: float = 10_000.0
+    factor: float = 1.0
+    original_max_position_embeddings: int | None = None
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
     attention_factor: float | None = None
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            number = isinstance(value, int | float) and name != "attention_factor"
+            if number and value <= 0:
+                raise wrong(f"config.json: rope.{name}", value, "a number above 0")
 
-class RotaryConfig(Frozen):
+
+@dataclass(frozen=True)
+class RotaryConfig:
     """The shape of one model, in Hugging Face's field names, and the parts it is made of."""
 
     vocab_size: int
@@ -102,14 +107,14 @@ def read(
 
     heads = field("num_attention_heads")
     wanted = {
-        **{name: field(name) for name in RotaryConfig.model_fields if name in known},
+        **{name: field(name) for name in RotaryConfig.__annotations__ if name in known},
         "num_key_value_heads": field("num_key_value_heads") or heads,
         "head_dim": field("head_dim") or field("hidden_size") // heads,
         "rope": _rope(config, known["rope_theta"]),
         "activation": activation(config, "hidden_act", known["hidden_act"]),
         **parts,
     }
-    built = validate(RotaryConfig, wanted, where="config.json")
+    built = settled(RotaryConfig, wanted)
     paired(built.head_dim)
     if built.num_attention_heads % built.num_key_value_heads:
         raise ConfigError(

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tutelage.config import Frozen, validate
+from tutelage.models.fields import settled
 from tutelage.models.parts import activation, divisible, linear, norm, refuse
 from tutelage.models.spec import CONSTANT, Shape, Spec, Weight
 
@@ -29,7 +29,8 @@ EPSILON = 1e-5
 PROJECTIONS = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "o": "out_proj"}
 
 
-class BartConfig(Frozen):
+@dataclass(frozen=True)
+class BartConfig:
     """The shape of one model, in Hugging Face's field names."""
 
     vocab_size: int
@@ -90,7 +91,7 @@ def read(config: Mapping[str, Any]) -> BartConfig:
     for name, default in (("layers", 12), ("attention_heads", 16), ("ffn_dim", 4096)):
         for field in (f"encoder_{name}", f"decoder_{name}"):
             wanted[field] = config.get(field, default)
-    built = validate(BartConfig, wanted, where="config.json")
+    built = settled(BartConfig, wanted)
     for stack in _stacks(built):
         divisible(built.d_model, stack.heads, f"{stack.name}_attention_heads")
     return built

@@ -11,10 +11,10 @@ effect. MiniLM (Wang et al. 2020, arXiv:2002.10957) is a small BERT by its shape
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tutelage.config import Frozen, validate
+from tutelage.models.fields import settled
 from tutelage.models.parts import activation, divisible, linear, norm, refuse
 from tutelage.models.spec import Shape, Spec, Weight
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from tutelage.models.transformer import Transformer
 
 
-class Outputs(Frozen):
+@dataclass(frozen=True)
+class Outputs:
     """What a class of Hugging Face's computes from the vectors of the last block."""
 
     pooler: bool = False
@@ -30,7 +31,8 @@ class Outputs(Frozen):
     next_sentence: bool = False
 
 
-class BertConfig(Frozen):
+@dataclass(frozen=True)
+class BertConfig:
     """The shape of one model, in Hugging Face's field names, and what it computes at its end."""
 
     vocab_size: int
@@ -78,7 +80,7 @@ def read_encoder(
         "tie_word_embeddings": config.get("tie_word_embeddings", True),
         "outputs": classes[named],
     }
-    built = validate(BertConfig, wanted, where="config.json")
+    built = settled(BertConfig, wanted)
     divisible(built.hidden_size, built.num_attention_heads, "num_attention_heads")
     return built
 

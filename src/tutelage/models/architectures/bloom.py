@@ -6,9 +6,10 @@ Source: BigScience 2022, arXiv:2211.05100, section 3.2; ALiBi: Press et al. 2022
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tutelage.config import Frozen, validate
+from tutelage.models.fields import settled
 from tutelage.models.headed import decoder_forms
 from tutelage.models.parts import divisible, linear, norm, refuse
 from tutelage.models.spec import Shape, Spec, Weight
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from tutelage.models.transformer import Transformer
 
 
-class BloomConfig(Frozen):
+@dataclass(frozen=True)
+class BloomConfig:
     """The shape of one model, in Hugging Face's field names. It has no longest context of its own;
     `seq_length` is what it was trained on."""
 
@@ -42,7 +44,7 @@ def read(config: Mapping[str, Any]) -> BloomConfig:
         "seq_length": config.get("seq_length") or 2048,
         "tie_word_embeddings": config.get("tie_word_embeddings", True),
     }
-    built = validate(BloomConfig, wanted, where="config.json")
+    built = settled(BloomConfig, wanted)
     divisible(built.hidden_size, built.n_head, "n_head")
     return built
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tutelage.config import Frozen, validate
+from tutelage.models.fields import settled
 from tutelage.models.headed import decoder_forms
 from tutelage.models.parts import activation, divisible, linear, norm, refuse
 from tutelage.models.spec import Shape, Spec, Weight
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from tutelage.models.transformer import Transformer
 
 
-class GPT2Config(Frozen):
+@dataclass(frozen=True)
+class GPT2Config:
     """The shape of one model, in Hugging Face's field names."""
 
     vocab_size: int
@@ -53,7 +55,7 @@ def read(config: Mapping[str, Any]) -> GPT2Config:
         "initializer_range": config.get("initializer_range", 0.02),
         "tie_word_embeddings": config.get("tie_word_embeddings", True),
     }
-    built = validate(GPT2Config, wanted, where="config.json")
+    built = settled(GPT2Config, wanted)
     divisible(built.n_embd, built.n_head, "n_head")
     return built
 

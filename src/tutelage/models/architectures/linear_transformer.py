@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tutelage.config import validate
 from tutelage.models.architectures import _plain
 from tutelage.models.architectures._plain import PlainConfig, preset, tiny
+from tutelage.models.fields import known, settled
 from tutelage.models.spec import Shape, Spec, Weight
 from tutelage.nn.pairs import SumPairs
 
@@ -22,7 +22,7 @@ CLASS = "LinearTransformerForCausalLM"
 
 def read(config: Mapping[str, Any]) -> PlainConfig:
     """From config.json. Raises ConfigError for values that cannot be."""
-    return validate(PlainConfig, _plain.known(config, PlainConfig), where="config.json")
+    return settled(PlainConfig, known(config, PlainConfig))
 
 
 def shape(config: PlainConfig) -> Shape:

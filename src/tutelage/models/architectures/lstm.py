@@ -7,9 +7,10 @@ arXiv:1608.05859. Hugging Face has no such class; the names are those of PyTorch
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tutelage.config import Frozen, validate
+from tutelage.models.fields import known, settled
 from tutelage.models.spec import Shape, Spec, Weight
 from tutelage.nn.pairs import StepPairs
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from tutelage.models.transformer import Transformer
 
 
-class LSTMConfig(Frozen):
+@dataclass(frozen=True)
+class LSTMConfig:
     """The shape of one model. It has no longest context; `seq_length` is what it is trained on."""
 
     vocab_size: int = 10_000
@@ -29,8 +31,7 @@ class LSTMConfig(Frozen):
 
 def read(config: Mapping[str, Any]) -> LSTMConfig:
     """From config.json. Raises ConfigError for values that cannot be."""
-    wanted = {name: config[name] for name in LSTMConfig.model_fields if name in config}
-    return validate(LSTMConfig, wanted, where="config.json")
+    return settled(LSTMConfig, known(config, LSTMConfig))
 
 
 def shape(config: LSTMConfig) -> Shape:

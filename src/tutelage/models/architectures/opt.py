@@ -7,9 +7,10 @@ and has token vectors narrower than the stream, as released.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tutelage.config import Frozen, validate
+from tutelage.models.fields import settled
 from tutelage.models.parts import activation, divisible, linear, norm, refuse
 from tutelage.models.spec import Shape, Spec, Weight
 
@@ -20,7 +21,8 @@ OFFSET = 2
 EPS = 1e-5
 
 
-class OPTConfig(Frozen):
+@dataclass(frozen=True)
+class OPTConfig:
     """The shape of one model, in Hugging Face's field names."""
 
     vocab_size: int
@@ -56,7 +58,7 @@ def read(config: Mapping[str, Any]) -> OPTConfig:
         "enable_bias": config.get("enable_bias", True),
         "tie_word_embeddings": config.get("tie_word_embeddings", True),
     }
-    built = validate(OPTConfig, wanted, where="config.json")
+    built = settled(OPTConfig, wanted)
     divisible(built.hidden_size, built.num_attention_heads, "num_attention_heads")
     return built
 

@@ -7,9 +7,10 @@ token table times C^-0.5 (section 5.1). Hugging Face has no such class; the name
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tutelage.config import Frozen, validate
+from tutelage.models.fields import known, settled
 from tutelage.models.parts import linear, norm, paired
 from tutelage.models.spec import Shape, Spec, Weight
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from tutelage.models.transformer import Transformer
 
 
-class PaLMConfig(Frozen):
+@dataclass(frozen=True)
+class PaLMConfig:
     """The shape of one model."""
 
     vocab_size: int = 256000
@@ -33,8 +35,7 @@ class PaLMConfig(Frozen):
 
 def read(config: Mapping[str, Any]) -> PaLMConfig:
     """From config.json. Raises ConfigError for values that cannot be."""
-    wanted = {name: config[name] for name in PaLMConfig.model_fields if name in config}
-    built = validate(PaLMConfig, wanted, where="config.json")
+    built = settled(PaLMConfig, known(config, PaLMConfig))
     paired(built.head_dim)
     return built
 

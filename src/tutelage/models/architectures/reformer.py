@@ -7,12 +7,13 @@ says how clusters are read.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tutelage.config import validate
 from tutelage.errors import ConfigError
 from tutelage.models.architectures import _plain
 from tutelage.models.architectures._plain import PlainConfig, preset, tiny
+from tutelage.models.fields import known, settled
 from tutelage.models.spec import Shape, Spec, Weight
 from tutelage.nn.pairs import ClusterPairs
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 CLASS = "ClusterTransformerForCausalLM"
 
 
+@dataclass(frozen=True)
 class ClusterConfig(PlainConfig):
     """`num_buckets` is even; a token sees `most` tokens of its bucket in each of `rounds`."""
 
@@ -33,7 +35,7 @@ class ClusterConfig(PlainConfig):
 
 def read(config: Mapping[str, Any]) -> ClusterConfig:
     """From config.json. Raises ConfigError for values that cannot be."""
-    built = validate(ClusterConfig, _plain.known(config, ClusterConfig), where="config.json")
+    built = settled(ClusterConfig, known(config, ClusterConfig))
     if built.num_buckets < 2 or built.num_buckets % 2:
         raise ConfigError(
             "buckets come in pairs", field="num_buckets", got=built.num_buckets,

@@ -11,13 +11,13 @@ arXiv:1911.02116. All else is BERT's (`bert.py`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tutelage.config import Frozen, validate
 from tutelage.errors import ConfigError
 from tutelage.models.architectures import bert
 from tutelage.models.architectures.bert import BertConfig, Outputs
+from tutelage.models.fields import settled
 from tutelage.models.headed import encoder_forms
 from tutelage.models.spec import Shape, Spec, Weight
 
@@ -31,7 +31,8 @@ CLASSES = {
 }
 
 
-class RobertaConfig(Frozen):
+@dataclass(frozen=True)
+class RobertaConfig:
     """The shape of one model, and the id whose row of the position table is the last unread one."""
 
     encoder: BertConfig
@@ -48,7 +49,7 @@ def read(config: Mapping[str, Any]) -> RobertaConfig:
         "encoder": bert.read_encoder(config, CLASSES, 50265),
         "pad_token_id": config.get("pad_token_id", 1),
     }
-    built = validate(RobertaConfig, wanted, where="config.json")
+    built = settled(RobertaConfig, wanted)
     rows = built.encoder.max_position_embeddings
     if not 0 <= built.pad_token_id < rows - 1:
         raise ConfigError(

@@ -7,11 +7,12 @@ Source: Child et al. 2019, arXiv:1904.10509 (strided); Beltagy et al. 2020, arXi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from tutelage.config import validate
 from tutelage.models.architectures import _plain
 from tutelage.models.architectures._plain import PlainConfig, preset, tiny
+from tutelage.models.fields import known, settled
 from tutelage.models.spec import Shape, Spec, Weight
 from tutelage.nn.pairs import BlockPairs, StridedPairs, WindowPairs
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 CLASS = "SparseTransformerForCausalLM"
 
 
+@dataclass(frozen=True)
 class SparseConfig(PlainConfig):
     """`reach` is the window's size, the stride, or the length of a block."""
 
@@ -31,7 +33,7 @@ class SparseConfig(PlainConfig):
 
 def read(config: Mapping[str, Any]) -> SparseConfig:
     """From config.json. Raises ConfigError for values that cannot be."""
-    return validate(SparseConfig, _plain.known(config, SparseConfig), where="config.json")
+    return settled(SparseConfig, known(config, SparseConfig))
 
 
 def shape(config: SparseConfig) -> Shape:

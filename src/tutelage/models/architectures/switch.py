@@ -12,13 +12,12 @@ The router's noise (`router_jitter_noise`) and dropout have no effect.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from tutelage.config import validate
 from tutelage.models.architectures import t5
 from tutelage.models.architectures.t5 import Place, T5Config
+from tutelage.models.fields import settled
 from tutelage.models.headed import pair_forms
 from tutelage.models.parts import activation, linear, refuse
 from tutelage.models.spec import Spec, Weight
@@ -33,13 +32,14 @@ DEFAULTS = {"num_layers": 12, "d_model": 768, "num_heads": 12}
 """Of transformers' class, where they differ from T5's."""
 
 
+@dataclass(frozen=True)
 class SwitchConfig(T5Config):
     """T5's shape, and its sparse layers by the step between them (0: none) in either stack."""
 
-    num_experts: int = Field(ge=1)
-    expert_capacity: int = Field(ge=1)
-    encoder_sparse_step: int = Field(ge=0)
-    decoder_sparse_step: int = Field(ge=0)
+    num_experts: int
+    expert_capacity: int
+    encoder_sparse_step: int
+    decoder_sparse_step: int
     router_bias: bool
     router_aux_loss_coef: float
     router_z_loss_coef: float
@@ -56,7 +56,7 @@ def read(config: Mapping[str, Any]) -> SwitchConfig:
     act = activation(config, "dense_act_fn", "relu")
     base = t5.read({**DEFAULTS, **config, "feed_forward_proj": act})
     wanted = {
-        **base.model_dump(),
+        **vars(base),
         "num_experts": config.get("num_experts", 8),
         "expert_capacity": config.get("expert_capacity", 64),
         "encoder_sparse_step": _step(config, "encoder", base.num_layers),
@@ -65,7 +65,7 @@ def read(config: Mapping[str, Any]) -> SwitchConfig:
         "router_aux_loss_coef": config.get("router_aux_loss_coef", 0.001),
         "router_z_loss_coef": config.get("router_z_loss_coef", 0.001),
     }
-    return validate(SwitchConfig, wanted, where="config.json")
+    return settled(SwitchConfig, wanted)
 
 
 def _step(config: Mapping[str, Any], stack: str, layers: int) -> int:

@@ -12,10 +12,11 @@ T5 v1.1, which FLAN-T5 (Chung et al. 2022, arXiv:2210.11416) was tuned from, gat
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tutelage.config import Frozen, validate
 from tutelage.errors import ConfigError
+from tutelage.models.fields import settled
 from tutelage.models.headed import pair_forms
 from tutelage.models.parts import ACTIVATIONS, linear, norm, refuse
 from tutelage.models.spec import Shape, Spec, Weight
@@ -45,7 +46,8 @@ NetworkLayout = Callable[[Any, Place, str, str, int], Iterator[Weight]]
 first on, the weights of its feed-forward network."""
 
 
-class T5Config(Frozen):
+@dataclass(frozen=True)
+class T5Config:
     """The shape of one model, in Hugging Face's field names; `scale_decoder_outputs` and a head of
     its own (not `tie_word_embeddings`) exclude each other in all published models."""
 
@@ -104,7 +106,7 @@ def read(config: Mapping[str, Any]) -> T5Config:
         "scale_decoder_outputs": scaled,
         "decoder_start_token_id": (config.get("pad_token_id") or 0) if start is None else start,
     }
-    built = validate(T5Config, wanted, where="config.json")
+    built = settled(T5Config, wanted)
     _check_buckets(built)
     if built.activation not in ACTIVATIONS:
         raise ConfigError(

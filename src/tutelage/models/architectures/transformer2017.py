@@ -14,10 +14,11 @@ section 5.1 they are 63.0M and 214.2M; no one vocabulary gives both of the table
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tutelage.config import Frozen, validate
 from tutelage.models.architectures.bart import Stack, build_block, stack_layout, token_table
+from tutelage.models.fields import settled
 from tutelage.models.parts import divisible, refuse
 from tutelage.models.spec import Shape, Spec, Weight
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from tutelage.models.encoder_decoder import EncoderDecoder
 
 
-class TransformerConfig(Frozen):
+@dataclass(frozen=True)
+class TransformerConfig:
     """The shape of one model: N layers in either stack, C, F and H of the paper's table 3."""
 
     vocab_size: int
@@ -48,7 +50,7 @@ def read(config: Mapping[str, Any]) -> TransformerConfig:
         "num_heads": config.get("num_heads", 8),
         "decoder_start_token_id": (config.get("pad_token_id") or 0) if start is None else start,
     }
-    built = validate(TransformerConfig, wanted, where="config.json")
+    built = settled(TransformerConfig, wanted)
     divisible(built.d_model, built.num_heads, "num_heads")
     return built
 

@@ -7,11 +7,12 @@ stand after; the softmax over the vocabulary is a plain one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tutelage.config import validate
 from tutelage.models.architectures import _plain
 from tutelage.models.architectures._plain import PlainConfig, preset, tiny
+from tutelage.models.fields import known, settled
 from tutelage.models.parts import linear
 from tutelage.models.spec import Shape, Spec, Weight
 from tutelage.nn.pairs import SegmentPairs
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 CLASS = "TransformerXLForCausalLM"
 
 
+@dataclass(frozen=True)
 class XLConfig(PlainConfig):
     """`segment` is the length of a segment and of its memory."""
 
@@ -30,7 +32,7 @@ class XLConfig(PlainConfig):
 
 def read(config: Mapping[str, Any]) -> XLConfig:
     """From config.json. Raises ConfigError for values that cannot be."""
-    return validate(XLConfig, _plain.known(config, XLConfig), where="config.json")
+    return settled(XLConfig, known(config, XLConfig))
 
 
 def shape(config: XLConfig) -> Shape:
