@@ -161,6 +161,12 @@ def shared_prefix(examples: Sequence[Example]) -> int:
     return common_prefix([example.ids[: example.at[0] + 1] for example in examples if example.at])
 
 
+def packed_tokens(examples: Sequence[Example]) -> int:
+    """Tokens of one step, what all its rows begin with counted once."""
+    shared = shared_prefix(examples)
+    return shared + sum(row.inputs - shared for row in examples)
+
+
 def batch(
     examples: Sequence[Example], order: Sequence[int], capacity: int, window: int = 6
 ) -> list[list[int]]:
