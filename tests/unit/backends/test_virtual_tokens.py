@@ -50,7 +50,7 @@ def test_a_shared_batch_holds_the_whole_context(method: str, source: str, tmp_pa
         assert (done.completion_tokens, done.finish_reason) == (answer, "length")
         with pytest.raises(RequestError, match="does not fit") as caught:
             complete(lm, [Request("x" * (own + (1 if pair else 12)), 1)])
-        assert deep and pair or "100 virtual tokens" in str(caught.value.hint)
+        assert (deep and pair) or "100 virtual tokens" in str(caught.value.hint)
     assert complete(together, ask)[0].tokens == complete(alone, ask)[0].tokens
 
 
