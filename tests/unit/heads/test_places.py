@@ -7,6 +7,7 @@ import torch
 
 from tutelage.checkpoints.headed import Task, with_head
 from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.reading import Virtual
 from tutelage.heads import HEADS
 from tutelage.heads._head import Question, Read
 from tutelage.heads.coder import Coder
@@ -18,7 +19,7 @@ TAGS = ("O", "B-x")
 
 def coder(source: str, head: str, virtual: tuple[int, ...] = ()) -> Coder:
     task = Task(head, TAGS if head == "token-classification" else ())
-    return Coder.of(with_head(open_checkpoint(source), task), virtual)
+    return Coder.of(with_head(open_checkpoint(source), task), Virtual(virtual))
 
 
 @pytest.mark.parametrize("source", ["preset:llama-tiny", "preset:bert-tiny", "preset:t5-tiny"])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.train.rows import SOURCE, WORDS, config, rows_of
+from tutelage.checkpoints.reading import Virtual
 from tutelage.data.pack import packed_tokens
 from tutelage.errors import GuardError, MemoryLimitError, WorkError
 from tutelage.lm import Message
@@ -98,18 +99,21 @@ def test_a_checkpoint_is_really_written(tmp_path: Path, monkeypatch: pytest.Monk
 def test_rows_are_shown_as_they_are_learned(method: str) -> None:
     run = run_of(method=method)
     tokenizer = run.checkpoint.tokenizer
-    shown = previews(run.examples, tokenizer, run.method.virtual(run.settings))
+    shown = previews(run.examples, tokenizer, run.virtual)
     assert len(shown) == 3 and len({one.name for one in shown}) == 3
     first = shown[0]
     assert "".join(first.learned).strip() == WORDS[0][::-1]
     assert f"Backwards: {WORDS[0]}" in first.prompt
     assert first.end is not None and tokenizer.id(first.end) in tokenizer.eos_ids
     lengths = [one.prompt_tokens + len(one.learned) for one in shown]
-    every = [len(e.ids) - run.method.virtual(run.settings) for e in run.examples]
+    every = [len(e.ids) - len(run.virtual.ids) for e in run.examples]
     assert min(lengths) == min(every) and max(lengths) == max(every)
 
 
-def test_of_an_encoder_decoder_the_prompt_is_what_the_encoder_reads() -> None:
-    run = run_of("preset:t5-tiny")
-    shown = previews(run.examples[:2], run.checkpoint.tokenizer, 0)
+@pytest.mark.parametrize("method", ["lora", "prompt-tuning", "prefix-tuning"])
+def test_of_an_encoder_decoder_the_prompt_is_what_the_encoder_reads(method: str) -> None:
+    run = run_of("preset:t5-tiny", method=method)
+    shown = previews(run.examples[:2], run.checkpoint.tokenizer, run.virtual)
     assert len(shown) == 2 and WORDS[0] in shown[0].prompt and shown[0].end is not None
+    plain = previews(run_of("preset:t5-tiny").examples[:2], run.checkpoint.tokenizer, Virtual())
+    assert shown == plain
