@@ -4,7 +4,6 @@ adapter, the gradients of a step agree, and merging changes nothing."""
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,14 @@ from tests.parity.architecture import twins
 from tests.parity.packed import our_loss, their_loss
 from tests.parity.test_packed_loss import examples_of
 from tests.parity.test_peft import IDS, our_logits, their_logits
-from tests.parity.tuned import attached, stir, tuned
+from tests.parity.tuned import attached, behind, stir, tuned
 from tests.parity.witness import checkpoint_of, their_llama
 from tutelage.checkpoints.build import build
 from tutelage.data.pack import Example
 from tutelage.models.catalogue import layout
 from tutelage.peft import METHODS
 from tutelage.peft._method import Method
-from tutelage.peft._virtual import random_words, virtual_ids
+from tutelage.peft._virtual import random_words, virtual_of
 from tutelage.peft.open import method_of, open_adapter
 
 # What peft and transformers tell each other about their own names is not ours to mend.
@@ -198,7 +197,7 @@ def test_a_pair_that_is_not_stored_is_drawn_again(tmp_path: Path) -> None:
 
 def virtual_logits(model: Any, ids: list[int]) -> torch.Tensor:
     """Our scores of the row's own tokens."""
-    before = list(virtual_ids(model))
+    before = list(virtual_of(model).ids)
     return our_logits(model, [*before, *ids])[len(before) :]
 
 
@@ -260,15 +259,6 @@ def test_they_open_our_virtual_tokens(
     expected = virtual_logits(model, IDS)
     assert near(their_logits(theirs, IDS)[-len(IDS) :], expected)
     assert (their_logits(base(kind), IDS) - expected).abs().max() > 0.05
-
-
-def behind(model: Any, examples: list[Example]) -> list[Example]:
-    """The rows with virtual tokens before them."""
-    before = virtual_ids(model)
-    return [
-        replace(e, ids=(*before, *e.ids), at=tuple(at + len(before) for at in e.at))
-        for e in examples
-    ]
 
 
 def their_virtual_loss(theirs: Any, examples: list[Example]) -> torch.Tensor:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from tutelage.checkpoints.build import build
+from tutelage.data.pack import Example
 from tutelage.models.catalogue import layout, shape
 from tutelage.peft import METHODS
 from tutelage.peft._method import Method, settings_of
+from tutelage.peft._virtual import virtual_of
 
 
 def resolved(name: str, config: dict[str, Any], **options: Any) -> Any:
@@ -38,6 +41,19 @@ def stir(model: Any, size: float = 0.3, seed: int = 2) -> None:
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(torch.randn_like(parameter) * size)
+
+
+def behind(model: Any, examples: list[Example]) -> list[Example]:
+    """The rows with virtual tokens before them, where there are any: before what an encoder reads,
+    if there is one and they are vectors."""
+    found = virtual_of(model)
+    ids, count = found.ids, len(found.ids)
+    if examples[0].memory and not found.deep:
+        return [replace(one, memory=(*ids, *one.memory)) for one in examples]
+    return [
+        replace(one, ids=(*ids, *one.ids), at=tuple(at + count for at in one.at))
+        for one in examples
+    ]
 
 
 def tuned(name: str, checkpoint: Any, size: float = 0.3, **options: Any) -> tuple[Any, Any]:

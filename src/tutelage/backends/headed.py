@@ -20,7 +20,7 @@ from tutelage.heads.predict import Predictor
 from tutelage.lm import Capabilities, Completion, Event, Piece, Prompt, Request, Score
 from tutelage.machine.device import resolve, use_threads
 from tutelage.models.forward import Model
-from tutelage.peft._virtual import virtual_ids
+from tutelage.peft._virtual import virtual_of
 from tutelage.text.plain_text import source
 
 
@@ -31,7 +31,7 @@ class HeadLM:
         self.checkpoint = checkpoint
         self.model = model
         self.exact = exact
-        self.predictor = Predictor(checkpoint, model, virtual=virtual_ids(model), exact=exact)
+        self.predictor = Predictor(checkpoint, model, virtual=virtual_of(model), exact=exact)
 
     def capabilities(self) -> Capabilities:
         return Capabilities(
@@ -49,7 +49,7 @@ class HeadLM:
         except Unfit:
             return len(self.predictor.coder.coded(_text(prompt)).ids)
         longest = max((example, *example.beside), key=lambda row: len(row.ids))
-        return len(longest.memory or longest.ids) - len(self.predictor.coder.virtual)
+        return len(self.predictor.coder.own(longest))
 
     def generate(
         self, requests: Sequence[Request], cancelled: Callable[[int], bool] | None = None

@@ -47,7 +47,7 @@ from tutelage.models.catalogue import spec_for
 from tutelage.models.forward import Model
 from tutelage.models.transformer import Transformer
 from tutelage.peft._head import task_in
-from tutelage.peft._virtual import virtual_ids
+from tutelage.peft._virtual import virtual_of
 from tutelage.peft.layout import new_tokens
 from tutelage.plan.answering import Asked
 from tutelage.tokenizers.added import with_tokens
@@ -87,7 +87,7 @@ class LocalLM:
         self.exact = exact
         self.adapter = adapter
         self.encodes = spec_for(checkpoint.config).family == "encoder"
-        self.reading = Reading.of(checkpoint).behind(virtual_ids(model))
+        self.reading = Reading.of(checkpoint).behind(virtual_of(model))
         self.renderer = self.reading.renderer
         self.engine = engine or Engine(model, exact=exact, speculation=speculation)
         self.guides = Guides(checkpoint.tokenizer)
@@ -147,8 +147,8 @@ class LocalLM:
         """From now on callers in any threads may ask at once: their answers run in one batch, with
         keys and values of at most so many bytes."""
         self.engine.cache_bytes = cache_bytes
-        context = self.model.context if self.encodes else self.reading.context
-        self.engine.start(context or room.LONGEST, context or room.LONGEST)
+        longest = self.model.context or room.LONGEST
+        self.engine.start(longest, longest)
 
     def counts(self) -> Mapping[str, float]:
         """What the shared batch holds and did; nothing where none is shared."""
@@ -214,6 +214,7 @@ class LocalLM:
             self.reading.read(ids), limit, self.checkpoint.tokenizer.eos_ids, request.sampling,
             self.reading.both, min(request.min_new_tokens, limit), request.logprobs,
             None if request.guided is None else self.guides.compile(request.guided), self.adapter,
+            self.reading.begins,
         )  # fmt: skip
 
     def _prompt_told(self, request: Request, ids: Sequence[int]) -> tuple[TokenLogprob, ...]:
@@ -226,7 +227,7 @@ class LocalLM:
             raise RequestError(
                 "an encoder-decoder gives its prompt no probabilities", field="prompt_logprobs"
             )
-        row, before = self.reading.read(ids), len(self.reading.virtual)
+        row, before = self.reading.read(ids), len(self.reading.before)
         lead = len(row) if self.reading.both else 0
         ask = functools.partial(tell, self.model, row, lead, request.prompt_logprobs)
         found = self.engine.call(self.adapter, ask)[max(before - 1, 0) :]

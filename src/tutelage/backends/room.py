@@ -31,8 +31,9 @@ def behind(index: int, reading: Reading, used: int, wanted: int, *, shared: bool
 
 
 def _in_a_shared_batch(index: int, reading: Reading, used: int) -> int:
-    left = LONGEST - (0 if reading.start is not None else used)
-    if left < 1 or used > LONGEST:
+    read = len(reading.before) + used
+    left = LONGEST - (read if reading.start is None else len(reading.begins) - 1)
+    if left < 1 or read > LONGEST:
         raise RequestError(
             "the prompt does not fit the shared cache", field=f"prompt {index}",
             got=f"{used} tokens", expected=f"less than {LONGEST}",
@@ -42,20 +43,20 @@ def _in_a_shared_batch(index: int, reading: Reading, used: int) -> int:
 
 def check_both(index: int, reading: Reading, prompt: Sequence[int], text: Sequence[int]) -> None:
     """Raises RequestError for a prompt and a text behind it that the context does not hold."""
-    context, used = reading.context, reading.length(len(prompt), len(text))
-    if context is not None and used > context:
+    over = reading.over(len(prompt), len(text))
+    if over is not None:
         raise RequestError(
             "prompt and text do not fit the model's context",
             field=f"pair {index}",
-            got=f"{used} tokens",
-            expected=f"at most {context}",
+            got=f"{over[0]} tokens",
+            expected=f"at most {over[1]}",
             hint=taken(reading),
         )
 
 
 def taken(reading: Reading) -> str | None:
     """Whether an adapter takes some of the context."""
-    count = len(reading.virtual)
+    count = len(reading.virtual.ids)
     return (
         f"{count} virtual tokens of the adapter take their part of the context" if count else None
     )

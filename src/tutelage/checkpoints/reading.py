@@ -11,7 +11,7 @@ prompts both ways where its config.json says `"prefix_lm": true`: its weights do
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.data.pack import Example
@@ -30,16 +30,25 @@ def trained_to_read(checkpoint: Checkpoint, both: bool) -> Checkpoint:
 
 
 @dataclass(frozen=True)
+class Virtual:
+    """Ids that an adapter puts before every row. Beside an encoder they stand before what it reads;
+    `deep` ones, which are keys and values in every layer, before what the decoder says."""
+
+    ids: tuple[int, ...] = ()
+    deep: bool = False
+
+
+@dataclass(frozen=True)
 class Reading:
-    """One model's way. `context` is the most tokens of one axis, None where there is no limit;
-    `start` the token a decoder's rows begin with where an encoder reads the prompt."""
+    """One model's way. `context` is the most tokens of the axis a prompt stands on, less the
+    virtual ones there, None where there is no limit; `start` the token a decoder's rows begin with
+    where an encoder reads the prompt."""
 
     renderer: Renderer
     context: int | None
     start: int | None = None
     both: bool = False
-    virtual: tuple[int, ...] = ()
-    """Ids that an adapter puts before every row of a decoder; `context` is what they leave."""
+    virtual: Virtual = field(default_factory=Virtual)
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Reading:
@@ -49,22 +58,36 @@ class Reading:
         both = checkpoint.config.get(PREFIX_LM) is True and not pair
         return cls(renderer, found.context, found.start, both)
 
-    def behind(self, virtual: tuple[int, ...]) -> Reading:
+    def behind(self, virtual: Virtual) -> Reading:
         """The same with virtual tokens before every row."""
-        context = None if self.context is None else self.context - len(virtual)
-        return replace(self, context=context, virtual=virtual)
+        found = replace(self, virtual=virtual)
+        if self.context is None:
+            return found
+        return replace(found, context=self.context - len(found.before))
+
+    @property
+    def before(self) -> tuple[int, ...]:
+        """Virtual tokens before a prompt."""
+        return () if self.start is not None and self.virtual.deep else self.virtual.ids
+
+    @property
+    def begins(self) -> tuple[int, ...]:
+        """What a decoder's rows begin with where an encoder reads the prompt."""
+        if self.start is None:
+            return ()
+        return (*self.virtual.ids, self.start) if self.virtual.deep else (self.start,)
 
     def read(self, prompt: Sequence[int]) -> tuple[int, ...]:
-        """What a decoder reads of a prompt, before it answers."""
-        return (*self.virtual, *prompt)
+        """What is read of a prompt, before it is answered."""
+        return (*self.before, *prompt)
 
     def example(
         self, prompt: Sequence[int], answer: Sequence[int], weight: float = 1.0, name: str = ""
     ) -> Example:
         """A prompt and its whole answer, of which every token is trained."""
-        if self.start is not None:
-            return Example.pair(prompt, answer, self.start, weight=weight, name=name)
         read = self.read(prompt)
+        if self.start is not None:
+            return Example.pair(read, answer, self.begins, weight=weight, name=name)
         return Example.answer(read, answer, weight, name, len(read) if self.both else 0)
 
     def scored(self, prompt: Sequence[int], text: Sequence[int]) -> Example:
@@ -72,16 +95,22 @@ class Reading:
         row, the decoder is given them."""
         if self.start is None:
             return self.example(prompt, text)
-        before = self.renderer.tokenizer.prefix
-        return Example.pair(prompt, (*before, *text), self.start, given=len(before))
+        given = self.renderer.tokenizer.prefix
+        return Example.pair(self.read(prompt), (*given, *text), self.begins, given=len(given))
 
     def text(self, ids: Sequence[int], weight: float = 1.0, name: str = "") -> Example:
         """A plain text, of which a decoder is trained on every token but the first."""
         return Example.answer(self.read(ids[:1]), ids[1:], weight, name)
 
-    def length(self, prompt: int, answer: int) -> int:
-        """Tokens of the longer axis that so many of both take."""
-        return prompt + answer if self.start is None else max(prompt, answer)
+    def over(self, prompt: int, answer: int) -> tuple[int, int] | None:
+        """Tokens of an axis that does not hold them, and the most it holds; None where a prompt and
+        an answer of so many fit."""
+        if self.context is None:
+            return None
+        axes = [(prompt + answer, self.context)]
+        if self.start is not None:
+            axes = [(prompt, self.context), (answer, self._of_decoder)]
+        return next(((used, most) for used, most in axes if used > most), None)
 
     @property
     def longest_prompt(self) -> int | None:
@@ -94,4 +123,10 @@ class Reading:
         """Tokens an answer may have after a prompt that fits; None where there is no limit."""
         if self.context is None:
             return None
-        return self.context - prompt if self.start is None else self.context
+        return self.context - prompt if self.start is None else self._of_decoder
+
+    @property
+    def _of_decoder(self) -> int:
+        """Tokens of the longest answer to what an encoder reads."""
+        assert self.context is not None
+        return self.context + len(self.before) - len(self.begins) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from tutelage.cli.shared import Shared, progress
-from tutelage.cli.tune import Options
+from tutelage.cli.tune import LISTS, Options
 from tutelage.errors import ConfigError
 
 Json = dict[str, Any]
@@ -49,7 +50,8 @@ def search(
     out
         The folder of the search. The same call later goes on where it stopped.
     choose
-        NAME=V,V,...: a setting of the method with values to choose from, as rank=4,16,64.
+        NAME=V,V,...: a setting of the method with values to choose from, as rank=4,16,64. Of one
+        that is given several times each value is a list, as role=attn.q+attn.v,attn.q or layer=0+1.
     trials
         Runs in all; a third more whenever the best learning rate is at the end of its range.
     rungs
@@ -105,17 +107,33 @@ def show(result: Json) -> None:
         return
     rate = best["settings"]["learning_rate"]
     others = {k: v for k, v in best["settings"].items() if k != "learning_rate"}
-    flags = "".join(f" --{name.replace('_', '-')} {value}" for name, value in others.items())
-    print(f"best: --method {result['method']} --learning-rate {rate:.3g}{flags}")
+    print(f"best: --method {result['method']} --learning-rate {rate:.3g}{_flags(others)}")
     if result["at_edge"]:
         print("its learning rate is at the edge of what was tried: more trials may find a better")
 
 
 def _settings(settings: Json) -> str:
-    return " ".join(
-        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
-        for name, value in settings.items()
-    )
+    return " ".join(f"{name}={_short(value)}" for name, value in settings.items())
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return "+".join(map(str, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _flags(settings: Json) -> str:
+    """Of `tune`, each behind a space."""
+    from tutelage.peft._method import flag
+
+    found = ""
+    for name, value in settings.items():
+        if isinstance(value, bool):
+            found += f" {flag(name)}" if value else ""
+        else:
+            each = value if isinstance(value, list) else [value]
+            found += "".join(f" {flag(name)} {one}" for one in each)
+    return found
 
 
 def _check(trials: int, rungs: int, minutes: float | None) -> None:
@@ -127,6 +145,7 @@ def _check(trials: int, rungs: int, minutes: float | None) -> None:
 
 
 def _choices(choose: tuple[str, ...]) -> dict[str, list[Any]]:
+    """The values of every setting by its name. Raises ConfigError."""
     found: dict[str, list[Any]] = {}
     for name, values in map(_choice, choose):
         if name in found:
@@ -139,12 +158,22 @@ def _choices(choose: tuple[str, ...]) -> dict[str, list[Any]]:
 
 
 def _choice(text: str) -> tuple[str, list[Any]]:
-    name, equals, values = text.partition("=")
-    if not (name and equals and values):
+    """One setting and its values. Of a flag that is given several times, each is a list."""
+    given, equals, values = text.partition("=")
+    several = given in LISTS
+    each = values.split(",")
+    if not (given and equals and all(each)) or (several and "" in re.split("[,+]", values)):
         raise ConfigError(
-            f"cannot read --choose {text!r}", field="--choose", got=text, expected="NAME=V,V,..."
+            f"cannot read --choose {text!r}", field="--choose", got=text,
+            expected=f"{given}=V+V,V,..." if several else "NAME=V,V,...",
+        )  # fmt: skip
+    if twice := next((one for one in each if each.count(one) > 1), None):
+        raise ConfigError(
+            f"{given} may be {twice} twice", field="--choose", got=text, expected="each value once"
         )
-    return name.replace("-", "_"), [_value(value) for value in values.split(",")]
+    if several:
+        return LISTS[given], [[_value(part) for part in one.split("+")] for one in each]
+    return given.replace("-", "_"), [_value(one) for one in each]
 
 
 def _value(text: str) -> Any:

@@ -22,6 +22,8 @@ SHOWN = 20
 """Rows set aside that are named on stderr; the answer holds them all."""
 Json = dict[str, Any]
 METHOD = Group("Options of the method", sort_key=50)
+LISTS = {"role": "roles", "layer": "layers"}
+"""Options that are given several times, and the settings that have them all."""
 
 
 @Parameter(name="*", group=METHOD)
@@ -64,8 +66,7 @@ class Options:
 
     def given(self) -> Json:
         """What was given, by the names that methods know it by."""
-        named = {"role": "roles", "layer": "layers"}
-        found = {named.get(name, name): value for name, value in vars(self).items()}
+        found = {LISTS.get(name, name): value for name, value in vars(self).items()}
         return {
             name: value
             for name, value in found.items()

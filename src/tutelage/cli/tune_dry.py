@@ -30,8 +30,7 @@ def planned(run: Run, out: Path | None) -> Json:
 
     prediction = predict(run)
     tried = rehearse(run, None if out is None else out.parent)
-    virtual = run.method.virtual(run.settings)
-    shown = previews(run.examples, run.checkpoint.tokenizer, virtual, run.task)
+    shown = previews(run.examples, run.checkpoint.tokenizer, run.virtual, run.task)
     return {
         "method": run.method.name,
         "trained_parameters": run.trained_parameters,

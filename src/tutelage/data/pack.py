@@ -68,16 +68,17 @@ class Example:
     def pair(
         source: Sequence[int],
         target: Sequence[int],
-        start: int,
+        start: int | Sequence[int],
         given: int = 0,
         weight: float = 1.0,
         name: str = "",
     ) -> Example:
-        """What an encoder reads and what a decoder is to say, whose rows begin with `start`; all of
-        it is trained or scored but its first `given` tokens. The last token is only ever a label
-        and is not read."""
-        ids = (start, *target[:-1])
-        at, labels = tuple(range(given, len(ids))), tuple(target[given:])
+        """What an encoder reads and what a decoder is to say, whose rows begin with `start`, one
+        token or several; all of it is trained or scored but its first `given` tokens. The last
+        token is only ever a label and is not read."""
+        begins = (start,) if isinstance(start, int) else tuple(start)
+        ids = (*begins, *target[:-1])
+        at, labels = tuple(range(len(begins) - 1 + given, len(ids))), tuple(target[given:])
         return Example(ids, at, labels, weight, name, tuple(source))
 
     @staticmethod
@@ -158,6 +159,12 @@ def shared_prefix(examples: Sequence[Example]) -> int:
         return 0
     examples = rows_of(examples)
     return common_prefix([example.ids[: example.at[0] + 1] for example in examples if example.at])
+
+
+def packed_tokens(examples: Sequence[Example]) -> int:
+    """Tokens of one step, what all its rows begin with counted once."""
+    shared = shared_prefix(examples)
+    return shared + sum(row.inputs - shared for row in examples)
 
 
 def batch(

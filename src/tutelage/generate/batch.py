@@ -26,7 +26,7 @@ from tutelage.errors import TutelageError
 from tutelage.generate.chooser import Choice
 from tutelage.generate.job import Job, Token
 from tutelage.generate.places import PART, Places, Row
-from tutelage.generate.rows import Rows, first_read
+from tutelage.generate.rows import Rows
 from tutelage.generate.sample import BROKEN, likeliest, not_numbers
 from tutelage.generate.speculate import Speculation, can_look_ahead, verified
 from tutelage.generate.step import FEW_ROWS
@@ -73,7 +73,7 @@ class Batch:
 
     def add(self, job: Job, index: int, stopped: Container[int]) -> Row:
         """One more answer; before each step it is asked whether `stopped` has its number."""
-        read = first_read(self._model, job.prompt, job.both)
+        read = job.read(self._model)
         whole = bool(read.lead or read.memory) or self._scans
         row = Row(index, job, stopped, list(read.ids), len(read.ids), whole)
         self.places.waiting.append(row)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from tutelage.decoding import Beam
 from tutelage.generate.job import Job
-from tutelage.generate.rows import Rows, first_read
+from tutelage.generate.rows import Rows
 from tutelage.generate.sample import numbers
 from tutelage.lm import FinishReason
 from tutelage.models.forward import Model
@@ -60,7 +60,7 @@ def beam_search(
 
     `text` decodes tokens for the functions that steer.
     """
-    read = first_read(model, job.prompt, job.both)
+    read = job.read(model)
     rows = Rows.of(model, 1, len(read.ids) + job.max_new_tokens)
     logits = model.logits(rows.read([0], [read]))
     each = beam.width // beam.groups

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tutelage.decoding import Contrastive
 from tutelage.generate.job import Job, Token
-from tutelage.generate.rows import Rows, first_read
+from tutelage.generate.rows import Rows
 from tutelage.generate.sample import numbers
 from tutelage.models.encoder_decoder import EncoderDecoder
 from tutelage.models.forward import Model
@@ -29,7 +29,7 @@ def contrastive_search(
     model: Model, job: Job, search: Contrastive, stopped: Callable[[], bool]
 ) -> Iterator[Token]:
     """The tokens of job 0 as they are chosen, the last with its `finish`."""
-    read = first_read(model, job.prompt, job.both)
+    read = job.read(model)
     whole = replace(read, at=tuple(range(len(read.ids))), labels=read.ids)
     rows = Rows.of(model, 1, len(read.ids) + job.max_new_tokens)
     hidden = rows.read([0], [whole])

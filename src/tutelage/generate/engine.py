@@ -16,7 +16,6 @@ from tutelage.generate.batch import Batch
 from tutelage.generate.job import Job, Token
 from tutelage.generate.loop import Loop
 from tutelage.generate.places import PART
-from tutelage.generate.rows import first_read
 from tutelage.generate.speculate import Speculation
 from tutelage.models.encoder_decoder import EncoderDecoder
 from tutelage.models.forward import Model
@@ -145,10 +144,7 @@ class Engine:
         shared = 0 if alone else common_prefix([job.prompt for job in jobs])
         unit = PART if self.exact else STEP
         source = max(len(job.prompt) for job in jobs) if encodes else 0
-        room = max(
-            len(first_read(self.model, job.prompt, job.both).ids) + job.max_new_tokens
-            for job in jobs
-        )
+        room = max(len(job.read(self.model).ids) + job.max_new_tokens for job in jobs)
         prefix, own = shared // unit * unit, room - shared // unit * unit
         each = self.bytes_of(own, source)
         slots = min(self.slots, len(jobs))

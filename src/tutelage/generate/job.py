@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tutelage.data.pack import Example
 from tutelage.errors import TutelageError
 from tutelage.generate.chooser import Chooser, Guide, Logprobs
 from tutelage.generate.rows import first_read
@@ -17,7 +18,8 @@ class Job:
     """One prompt; the answer ends at a token in `ends` (not given out) or at the limit. With `both`
     the prompt's tokens see those behind them too, as a prefix language model was trained. `guide`
     makes the guide of one answer; `logprobs` is how many alternatives are told, None for none.
-    `adapter` is which of the engine's adapters answers, None the base."""
+    `adapter` is which of the engine's adapters answers, None the base. An encoder-decoder's answer
+    follows what it `begins` with, nothing being its start token."""
 
     prompt: tuple[int, ...]
     max_new_tokens: int
@@ -28,15 +30,20 @@ class Job:
     logprobs: int | None = None
     guide: Callable[[], Guide] | None = None
     adapter: str | None = None
+    begins: tuple[int, ...] = ()
+
+    def read(self, model: Model) -> Example:
+        """What is read before the answer's first token is chosen."""
+        return first_read(model, self.prompt, self.both, self.begins)
 
     def chooser(self, model: Model) -> Chooser | None:
         """What chooses the tokens; None where the likeliest one is all that is asked for."""
         plain = self.sampling.plain and self.guide is None and self.logprobs is None
         if plain and not self.min_new_tokens:
             return None
-        read = first_read(model, self.prompt).ids
+        read, ends = self.read(model).ids, self.ends
         guide = None if self.guide is None else self.guide()
-        return Chooser(self.sampling, read, self.ends, self.min_new_tokens, self.logprobs, guide)
+        return Chooser(self.sampling, read, ends, self.min_new_tokens, self.logprobs, guide)
 
 
 @dataclass(frozen=True)

@@ -91,9 +91,11 @@ class Rows:
         return torch.as_tensor(values, dtype=torch.long, device=self.model.device)
 
 
-def first_read(model: Model, prompt: Sequence[int], both: bool = False) -> Example:
+def first_read(
+    model: Model, prompt: Sequence[int], both: bool = False, begins: Sequence[int] = ()
+) -> Example:
     """What is read before an answer's first token is chosen. An encoder-decoder's encoder reads the
-    prompt, and the answer begins after its start token."""
+    prompt, and the answer begins after its start token, or what `begins` says."""
     if isinstance(model, EncoderDecoder):
-        return Example.read((model.start,), memory=tuple(prompt))
+        return Example.read(begins or (model.start,), memory=tuple(prompt))
     return Example.read(tuple(prompt), lead=len(prompt) if both else 0)

@@ -10,9 +10,10 @@ Nothing is cut: a row that is longer than the context is told by its length.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.checkpoints.reading import Virtual
 from tutelage.data.pack import Example
 from tutelage.models.catalogue import shape, spec_for
 from tutelage.models.spec import Family
@@ -34,21 +35,21 @@ class Coded:
 
 @dataclass(frozen=True)
 class Coder:
-    """One model's way. `virtual` are ids that an adapter puts before every row; `context` is what
-    they leave, None where there is no limit."""
+    """One model's way. `virtual` are what an adapter puts before every row; `context` is what they
+    leave, None where there is no limit."""
 
     tokenizer: Tokenizer
     family: Family
     context: int | None
     start: int | None
-    virtual: tuple[int, ...] = ()
+    virtual: Virtual = field(default_factory=Virtual)
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, virtual: Sequence[int] = ()) -> Coder:
-        found = shape(checkpoint.config)
-        context = None if found.context is None else found.context - len(virtual)
+    def of(cls, checkpoint: Checkpoint, virtual: Virtual | None = None) -> Coder:
+        found, virtual = shape(checkpoint.config), virtual or Virtual()
+        context = None if found.context is None else found.context - len(virtual.ids)
         family = spec_for(checkpoint.config).family
-        return cls(checkpoint.tokenizer, family, context, found.start, tuple(virtual))
+        return cls(checkpoint.tokenizer, family, context, found.start, virtual)
 
     @property
     def causal(self) -> bool:
@@ -62,14 +63,14 @@ class Coder:
             return self._pair(texts[0], texts[1], marks)
         before = "".join(f"{text}\n" for text in texts[:-1])
         found = tokenizer.encode_spans(before + texts[-1])
-        first = len(self.virtual) + len(tokenizer.prefix)
+        first = len(self.virtual.ids) + len(tokenizer.prefix)
         spans = [
             (first + place, max(start - len(before), 0), end - len(before))
             for place, (_, start, end) in enumerate(found)
             if end > len(before)
         ]
         ids = (*tokenizer.prefix, *(id for id, _, _ in found), *tokenizer.suffix)
-        return Coded((*self.virtual, *ids), (), tuple(spans))
+        return Coded((*self.virtual.ids, *ids), (), tuple(spans))
 
     def _pair(self, first: str, second: str, marks: Marks) -> Coded:
         tokenizer, (middle, kinds) = self.tokenizer, marks
@@ -86,7 +87,7 @@ class Coder:
 
     def fits(self, row: Coded) -> bool:
         """Whether the context holds it, and there is anything to read."""
-        length = len(row.ids) - len(self.virtual)
+        length = len(row.ids) - len(self.virtual.ids)
         return length >= 1 and (self.context is None or length <= self.context)
 
     def example(
@@ -98,8 +99,24 @@ class Coder:
         ids, lead = row.ids, 0 if self.causal else len(row.ids)
         memory: tuple[int, ...] = ()
         if self.start is not None:
-            ids, memory = (self.start, *row.ids[:-1]), row.ids
+            ids, memory, at = self._both(row.ids, at)
         return Example(
             ids, tuple(at), tuple(labels), weight, name, memory, row.types, lead, terms,
             tuple(beside),
         )  # fmt: skip
+
+    def _both(
+        self, ids: tuple[int, ...], at: Sequence[int]
+    ) -> tuple[tuple[int, ...], tuple[int, ...], Sequence[int]]:
+        """What decoder and encoder read, virtual tokens in one of them, and where these places are
+        in the decoder."""
+        assert self.start is not None
+        virtual, count = self.virtual.ids, len(self.virtual.ids)
+        own = (self.start, *ids[count:-1])
+        if self.virtual.deep:
+            return (*virtual, *own), ids[count:], at
+        return own, ids, [place - count for place in at]
+
+    def own(self, example: Example) -> list[int]:
+        """What is read of a row but for virtual tokens."""
+        return [id for id in example.memory or example.ids if id not in self.virtual.ids]

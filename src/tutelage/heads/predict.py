@@ -12,6 +12,7 @@ import torch
 
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.headed import Task, task_of
+from tutelage.checkpoints.reading import Virtual
 from tutelage.data.pack import batch, memory_of, pack
 from tutelage.heads import HEADS
 from tutelage.heads._head import Head, Question, Read, Reply
@@ -22,7 +23,7 @@ PACK_TOKENS = 2048
 
 
 class Predictor:
-    """A model with a head, and how it reads. `virtual` are an adapter's ids before every row;
+    """A model with a head, and how it reads. `virtual` is what an adapter puts before every row;
     `exact` reads each row alone, so that nothing depends on what shares the pack."""
 
     def __init__(
@@ -30,7 +31,7 @@ class Predictor:
         checkpoint: Checkpoint,
         model: Model,
         *,
-        virtual: Sequence[int] = (),
+        virtual: Virtual | None = None,
         exact: bool = False,
     ) -> None:
         task = task_of(checkpoint)

@@ -34,7 +34,7 @@ def read(coder: Coder, asked: Question, known: tuple[str, ...]) -> Read:
     row = coder.coded(question, context)
     if not coder.fits(row):
         raise Unfit("too-long", f"{len(row.ids)} tokens, the context holds {coder.context}")
-    at = [len(coder.virtual), *(place for place, _, _ in row.spans)]
+    at = [len(coder.virtual.ids), *(place for place, _, _ in row.spans)]
     labels = [FIRST] + [0] * len(row.spans)
     if asked.answer is not None:
         first, last = _ends(row, *_where(asked, context)) if asked.answer.strip() else (0, 0)

@@ -144,7 +144,7 @@ class Ladder:
         self.bench.let_go()  # what an open model holds is no part of what tuning will take
         try:
             one.predicted = tuning.predicted(self.bench, one.model, method)
-        except ConfigError as error:  # as of virtual tokens before an encoder
+        except ConfigError as error:  # as of virtual tokens that leave a prompt no room
             one.status = "skipped"
             one.reason = f"skipped: {method} does not fit this model ({error.message})"
             return

@@ -102,7 +102,10 @@ def settled(
             )  # fmt: skip
     for field in fields(schema):  # type: ignore[arg-type]
         if field.name not in values and field.default is MISSING:
-            raise ConfigError(f"missing key {field.name!r}", field=where + field.name)
+            raise ConfigError(
+                f"missing key {field.name!r}", field=where + field.name, got="nothing",
+                expected=PLAIN[kind][1] if (kind := kinds[field.name]) in PLAIN else "a value",
+            )  # fmt: skip
     return schema(**{name: _as(kinds[name], each, where + name) for name, each in values.items()})
 
 

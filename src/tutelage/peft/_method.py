@@ -72,6 +72,9 @@ class Method:
     detach: Callable[[Any], None] | None = None
     virtual: Callable[[Any], int] = _none_virtual
     """How many virtual tokens stand before every row, by the settings."""
+    deep: bool = False
+    """Whether these are keys and values, which an encoder-decoder has in its decoder; else they are
+    vectors, before what its encoder reads."""
     worded: Callable[[Any, Callable[[str], list[int]]], Any] = _without_words
     """The settings with the tokens of any text in them, by the model's tokenizer."""
     labels_rate: float | None = None

@@ -1,10 +1,12 @@
 """Virtual tokens: ids beyond the vocabulary, before every row, and what is learned of them.
 
-    [v1 ... vP | prompt answer]
+    [v1 ... vP | prompt answer]                              a decoder, or an encoder alone
+    [v1 ... vP | prompt] -> [start answer]                   vectors, where an encoder reads
+    [prompt] -> [v1 ... vP | start answer]                   keys and values (`deep`), likewise
 
-A row's own tokens see them as any tokens before. All rows begin with them, so that a pack reads
-them once and a cache keeps them once (`data/pack.py`, `nn/cache.py`). `VirtualTable` stands in the
-place of the token table and tells of each pass where they are and what was made for them.
+A row's own tokens see them as any tokens before. All rows begin with them, so that a decoder's pack
+reads them once and its cache keeps them once (`data/pack.py`, `nn/cache.py`). `VirtualTable` stands
+in the place of the token table and tells of each pass where they are and what was made for them.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tutelage.checkpoints.checkpoint import Checkpoint
+from tutelage.checkpoints.reading import Virtual
 from tutelage.config import Frozen
 from tutelage.errors import ConfigError
 from tutelage.models.catalogue import shape
@@ -26,7 +29,7 @@ from tutelage.models.spec import Shape, Weight
 from tutelage.models.transformer import Transformer
 from tutelage.nn.embedding import Embedding
 from tutelage.peft._targets import flag_text
-from tutelage.peft._wrapped import Beside, trainable
+from tutelage.peft._wrapped import Beside, put, trainable
 from tutelage.peft.layout import (
     Base,
     common_config,
@@ -45,7 +48,6 @@ ANY_VALUE = (
     "encoder_dropout", "prefix_projection", "init_weights",
 )  # fmt: skip
 """How training began and what is dropped after it decides nothing of the values stored."""
-HONOURED = {"num_transformer_submodules": (1,)}
 
 
 class Started(Frozen):
@@ -185,10 +187,30 @@ class VirtualTable(Beside):
         return x.index_put((seen.places,), seen.made[seen.which].to(x.dtype))
 
 
-def virtual_ids(model: Model) -> tuple[int, ...]:
-    """What the model's adapter puts before every row; none for most."""
-    table = getattr(getattr(model, "embed", None), "tokens", None)
-    return table.ids if isinstance(table, VirtualTable) else ()
+def virtual_of(model: Model) -> Virtual:
+    """What the model's adapter puts before every row; nothing for most."""
+    for deep in (False, True):
+        table = stack(model, deep)[1].embed.tokens
+        if isinstance(table, VirtualTable):
+            return Virtual(table.ids, table.deep)
+    return Virtual()
+
+
+def stack(model: Model, deep: bool) -> tuple[str, Transformer]:
+    """The stack of blocks whose rows virtual tokens stand before, and the path of its table."""
+    if isinstance(model, Transformer):
+        return "embed.tokens", model
+    if deep:
+        return "decoder.embed.tokens", model.decoder
+    return "encoder.embed.tokens", model.encoder
+
+
+def put_table(model: Model, maker: nn.Module, count: int, deep: bool = False) -> VirtualTable:
+    """Let rows of `maker` stand for so many virtual tokens."""
+    path, found = stack(model, deep)
+    table = VirtualTable(found.embed.tokens, maker, count, deep)
+    put(model, path, table)
+    return table
 
 
 def token_table(weights: Sequence[Weight]) -> Weight:
@@ -197,15 +219,10 @@ def token_table(weights: Sequence[Weight]) -> Weight:
 
 
 def check(tokens: int, weights: Sequence[Weight], shape: Shape) -> None:
-    """Raise ConfigError for a number of virtual tokens that leaves no room, and for a model that
-    does not read them before its answer."""
-    if shape.start is not None:
-        raise ConfigError(
-            "virtual tokens stand before a decoder's rows, and this model has an encoder",
-            field="--method",
-            hint="choose another method",
-        )
-    most = None if shape.context is None else shape.context - 2
+    """Raise ConfigError for a number of virtual tokens that leaves no room: prompt and answer need
+    a token each, on one axis or, where an encoder reads the prompt, on two."""
+    own = 2 if shape.start is None else 1
+    most = None if shape.context is None else shape.context - own
     if tokens < 1 or (most is not None and tokens > most):
         raise ConfigError(
             "virtual tokens must leave room in the model's context",
@@ -230,38 +247,45 @@ def hidden_of(asked: int | None, default: int) -> int:
 
 def random_words(model: Model, count: int, generator: torch.Generator) -> Int[Tensor, "P"]:
     """Ids of the vocabulary, drawn alike."""
-    assert isinstance(model, Transformer)
-    vocabulary = len(model.embed.tokens.weight)
+    vocabulary = len(stack(model, False)[1].embed.tokens.weight)
     return torch.randint(vocabulary, (count,), generator=generator).to(model.device)
 
 
-def write_rows(
-    kind: str, model: Model, checkpoint: Checkpoint, config: Mapping[str, Any], folder: Path
-) -> None:
-    """The rows that were made in the end, in PEFT's own layout and float32; the network that made
-    them is not needed any more."""
-    assert isinstance(model, Transformer)
-    table = model.embed.tokens
-    assert isinstance(table, VirtualTable)
+def made_rows(model: Model) -> Float[Tensor, "P W"]:
+    """What stands for the model's virtual tokens in the end, in float32; the network that made it
+    is not needed any more."""
+    table = next(module for module in model.modules() if isinstance(module, VirtualTable))
     with torch.no_grad():
-        made = table.maker()
+        made: Tensor = table.maker()
+    return made.float()
+
+
+def write_rows(
+    kind: str, model: Model, checkpoint: Checkpoint, rows: Float[Tensor, "P W"],
+    config: Mapping[str, Any], folder: Path,
+) -> None:  # fmt: skip
+    """In PEFT's own layout."""
     whole = {
         **common_config(kind, checkpoint),
-        "num_virtual_tokens": table.count,
+        "num_virtual_tokens": len(rows),
         "num_transformer_submodules": 1,
         "num_layers": shape(checkpoint.config).layers,
         **config,
     }
     base = Base.of(checkpoint, model)
-    write_adapter(folder, whole, {EMBEDDINGS: made.float()}, base)
+    write_adapter(folder, whole, {EMBEDDINGS: rows}, base)
 
 
 def read_rows(
-    kind: str, model: Model, checkpoint: Checkpoint, width: int, folder: Path
+    kind: str, model: Model, checkpoint: Checkpoint, widths: Sequence[int], folder: Path
 ) -> Float[Tensor, "P W"]:
-    """The rows of an adapter of this kind, of so many numbers each, in float32. Raises SourceError
-    if it is none, was made on other weights, or does not fit."""
-    opened(folder, Base.of(checkpoint, model), kind, HONOURED, ANY_VALUE)
+    """The rows of an adapter of this kind, of one of these widths, in float32. Raises SourceError
+    if it is none, was made on other weights, or does not fit.
+
+    Of an encoder-decoder PEFT may keep vectors twice as many, and reads the first half alone."""
+    stacks = (1,) if isinstance(model, Transformer) else (1, 2)
+    honoured = {"num_transformer_submodules": stacks}
+    config = opened(folder, Base.of(checkpoint, model), kind, honoured, ANY_VALUE)
     tensors = read_tensors(folder)
     rows = tensors.get(EMBEDDINGS)
     got = ", ".join(f"{name} {list(value.shape)}" for name, value in tensors.items())
@@ -269,8 +293,11 @@ def read_rows(
         rows is None
         or len(tensors) > 1
         or rows.ndim != 2
-        or rows.shape[1] != width
+        or rows.shape[1] not in widths
         or not len(rows)
     ):
-        raise other_shape(folder, EMBEDDINGS, got, f"{EMBEDDINGS} [P, {width}]")
+        raise other_shape(folder, EMBEDDINGS, got, f"{EMBEDDINGS} [P, {widths[0]}]")
+    twice = config.get("num_transformer_submodules") == 2 and len(rows) % 2 == 0
+    if twice and len(rows) == 2 * config.get("num_virtual_tokens", 0):
+        rows = rows[: len(rows) // 2]
     return rows.to(model.device, torch.float32)

@@ -177,11 +177,19 @@ def opened_alone(
 
 
 def refuse_other_base(folder: Path, base: Base) -> None:
-    """Raise SourceError if the adapter was made on other weights than these. One that does not say,
-    as PEFT writes it, is taken at its word."""
-    path, made_on = folder / BASE, made_on_of(folder)
+    """Raise SourceError if the adapter was made on other weights than these, on rows that another
+    chat template wrote, or on these weights held otherwise. One that does not say, as PEFT writes
+    it, is taken at its word."""
+    made_on = made_on_of(folder)
     if made_on is None:
         return
+    path = folder / BASE
+    _refuse_other_weights(path, made_on, base)
+    _refuse_other_template(path, made_on, base)
+    _refuse_other_form(path, made_on, base)
+
+
+def _refuse_other_weights(path: Path, made_on: Base, base: Base) -> None:
     if made_on.weights != base.weights:
         raise SourceError(
             "the adapter was made on another model, and would give nonsense on this one",
@@ -192,6 +200,9 @@ def refuse_other_base(folder: Path, base: Base) -> None:
             "another model: tune on the copy itself, or merge the adapter where it was made and "
             "quantize the result",
         )
+
+
+def _refuse_other_template(path: Path, made_on: Base, base: Base) -> None:
     if made_on.template not in ("", base.template):
         raise SourceError(
             "the adapter was trained on rows that another chat template wrote",
@@ -200,6 +211,9 @@ def refuse_other_base(folder: Path, base: Base) -> None:
             expected=made_on.template or "a model without a chat template",
             hint=f"give the model the template of {made_on.source}, or tune again",
         )
+
+
+def _refuse_other_form(path: Path, made_on: Base, base: Base) -> None:
     if made_on.form != base.form:
         raise SourceError(
             "the adapter was made on these weights held otherwise",

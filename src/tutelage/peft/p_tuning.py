@@ -20,19 +20,19 @@ from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.config import Frozen
 from tutelage.models.forward import Model
 from tutelage.models.spec import Shape, Weight
-from tutelage.models.transformer import Transformer
 from tutelage.peft import prompt_tuning
 from tutelage.peft._virtual import (
     DEFAULT_TOKENS,
     Mixed,
-    VirtualTable,
     check,
     hidden_of,
+    made_rows,
+    put_table,
     random_words,
+    stack,
     token_table,
     write_rows,
 )
-from tutelage.peft._wrapped import put
 from tutelage.plan.memory import Tuning
 
 KIND = "P_TUNING"
@@ -48,8 +48,7 @@ class Settings(Frozen):
 
 
 def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Settings:
-    """Fill in the default. Raises ConfigError for virtual tokens that leave no room, and for an
-    encoder-decoder."""
+    """Fill in the default. Raises ConfigError for virtual tokens that leave no room."""
     check(settings.tokens, weights, shape)
     width = token_table(weights).shape[1]
     return Settings(tokens=settings.tokens, hidden=hidden_of(settings.hidden, width))
@@ -57,14 +56,14 @@ def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Sett
 
 def attach(model: Model, weights: Sequence[Weight], settings: Settings, seed: int) -> None:
     """Only u and the network are trained, in float32."""
-    assert isinstance(model, Transformer) and settings.hidden is not None
+    assert settings.hidden is not None
     generator = torch.Generator().manual_seed(seed)
     model.requires_grad_(False)
-    table = model.embed.tokens
+    table = stack(model, False)[1].embed.tokens
     start = table.weight[random_words(model, settings.tokens, generator)].float()
     maker = Mixed(start, (settings.hidden, settings.hidden, start.shape[1]), tanh=False)
     maker.start(generator)
-    put(model, "embed.tokens", VirtualTable(table, maker, settings.tokens))
+    put_table(model, maker, settings.tokens)
 
 
 def count(weights: Sequence[Weight], settings: Settings) -> int:
@@ -80,14 +79,13 @@ def cost(weights: Sequence[Weight], settings: Settings) -> Tuning:
 
 def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:
     """What the network made, in PEFT's own layout and float32."""
-    assert isinstance(model, Transformer)
     config = {
-        "token_dim": model.embed.tokens.weight.shape[1],
+        "token_dim": stack(model, False)[1].embed.tokens.weight.shape[1],
         "num_attention_heads": model.heads.query,
         "encoder_reparameterization_type": "MLP",
         "encoder_hidden_size": settings.hidden,
     }
-    write_rows(KIND, model, checkpoint, config, folder)
+    write_rows(KIND, model, checkpoint, made_rows(model), config, folder)
 
 
 def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:

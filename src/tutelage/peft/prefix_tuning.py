@@ -9,8 +9,9 @@ P W + W H + H + 2 L W (H + 1).
 Source: Li and Liang 2021, arXiv:2101.00190, sections 4.2 and 4.3; Liu et al. 2022,
 arXiv:2110.07602, section 3.
 
-Virtual tokens stand before every row, and what a layer projects of them to keys and values is
-replaced. Keys are kept as they are attended to, and turned back before the layer rotates them.
+Virtual tokens stand before every row, of an encoder-decoder before what the decoder says, and what
+a layer projects of them to keys and values is replaced. Keys are kept as they are attended to, and
+turned back before the layer rotates them.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tutelage.checkpoints.checkpoint import Checkpoint
-from tutelage.data.pack import Example, pack
+from tutelage.data.pack import Example, memory_of, pack
 from tutelage.errors import ConfigError
 from tutelage.models.catalogue import layout
-from tutelage.models.forward import Model
+from tutelage.models.forward import Model, encoded
 from tutelage.models.spec import Shape, Weight
 from tutelage.models.transformer import Transformer
 from tutelage.nn.attention import Attention, FusedAttention
@@ -42,11 +43,13 @@ from tutelage.peft._virtual import (
     Rows,
     Seen,
     Started,
-    VirtualTable,
     first_words,
     hidden_of,
+    made_rows,
+    put_table,
     read_rows,
     resolved,
+    stack,
     worded,
     write_rows,
 )
@@ -103,8 +106,8 @@ class Prefixed(Wrapped):
 
 
 def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Settings:
-    """Raises ConfigError for virtual tokens that leave no room, for an encoder-decoder, and for
-    attention whose keys cannot be replaced."""
+    """Raises ConfigError for virtual tokens that leave no room, and for attention whose keys cannot
+    be replaced."""
     settings = resolved(settings, weights, shape)
     found = targets(weights)
     normed = any(".k_norm." in weight.path for weight in weights)
@@ -127,8 +130,11 @@ def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Sett
 
 
 def targets(weights: Sequence[Weight]) -> list[Weight]:
-    """The matrices that project to keys and values."""
-    return chosen(weights, FUSED) or chosen(weights, SEPARATE)
+    """The matrices that project to keys and values, of two stacks those of the one that attends to
+    the other."""
+    found = chosen(weights, FUSED) or chosen(weights, SEPARATE)
+    crossed = {weight.layer for weight in weights if weight.role.startswith("cross.")}
+    return [weight for weight in found if not crossed or weight.layer in crossed]
 
 
 def _sizes(weights: Sequence[Weight]) -> tuple[int, int]:
@@ -140,7 +146,6 @@ def _sizes(weights: Sequence[Weight]) -> tuple[int, int]:
 
 def attach(model: Model, weights: Sequence[Weight], settings: Settings, seed: int) -> None:
     """Only keys and values, or the network that makes them, are trained, in float32."""
-    assert isinstance(model, Transformer)
     generator = torch.Generator().manual_seed(seed)
     model.requires_grad_(False)
     words = first_words(settings, model, generator)
@@ -158,27 +163,29 @@ def attach(model: Model, weights: Sequence[Weight], settings: Settings, seed: in
 
 
 @torch.no_grad()
-def _of_words(model: Transformer, words: Int[Tensor, "P"]) -> Float[Tensor, "P 2LW"]:
-    """Keys and values of these words by the frozen model, layer by layer."""
+def _of_words(model: Model, words: Int[Tensor, "P"]) -> Float[Tensor, "P 2LW"]:
+    """Keys and values of these words by the frozen model, layer by layer; an encoder, where there
+    is one, has read the same words."""
     heads, count = model.heads, len(words)
     like = torch.empty(0, dtype=model.compute, device=model.device)
     cache = Cache(model.layers, 1, count, (heads.key_value, heads.width), like)
-    plan = pack([Example.read(words.tolist())], share=False)
+    row = Example.read(words.tolist(), () if isinstance(model, Transformer) else words.tolist())
+    memory = memory_of([row]) if row.memory else None
+    laid = Layout.of(pack([row], share=False), str(model.device), memory)
     places = torch.arange(count, device=model.device)
     first = torch.zeros_like(places)
-    attend = ReadPrompts(cache, Layout.of(plan, str(model.device)), first, places, first[:1])
-    model.hidden(Tokens(words, places), attend)
+    attend = ReadPrompts(cache, laid, first, places, first[:1], first[:1] + len(row.memory))
+    model.hidden(Tokens(words, places), attend, None, encoded(model, memory))
     both = zip(cache.keys[:, 0], cache.values[:, 0], strict=True)
     parts = [part[:, :count].transpose(0, 1).reshape(count, -1) for pair in both for part in pair]
     return torch.cat(parts, dim=1)
 
 
-def _put(model: Transformer, weights: Sequence[Weight], maker: nn.Module, count: int) -> None:
+def _put(model: Model, weights: Sequence[Weight], maker: nn.Module, count: int) -> None:
     """The virtual tokens before every row, and their keys and values in every layer."""
-    table = VirtualTable(model.embed.tokens, maker, count, deep=True)
-    put(model, "embed.tokens", table)
+    table, rope = put_table(model, maker, count, deep=True), stack(model, True)[1].rope
     places = torch.arange(count, device=model.device)
-    angles = None if model.rope is None else model.rope.angles(places)
+    angles = None if rope is None else rope.angles(places)
     layers = sorted({weight.layer for weight in targets(weights) if weight.layer is not None})
     width = _sizes(weights)[1]
     for weight in targets(weights):
@@ -214,23 +221,48 @@ def cost(weights: Sequence[Weight], settings: Settings) -> Tuning:
 
 def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:
     """Keys and values in PEFT's own layout and float32, whatever made them."""
+    layers, width = _sizes(layout(checkpoint.config))
+    rows, more = made_rows(model), {}
+    if not isinstance(model, Transformer):
+        rows = _beside_cross(rows, 2 * width)
+        more = {"num_transformer_submodules": 2, "num_layers": 2 * layers}
     config = {
-        "token_dim": _sizes(layout(checkpoint.config))[1],
+        **more,
+        "token_dim": width,
         "num_attention_heads": model.heads.key_value,
         "prefix_projection": settings.hidden is not None,
         "encoder_hidden_size": settings.hidden,
     }
-    write_rows(KIND, model, checkpoint, config, folder)
+    write_rows(KIND, model, checkpoint, rows, config, folder)
 
 
 def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
     """Attach the adapter in `folder`, ours or PEFT's, frozen. Raises SourceError if it is none, was
     made on other weights, or does not fit."""
-    assert isinstance(model, Transformer)
     weights = layout(checkpoint.config)
     layers, width = _sizes(weights)
-    rows = read_rows(KIND, model, checkpoint, 2 * layers * width, folder)
+    own, widths = 2 * layers * width, [2 * layers * width]
+    if not isinstance(model, Transformer):
+        widths = [*range(own, 2 * own + 1, 2 * width)]
+    rows = read_rows(KIND, model, checkpoint, widths, folder)
+    if not isinstance(model, Transformer):
+        rows = _of_self(rows, 2 * width)[:, :own]
     _put(model, weights, Rows(rows).requires_grad_(False), len(rows))
+
+
+def _beside_cross(rows: Float[Tensor, "P N"], each: int) -> Float[Tensor, "P 2N"]:
+    """As PEFT hands rows to an encoder-decoder: twice over, a layer taking two of them in turn, of
+    which its self-attention has the first. The second is nothing, so that each layer has its own.
+    """
+    parts = rows.view(len(rows), -1, 1, each)
+    return torch.cat([parts, torch.zeros_like(parts)], dim=2).flatten(1)
+
+
+def _of_self(rows: Float[Tensor, "P M"], each: int) -> Float[Tensor, "P M"]:
+    """What self-attention has of rows that are handed out so, layer by layer."""
+    parts = rows.view(len(rows), -1, each)
+    taken = 2 * torch.arange(parts.shape[1], device=rows.device) % parts.shape[1]
+    return parts[:, taken].flatten(1)
 
 
 def virtual(settings: Settings) -> int:
@@ -250,5 +282,6 @@ METHOD = Method(
     read=read,
     detach=detach,
     virtual=virtual,
+    deep=True,
     worded=worded,
 )

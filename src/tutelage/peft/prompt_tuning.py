@@ -2,6 +2,7 @@
 
     [v1 ... vP | prompt answer],      v [P, d], at the start those of random words, or of a text
 
+Where an encoder reads the prompt they stand before what it reads, as in the source.
 Trained parameters: P d. Source: Lester et al. 2021, arXiv:2104.08691, section 2.
 """
 
@@ -15,20 +16,21 @@ import torch
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.models.forward import Model
 from tutelage.models.spec import Shape, Weight
-from tutelage.models.transformer import Transformer
 from tutelage.peft._method import Method
 from tutelage.peft._virtual import (
     Rows,
     Started,
-    VirtualTable,
     first_words,
+    made_rows,
+    put_table,
     read_rows,
     resolved,
+    stack,
     token_table,
     worded,
     write_rows,
 )
-from tutelage.peft._wrapped import detach, put
+from tutelage.peft._wrapped import detach
 from tutelage.plan.memory import Tuning
 
 KIND = "PROMPT_TUNING"
@@ -41,7 +43,7 @@ class Settings(Started):
 
 
 def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Settings:
-    """Raises ConfigError for virtual tokens that leave no room, and for an encoder-decoder."""
+    """Raises ConfigError for virtual tokens that leave no room."""
     found: Settings = resolved(settings, weights, shape)
     return found
 
@@ -50,13 +52,12 @@ def attach(model: Model, weights: Sequence[Weight], settings: Settings, seed: in
     """Only the vectors are trained, in float32."""
     generator = torch.Generator().manual_seed(seed)
     model.requires_grad_(False)
-    assert isinstance(model, Transformer)
-    table = model.embed.tokens
+    table = stack(model, False)[1].embed.tokens
     start = table.weight[first_words(settings, model, generator)].float()
     if settings.start == "random":
         drawn = torch.randn(start.shape, generator=generator).to(start.device)
         start = drawn * (DEVIATION * table.weight.float().std())
-    put(model, "embed.tokens", VirtualTable(table, Rows(start), len(start)))
+    put_table(model, Rows(start), len(start))
 
 
 def count(weights: Sequence[Weight], settings: Settings) -> int:
@@ -71,13 +72,12 @@ def cost(weights: Sequence[Weight], settings: Settings) -> Tuning:
 
 def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:
     """The adapter in PEFT's own layout, in float32."""
-    assert isinstance(model, Transformer)
     config = {
-        "token_dim": model.embed.tokens.weight.shape[1],
+        "token_dim": stack(model, False)[1].embed.tokens.weight.shape[1],
         "num_attention_heads": model.heads.query,
         "prompt_tuning_init": "RANDOM",
     }
-    write_rows(KIND, model, checkpoint, config, folder)
+    write_rows(KIND, model, checkpoint, made_rows(model), config, folder)
 
 
 def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
@@ -88,10 +88,9 @@ def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
 
 def read_as(kind: str, model: Model, checkpoint: Checkpoint, folder: Path) -> None:
     """Likewise, of this kind."""
-    assert isinstance(model, Transformer)
-    table = model.embed.tokens
-    rows = read_rows(kind, model, checkpoint, table.weight.shape[1], folder)
-    put(model, "embed.tokens", VirtualTable(table, Rows(rows).requires_grad_(False), len(rows)))
+    width = stack(model, False)[1].embed.tokens.weight.shape[1]
+    rows = read_rows(kind, model, checkpoint, (width,), folder)
+    put_table(model, Rows(rows).requires_grad_(False), len(rows))
 
 
 def virtual(settings: Settings) -> int:

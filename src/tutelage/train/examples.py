@@ -66,10 +66,8 @@ def _fault(row: Row, result: Rendered, reading: Reading) -> SetAside | None:
         return unanswered(row)
     if isinstance(result, TutelageError):
         return SetAside(row.where, "template", result.message)
-    length = reading.length(*map(len, result))
-    if reading.context is not None and length > reading.context:
-        return too_long(row, length, reading.context)
-    return None
+    over = reading.over(*map(len, result))
+    return None if over is None else too_long(row, *over)
 
 
 def schedule(examples: Sequence[Example], config: TuneConfig) -> list[list[Example]]:

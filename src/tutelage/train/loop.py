@@ -112,14 +112,7 @@ def _gradients(
 
     Dividing by the step's own weight, not by each pack's, makes any cut into packs exact.
     """
-    weight = sum(row.trained * row.weight for row in rows)
-    if not weight:
-        raise GuardError(
-            "a step has no trained token",
-            field="completion",
-            got=f"rows {_names(rows)}",
-            expected="at least one token to learn",
-        )
+    weight = _weight(rows)
     mean = 0.0
     for part in _split(rows, plan.micro_batches):
         result = loss_of(model, part, loss)
@@ -135,6 +128,19 @@ def _gradients(
         (scale * mine).backward()
         mean += value
     return mean
+
+
+def _weight(rows: Sequence[Example]) -> float:
+    """Of all trained tokens of a step together. Raises GuardError for none."""
+    weight = sum(row.trained * row.weight for row in rows)
+    if not weight:
+        raise GuardError(
+            "a step has no trained token",
+            field="completion",
+            got=f"rows {_names(rows)}",
+            expected="at least one token to learn",
+        )
+    return weight
 
 
 def _with_side_loss(loss: Tensor, model: Model, share: float) -> Tensor:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tutelage.data.pack import Example, shared_prefix
+from tutelage.data.pack import Example, packed_tokens
 from tutelage.machine.device import Placement
 from tutelage.machine.memory import release, resident
 from tutelage.machine.speed import gemm_flops
@@ -102,7 +102,7 @@ def predict_run(
     threads: int,
 ) -> Prediction:
     """Prediction from the layout, what the method costs and the rows' lengths."""
-    tokens = [_tokens(step) for step in steps]
+    tokens = [packed_tokens(step) for step in steps]
     scored = not any(weight.role == TASK for weight in weights)  # a head has few scores
     labels = [sum(row.trained for row in step) * scored for step in steps]
     heaviest = max(tokens)
@@ -125,11 +125,6 @@ def predict_run(
     )
     seconds = sum(each) / (EFFICIENCY * speed(placement.dtype, placement.device))
     return Prediction(seconds, by_name(parts), sum(each), each)
-
-
-def _tokens(step: Sequence[Example]) -> int:
-    shared = shared_prefix(step)
-    return shared + sum(row.inputs - shared for row in step)
 
 
 def _work(

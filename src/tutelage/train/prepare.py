@@ -19,7 +19,7 @@ from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.checkpoints.headed import Task, task_of, with_head
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.program import program_of
-from tutelage.checkpoints.reading import Reading
+from tutelage.checkpoints.reading import Reading, Virtual
 from tutelage.code_hash import code_hash
 from tutelage.data.pack import Example
 from tutelage.data.rows import Row
@@ -115,8 +115,12 @@ class Run:
 
     def examples_of(self, rows: Sequence[Row]) -> list[Example]:
         """Those of other rows that can be used, as the tuned model reads them."""
-        virtual = self.method.virtual(self.settings)
-        return _examples(self.checkpoint, self.weights, virtual, rows, strict=False)[0]
+        return _examples(self.checkpoint, self.virtual, rows, strict=False)[0]
+
+    @property
+    def virtual(self) -> Virtual:
+        """What the tuned model has before every row."""
+        return _virtual(self.method, self.settings, self.weights)
 
     @property
     def loss(self) -> Loss:
@@ -183,8 +187,8 @@ def prepare(
     settings = settled(method, config.options, checkpoint)
     start.refuse_interpolation(method, config.interpolate)
     task = task_of(checkpoint)
-    virtual = method.virtual(settings)
-    examples, set_aside = _examples(checkpoint, weights, virtual, rows, strict)
+    virtual = _virtual(method, settings, weights)
+    examples, set_aside = _examples(checkpoint, virtual, rows, strict)
     if not examples:
         raise _none_usable(len(rows), set_aside)
     config = _with_size(config, task)
@@ -212,14 +216,13 @@ def settled(method: Method, options: Mapping[str, Any], checkpoint: Checkpoint) 
 
 
 def _examples(
-    checkpoint: Checkpoint, weights: Sequence[Weight], virtual: int, rows: Sequence[Row],
-    strict: bool,
-) -> tuple[list[Example], list[dict[str, str]]]:  # fmt: skip
+    checkpoint: Checkpoint, virtual: Virtual, rows: Sequence[Row], strict: bool
+) -> tuple[list[Example], list[dict[str, str]]]:
     """Of all usable rows, and which were set aside: what a head learns, or answers in words."""
     task = task_of(checkpoint)
     if task is None:
-        return examples_of(rows, _reading(checkpoint, weights, virtual), strict=strict)
-    coder = Coder.of(checkpoint, _virtual_ids(weights, virtual))
+        return examples_of(rows, Reading.of(checkpoint).behind(virtual), strict=strict)
+    coder = Coder.of(checkpoint, virtual)
     return head_examples.examples_of(rows, coder, task, strict=strict)
 
 
@@ -231,15 +234,10 @@ def _with_size(config: TuneConfig, task: Task | None) -> TuneConfig:
     return config.model_copy(update={"batch_tokens": tokens or BATCH_TOKENS})
 
 
-def _reading(checkpoint: Checkpoint, weights: Sequence[Weight], virtual: int) -> Reading:
-    """The model's own, behind so many virtual tokens."""
-    return Reading.of(checkpoint).behind(_virtual_ids(weights, virtual))
-
-
-def _virtual_ids(weights: Sequence[Weight], virtual: int) -> tuple[int, ...]:
-    """Beyond the vocabulary."""
+def _virtual(method: Method, settings: Any, weights: Sequence[Weight]) -> Virtual:
+    """Ids beyond the vocabulary, as many as the method has."""
     first = token_table(weights).shape[0]
-    return tuple(range(first, first + virtual))
+    return Virtual(tuple(range(first, first + method.virtual(settings))), method.deep)
 
 
 def _with_head(checkpoint: Checkpoint, rows: Sequence[Row], config: TuneConfig) -> Checkpoint:

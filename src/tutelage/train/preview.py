@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tutelage.checkpoints.headed import Task
+from tutelage.checkpoints.reading import Virtual
 from tutelage.data.pack import Example
 from tutelage.heads import HEADS
 from tutelage.heads._head import Head
@@ -30,7 +31,7 @@ class Preview:
 
 
 def previews(
-    examples: Sequence[Example], tokenizer: Tokenizer, virtual: int, task: Task | None = None
+    examples: Sequence[Example], tokenizer: Tokenizer, virtual: Virtual, task: Task | None = None
 ) -> list[Preview]:
     """The first row, the shortest and the longest; fewer where there are fewer. `virtual` tokens
     before every row are no part of what is shown. With a task's head what it learns of each."""
@@ -46,16 +47,23 @@ def previews(
     return [_preview(example, tokenizer, virtual) for example in different.values()]
 
 
-def _taught(example: Example, tokenizer: Tokenizer, virtual: int, task: Task) -> Preview:
+def _taught(example: Example, tokenizer: Tokenizer, virtual: Virtual, task: Task) -> Preview:
     head: Head = HEADS.get(task.head)
-    read = [id for row in (example, *example.beside) for id in (row.memory or row.ids[virtual:])]
+    read = [
+        id
+        for row in (example, *example.beside)
+        for id in row.memory or row.ids
+        if id not in virtual.ids
+    ]
     spell = partial(_spelled, tokenizer=tokenizer)
     learned = head.told(example, task.labels, spell)
     return Preview(example.name, "".join(map(spell, read)), len(read), learned, None)
 
 
-def _preview(example: Example, tokenizer: Tokenizer, virtual: int) -> Preview:
-    read = example.memory or example.ids[virtual : example.at[0] + 1]
+def _preview(example: Example, tokenizer: Tokenizer, virtual: Virtual) -> Preview:
+    read = [
+        id for id in example.memory or example.ids[: example.at[0] + 1] if id not in virtual.ids
+    ]
     learned, end = list(map(int, example.labels)), None
     if learned[-1] in tokenizer.eos_ids:
         end = _spelled(learned.pop(), tokenizer)

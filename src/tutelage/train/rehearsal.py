@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from tutelage.data.pack import Example
+from tutelage.data.pack import Example, packed_tokens
 from tutelage.generate.engine import Engine
 from tutelage.generate.job import Job
 from tutelage.generate.score import score
@@ -55,7 +55,7 @@ def rehearse(run: Run, near: Path | None = None) -> Rehearsed:
     """Do what is hardest once, the disk's part beside `near`, where the result will be. Raises
     MemoryLimitError naming a setting that would fit, GuardError where training would teach
     nothing, WorkError where the disk has no room."""
-    heaviest = max(run.steps, key=lambda rows: sum(row.inputs for row in rows))
+    heaviest = max(run.steps, key=packed_tokens)
     longest = max((row for step in run.steps for row in step), key=lambda row: row.inputs)
     seconds: dict[str, float] = {}
     with Peak() as peak, freed_memory_kept(), memory_named(run):
@@ -67,7 +67,7 @@ def rehearse(run: Run, near: Path | None = None) -> Rehearsed:
         with _timed(seconds, "save"):
             written = _save(run, model, work, near)
     return Rehearsed(
-        tokens=sum(row.inputs for row in heaviest),
+        tokens=packed_tokens(heaviest),
         rows=len(heaviest),
         longest_row=longest.inputs,
         loss=step.loss,

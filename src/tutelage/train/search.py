@@ -58,7 +58,7 @@ Json = dict[str, Any]
 class Asked:
     """`trials` in all, a third as many more for each widening; each is scored after so many shares
     (`rungs`) of its steps; `development` is the share of rows kept for that; `choices` are further
-    settings of the method with the values to try."""
+    settings of the method with the values to try, which may be lists."""
 
     trials: int = 12
     rungs: int = 4
@@ -193,8 +193,13 @@ class _Search:
         trial.suggest_float(RATE, low, high, log=True)
         options = dict(self.config.options)
         for name, values in self.asked.choices.items():
-            options[name] = trial.suggest_categorical(name, list(values))
+            kept = trial.suggest_categorical(name, list(map(_named, values)))
+            options[name] = self._chosen(name, kept)
         return trial, options
+
+    def _chosen(self, name: str, kept: Any) -> Any:
+        """The value that the study keeps so; a learning rate is itself."""
+        return next((v for v in self.asked.choices.get(name, ()) if _named(v) == kept), kept)
 
     @property
     def _total(self) -> int:
@@ -220,10 +225,23 @@ class _Search:
         best = _best(ended) if ended and _score(_best(ended)) < float("inf") else None
         return {
             "method": self.first.method.name,
-            "best": None if best is None else _said(best),
+            "best": None if best is None else self._said(best),
             "at_edge": None if best is None else self._at_edge(ended, self._widenings(study)),
             "development": len(self.scored),
-            "trials": [_said(trial) for trial in ended],
+            "trials": [self._said(trial) for trial in ended],
+        }
+
+    def _said(self, trial: Any) -> Json:
+        loss = _score(trial)
+        finite = loss < float("inf")
+        return {
+            "number": trial.number,
+            "status": "done" if trial.state.name == "COMPLETE" else "ended early",
+            "settings": {name: self._chosen(name, kept) for name, kept in trial.params.items()},
+            "loss": loss if finite else None,
+            "reason": trial.user_attrs.get("reason"),
+            "steps": trial.user_attrs.get("steps"),
+            "seconds": trial.user_attrs.get("seconds"),
         }
 
 
@@ -265,18 +283,9 @@ def _score(trial: Any) -> float:
     return float(values[max(values)]) if values else float("inf")
 
 
-def _said(trial: Any) -> Json:
-    loss = _score(trial)
-    finite = loss < float("inf")
-    return {
-        "number": trial.number,
-        "status": "done" if trial.state.name == "COMPLETE" else "ended early",
-        "settings": dict(trial.params),
-        "loss": loss if finite else None,
-        "reason": trial.user_attrs.get("reason"),
-        "steps": trial.user_attrs.get("steps"),
-        "seconds": trial.user_attrs.get("seconds"),
-    }
+def _named(value: Any) -> Any:
+    """A value as the study keeps it, which knows no lists."""
+    return "+".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _loss(run: Run, model: Model, rows: Sequence[Example]) -> float:
@@ -310,7 +319,7 @@ def _refuse_choices(run: Run, given: Json, choices: Mapping[str, Sequence[Any]])
         except RequestError as error:
             raise ConfigError(
                 error.message, field="--choose",
-                got=", ".join(f"{name}={value}" for name, value in chosen.items()),
+                got=", ".join(f"{name}={_named(value)}" for name, value in chosen.items()),
                 expected=error.expected, hint=error.hint,
             ) from None  # fmt: skip
 

@@ -47,7 +47,7 @@ def test_what_is_below_is_what_was_tuned(method: str, tmp_path: Path) -> None:
     base = open_lm(TINY, **WHERE)
     assert isinstance(headed, HeadLM) and isinstance(below, LocalLM) and isinstance(base, LocalLM)
     assert below.model.task is None and found["settings"]["head"] == "classification"
-    virtual = headed.predictor.coder.virtual
+    virtual = headed.predictor.coder.virtual.ids
     ours = vectors(below, virtual)
     assert torch.equal(ours, vectors(headed, virtual))
     if method != "prompt-tuning":  # four steps of vectors before the text move it by little

@@ -69,6 +69,24 @@ def test_every_method_trains_a_head_too(name: str, tmp_path: Path) -> None:
     _stopped_and_gone_on(name, tmp_path, out)
 
 
+@pytest.mark.parametrize("name", ["prompt-tuning", "p-tuning", "prefix-tuning"])
+@pytest.mark.parametrize("head", HEADS.names())
+def test_virtual_tokens_of_an_encoder_decoder_with_a_head(
+    head: str, name: str, tmp_path: Path
+) -> None:
+    """Also where the head has the encoder alone, as that of tags has."""
+    source = "preset:bart-tiny" if head == "question-answering" else "preset:t5-tiny"
+    found = tuned(
+        head, tmp_path, source, method=name, steps=30, learning_rate=0.05, batch_tokens=600
+    )
+    assert found["loss"]["last"] < found["loss"]["first"]
+    lm = open_lm(source, adapter=tmp_path / "out", **WHERE)
+    assert isinstance(lm, HeadLM)
+    rows, metrics = rows_of(head, tmp_path), lm.capabilities().metrics
+    measured = evaluate_rows(lm, rows, (), metrics, max_new_tokens=8)
+    assert measured.valid and measured.refused == 0
+
+
 def _stopped_and_gone_on(name: str, tmp_path: Path, whole: Path) -> None:
     asked: list[int] = []
 

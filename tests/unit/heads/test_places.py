@@ -7,6 +7,7 @@ import torch
 
 from tutelage.checkpoints.headed import Task, with_head
 from tutelage.checkpoints.open import open_checkpoint
+from tutelage.checkpoints.reading import Virtual
 from tutelage.heads import HEADS
 from tutelage.heads._head import Question, Read
 from tutelage.heads.coder import Coder
@@ -18,7 +19,7 @@ TAGS = ("O", "B-x")
 
 def coder(source: str, head: str, virtual: tuple[int, ...] = ()) -> Coder:
     task = Task(head, TAGS if head == "token-classification" else ())
-    return Coder.of(with_head(open_checkpoint(source), task), virtual)
+    return Coder.of(with_head(open_checkpoint(source), task), Virtual(virtual))
 
 
 @pytest.mark.parametrize("source", ["preset:llama-tiny", "preset:bert-tiny", "preset:t5-tiny"])
@@ -82,3 +83,22 @@ def test_choices_and_passages_are_read_back(choices: list[str]) -> None:
     )  # fmt: skip
     assert choices_in("which?\n(B) alone") == ("which?\n(B) alone", ())
     assert passage_in(about("who\nis it?", "a\n\nb")) == ("who is it?", "a\n\nb")
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_virtual_tokens_stand_on_one_side_of_an_encoder_decoder(deep: bool) -> None:
+    """The vectors that are looked at are those of the same words."""
+    task = Task("question-answering")
+    checkpoint = with_head(open_checkpoint("preset:bart-tiny"), task)
+    plain = Coder.of(checkpoint)
+    one = Coder.of(checkpoint, Virtual((300, 301), deep))
+    assert plain.context == 512 and one.context == 510
+    head, asked = HEADS.get("question-answering"), Question(about("where?", "in Rome"), "Rome")
+    row, bare = head.read(one, asked, ()).example, head.read(plain, asked, ()).example
+    assert (row.labels, one.own(row)) == (bare.labels, list(bare.memory))
+    if deep:
+        assert (row.ids, row.memory) == ((300, 301, *bare.ids), bare.memory)
+        assert row.at == tuple(at + 2 for at in bare.at)
+    else:
+        assert (row.memory, row.ids) == ((300, 301, *bare.memory), bare.ids)
+        assert row.at == bare.at

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from transformers import T5ForConditionalGeneration as T5
 from tests.parity.architecture import twins
 from tests.parity.packed import our_loss
 from tests.parity.test_packed_loss import examples_of
-from tests.parity.tuned import attached, built, resolved, stir, tuned
+from tests.parity.tuned import attached, behind, built, resolved, stir, tuned
 from tests.parity.witness import checkpoint_of, their_llama
 from tutelage.checkpoints.build import build
 from tutelage.data.pack import Example, memory_of, pack
@@ -24,7 +23,6 @@ from tutelage.models.forward import forward
 from tutelage.objectives import clm
 from tutelage.peft import METHODS
 from tutelage.peft._method import Method, flag, settings_of
-from tutelage.peft._virtual import virtual_ids
 from tutelage.peft._wrapped import Kept
 from tutelage.peft.layout import BASE
 from tutelage.peft.open import method_of, open_adapter
@@ -56,14 +54,6 @@ def checkpoint(request: pytest.FixtureRequest) -> Any:
     return checkpoint_of(base(request.param))
 
 
-@pytest.fixture(autouse=True)
-def fits(request: pytest.FixtureRequest) -> None:
-    """Virtual tokens stand before a decoder's rows."""
-    given = getattr(request.node, "callspec", None)
-    if given and given.params.get("name") in VIRTUAL and given.params.get("checkpoint") == "t5":
-        pytest.skip("virtual tokens need a decoder")
-
-
 @pytest.fixture(scope="module")
 def llama() -> Any:
     return checkpoint_of(base("llama"))
@@ -71,18 +61,9 @@ def llama() -> Any:
 
 def rows(model: Any) -> list[Example]:
     examples = examples_of(9, count=4)
-    if getattr(model, "encoder", None) is None:
-        return behind(model, examples)
-    return [Example.pair(e.ids, e.labels, model.start) for e in examples]
-
-
-def behind(model: Any, examples: list[Example]) -> list[Example]:
-    """The rows with virtual tokens before them, where there are any."""
-    ids = virtual_ids(model)
-    return [
-        replace(one, ids=(*ids, *one.ids), at=tuple(at + len(ids) for at in one.at))
-        for one in examples
-    ]
+    if getattr(model, "encoder", None) is not None:
+        examples = [Example.pair(e.ids, e.labels, model.start) for e in examples]
+    return behind(model, examples)
 
 
 def logits(model: Any) -> torch.Tensor:
@@ -214,12 +195,6 @@ def test_another_base_is_refused(name: str, llama: Any, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="another shape"):
         open_adapter(model, wide, tmp_path)
     assert torch.equal(logits(untouched), before)
-
-
-@pytest.mark.parametrize("name", VIRTUAL)
-def test_virtual_tokens_are_refused_where_an_encoder_reads(name: str) -> None:
-    with pytest.raises(ConfigError, match="has an encoder"):
-        resolved(name, base("t5").config.to_dict())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -163,6 +163,9 @@ CHOICES: list[tuple[dict[str, Any], str]] = [
     ({"rank": (4, "wide")}, "rank=wide"),
     ({"rank": (4, 8), "dropout": (0.0, 1.0)}, "rank=4, dropout=1.0"),
     ({"learning_rate": (0.1, 0.2)}, "learning_rate=0.1"),
+    ({"roles": (["attn.q"], ["attn.q", "attn.x"])}, "roles=attn.q+attn.x"),
+    ({"layers": ([0], [0, 9])}, "layers=0+9"),
+    ({"rank": (4, [4, 8])}, "rank=4+8"),
 ]
 
 
@@ -183,6 +186,17 @@ def test_a_setting_is_given_or_chosen(tmp_path: Path) -> None:
             Asked(choices={"rank": (4, 8)}), tmp_path / "s", **WHERE,
         )  # fmt: skip
     assert caught.value.field == "--choose" and not list(tmp_path.iterdir())
+
+
+def test_lists_are_chosen_among(tmp_path: Path) -> None:
+    """And known again by who goes on."""
+    choices = {"roles": (["attn.q"], ["attn.q", "attn.v"]), "layers": ([0], [0, 1])}
+    result = found(tmp_path / "s", trials=2, rungs=1, choices=choices)
+    for trial in result["trials"]:
+        assert trial["settings"]["roles"] in choices["roles"]
+        assert trial["settings"]["layers"] in choices["layers"]
+    again = found(tmp_path / "s", trials=2, rungs=1, choices=choices)
+    assert again["trials"] == result["trials"]
 
 
 def labelled(count: int = 20) -> list[Row]:
