@@ -8,6 +8,7 @@ import pytest
 
 from tests.contract.command import HERE, Called, called
 from tests.contract.keys import check, check_measured
+from tutelage.peft import METHODS
 
 TINY = "preset:llama-tiny"
 
@@ -50,17 +51,36 @@ def test_quantize(tmp_path: Path) -> None:
     check_measured(found["loss_rise"])
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
+NAMED = "full bitfit lora dora qlora adapter ia3 prefix-tuning prompt-tuning p-tuning"
+
+
+def test_methods_that_are_named_are_there() -> None:
+    assert {*NAMED.split()} <= {*METHODS.names()}
+
+
+@pytest.mark.parametrize("method", METHODS.names())
 def test_tune(method: str, rows: str, tmp_path: Path) -> None:
+    """Every method: its object, and that what it wrote answers."""
     given = ("tune", TINY, "--data", rows, "--method", method, "--steps", "2", *HERE)
     code, found, _ = called(*given, "--out", str(tmp_path / "out"))
     assert code == 0
     check("tune", found)
-    check("tune rows", found["rows"])
-    check("tune loss", found["loss"])
     assert (Path(found["out"]).is_dir(), found["method"]) == (True, method)
-    if found["forgetting"] is not None:
-        check_measured(found["forgetting"])
+    check("tune rows", found["rows"])
+    assert (found["rows"]["used"] > 0, found["rows"]["set_aside"]) == (True, 0)
+    check("tune loss", found["loss"])
+    assert all(0 < found["loss"][when] < 10 for when in ("first", "last"))
+    for key in ("trained_parameters", "trained_tokens", "peak_bytes", "predicted_peak_bytes"):
+        assert isinstance(found[key], int) and found[key] > 0, key
+    assert found["seconds"] > 0
+    check_measured(found["forgetting"])
+    adapter = ("--adapter", found["out"]) if METHODS.get(method).adapter else ()
+    source = TINY if adapter else found["out"]
+    few = ("--max-new-tokens", "3", *HERE)
+    code, said, _ = called("generate", source, "Backwards 1: red", *adapter, *few)
+    assert code == 0
+    check("generate", said)
+    assert said["completion_tokens"] <= 3 and said["finish_reason"] in ("stop", "length")
 
 
 def test_tune_dry_run(rows: str, tmp_path: Path) -> None:

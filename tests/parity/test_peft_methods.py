@@ -165,14 +165,14 @@ def test_gradients_of_a_step(name: str, kind: str, tmp_path: Path) -> None:
     ours, others = ([p for p in m.parameters() if p.grad is not None] for m in (model, theirs))
     assert len(ours) == len(others) > 0
     assert all(p.requires_grad for p in ours)
-    pairs = [(p.grad, _same(p, others)) for p in ours]
+    pairs = [(p.grad, same_in(p, others)) for p in ours]
     for mine, wanted in pairs:
         assert mine is not None
         assert (mine.flatten() - wanted.flatten()).abs().max() < 1e-4
     assert max(float(wanted.abs().max()) for _, wanted in pairs) > 1e-3
 
 
-def _same(parameter: torch.Tensor, others: list[torch.nn.Parameter]) -> torch.Tensor:
+def same_in(parameter: torch.Tensor, others: list[torch.nn.Parameter]) -> torch.Tensor:
     """The gradient of the parameter of theirs that has these very values."""
     flat = parameter.detach().flatten()
     for other in others:

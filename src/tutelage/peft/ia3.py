@@ -119,20 +119,22 @@ def cost(weights: Sequence[Weight], settings: Settings) -> Tuning:
 
 def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:
     """The adapter in PEFT's own layout, in float32."""
-    names, tensors, inputs = module_names(checkpoint), {}, []
+    names, tensors = module_names(checkpoint), {}
+    sides: dict[bool, list[str]] = {True: [], False: []}
     for path, one in wrapped(model):
         assert isinstance(one, Rescaled)
         shape = (1, -1) if one.of_inputs else (-1, 1)
         tensors[tensor_name(names[path], L)] = one.ia3_l.view(shape)
-        if one.of_inputs:
-            inputs.append(path)
-    paths = [path for path, _ in wrapped(model)]
+        sides[one.of_inputs].append(path)
+    inputs, outputs = (
+        targets_config(paths, checkpoint)["target_modules"] if (paths := sides[side]) else []
+        for side in (True, False)
+    )
     config = {
         **common_config("IA3", checkpoint),
-        **targets_config(paths, checkpoint),
-        "feedforward_modules": (
-            targets_config(inputs, checkpoint)["target_modules"] if inputs else []
-        ),
+        **targets_config([*sides[True], *sides[False]], checkpoint),
+        "target_modules": sorted({*inputs, *outputs}),  # PEFT asks that they hold the next
+        "feedforward_modules": inputs,
         "init_ia3_weights": True,
     }
     del config["layers_to_transform"]  # PEFT's (IA)3 has no such setting; the names tell
