@@ -144,18 +144,45 @@ def _way(name: str, one: Json | None) -> list[str]:
     return [name, value(one["quality"]), value(lost["loss"]), *kept]
 
 
+def flan(result: Json) -> str:
+    """One row a kind that was left out, asked with instructions before and after."""
+    kinds = result["left_out"]
+    steps = {found[form]["steps"] for found in kinds.values() for form in FORMS}
+    told = f"{result['model']}, LoRA, {_range(steps)} updates of 1,024 tokens for each cell.\n\n"
+    head = ["left out", "asked", "by chance", "before"]
+    head += [text for form in FORMS.values() for text in (form, "gain")]
+    return told + table(head, [_left_out(kind, found) for kind, found in kinds.items()])
+
+
+FORMS = {"instructions": "tuned on instructions", "bare": "on a bare form"}
+
+
+def _range(numbers: set[int]) -> str:
+    least, most = min(numbers), max(numbers)
+    return str(least) if least == most else f"{least} to {most}"
+
+
+def _left_out(kind: str, found: Json) -> list[str]:
+    told = [kind, str(found["n"]), f"{found['chance']:.3f}", value(found["before"]["accuracy"])]
+    for form in FORMS:
+        gain = found[form]["against_before"]
+        told.append(value(found[form]["accuracy"]))
+        told.append(f"{gain['difference']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})")
+    return told
+
+
 def cost(result: Json) -> str:
     spent = result["training"]
     smoke = " **Of a smoke run: these figures mean nothing.**" if result["smoke"] else ""
-    return (
-        f"{spent['runs']} parts, {60 * spent['processor_hours']:.1f} processor minutes in all; "
-        f"{result['machine']}.{smoke}"
-    )
+    parts = f"{spent['runs']} parts, " if spent["runs"] else ""
+    minutes = 60 * spent["processor_hours"] if spent["runs"] else result["processor_minutes"]
+    return f"{parts}{minutes:.1f} processor minutes in all; {result['machine']}.{smoke}"
 
 
 COMPARED = ("docstrings", "dialogues", "ner", "ner-decoder")
 SECTIONS: dict[str, Callable[[Json], str]] = {
     **dict.fromkeys(COMPARED, methods), "sweeps": sweeps, "mitigations": mitigations,
+    "flan": flan,
 }  # fmt: skip
 PICTURES = dict.fromkeys(COMPARED, methods_picture)
 

