@@ -170,7 +170,9 @@ def test_the_page_in_docs_is_that_of_the_results(tmp_path: Path) -> None:
     command = [sys.executable, FOLDER / "draw.py", "--docs", tmp_path]
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
     assert (tmp_path / "adaptation_compared.md").read_text(encoding="utf-8") == page
-    for study in ("docstrings", "ner", "sweeps", "dialogues", "ner-decoder", "mitigations"):
+    for study in (
+        "docstrings", "ner", "sweeps", "dialogues", "ner-decoder", "mitigations", "flan",
+    ):  # fmt: skip
         assert f"<!-- results: {study} -->" in page
 
 
