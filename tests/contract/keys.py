@@ -74,17 +74,17 @@ PROMISED: dict[str, set[str]] = {
 
 ADDED: dict[str, set[str]] = {
     "run": {"metric", "front"},
-    "candidate": {"measuring_seconds", "over_budget"},
+    "candidate": {"measuring_seconds", "over_budget", "collapse"},
     "comparison": {"rows"},
     "tune": {
-        *("mixture", "general"),
+        *("mixture", "general", "collapse"),
         *("set_aside", "settings", "predicted_seconds", "predicted_memory", "rehearsal", "preview"),
         *("correction", "probed_seconds", "predicted_flops", "counted_flops"),
     },
     "eval": {
         *("model", "shots", "refused", "cut_off", "rows", "set_aside", "set_aside_rows", "notes"),
         *("how", "calibration", "published", "settings", "versions", "contamination"),
-        *("toxicity", "helm"),
+        *("toxicity", "helm", "collapse"),
     },
     "model pull": {"left_out"},
     "model export": {"type", "left_out"},

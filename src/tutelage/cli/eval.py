@@ -222,6 +222,8 @@ def show(result: dict[str, Any]) -> None:
 def _more(result: dict[str, Any]) -> list[str]:
     """What a task, votes and known training rows have to say."""
     lines = []
+    if result["collapse"] is not None:
+        lines.append(f"- WARNING: {result['collapse']['warning']}")
     if not result["valid"] and "reason" in result:
         lines.append(f"- NOT VALID: {result['reason']}")
     if result["helm"] is not None:

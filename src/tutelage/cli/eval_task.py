@@ -151,7 +151,7 @@ def _read(
     return {
         "task": TEXT, "model": model, "shots": 0, "metrics": metrics, "n": len(items),
         "truncated": 0, "refused": len(split) - len(fitting), "cut_off": 0, "extraction_rate": 1.0,
-        "valid": True, "seconds": seconds,
+        "valid": True, "collapse": None, "seconds": seconds,
         "prompt_sha256": digest([[item["id"], item["prompt"]] for item in items]),
         "items": items, "how": "likelihood", "calibration": None, "published": [],
         **_counted(len(items)),

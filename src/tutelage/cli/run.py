@@ -121,6 +121,8 @@ class _Settled:
         measured = interval(one.development, self._metric)
         seconds = one.seconds + one.measuring_seconds
         over = "; over the memory limit" if one.over_budget else ""
+        if one.collapse is not None:
+            over += f"; one answer to all, {one.collapse.answer!r}"
         return f"{self._metric} {measured} in {duration(seconds)}{over}"
 
 
@@ -174,6 +176,8 @@ def _remark(one: dict[str, Any], chosen: str | None) -> str:
         return "recommended"
     if one["over_budget"]:
         return "over budget"
+    if one["collapse"] is not None:
+        return "one answer to all"
     return "" if one["status"] == "done" else str(one["status"])
 
 

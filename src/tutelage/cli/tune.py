@@ -217,6 +217,8 @@ def show(result: Json) -> None:
     for task, kept in (result["general"] or {}).items():
         before, after = kept["before"]["value"], kept["after"]["value"]
         print(f"  {task}: {before:.2f} -> {after:.2f} of {kept['after']['n']} right")
+    if result["collapse"] is not None:
+        print(f"WARNING: {result['collapse']['warning']}")
     print(f"written to {result['out']}")
 
 
@@ -289,6 +291,7 @@ def _answer(
         "predicted_memory": found["predicted_memory"],
         "forgetting": None,
         "general": None,
+        "collapse": found.get("collapse"),
         "settings": found["settings"],
         "correction": found.get("correction"),
         "rehearsal": found.get("rehearsal"),

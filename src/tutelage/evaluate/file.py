@@ -40,6 +40,7 @@ def as_file(evaluation: Evaluation, model: str, task: str, shots: int) -> dict[s
         "cut_off": evaluation.cut_off,
         "extraction_rate": evaluation.extraction_rate,
         "valid": evaluation.valid,
+        "collapse": None if (one := evaluation.collapse) is None else one.as_json(),
         "seconds": evaluation.seconds,
         "prompt_sha256": evaluation.prompt_sha256,
         "items": items,

@@ -23,7 +23,10 @@ from tutelage.evaluate.statistics import Measured, measured
 from tutelage.lm import LM, Completion, Message, Prompt, Request, Sampling, complete
 from tutelage.progress import Progress, silent
 from tutelage.score import METRICS
+from tutelage.score._collapse import Collapse, collapse
 from tutelage.score._metric import Metric
+from tutelage.text.plain_text import source
+from tutelage.text.task_text import choices_in
 
 Ending = Literal["stop", "length", "cancelled", "refused"]
 VERSION = 1
@@ -91,6 +94,17 @@ class Evaluation:
     def valid(self) -> bool:
         """Whether every item was asked and answered to an end, and some answer says something."""
         return self.refused == 0 and self._count("cancelled") == 0 and self.extraction_rate > 0
+
+    @property
+    def collapse(self) -> Collapse | None:
+        """The one answer to all that was asked, where what is right varies."""
+        both = zip(self.items, self.answers, strict=True)
+        asked = [(item, answer.text) for item, answer in both if answer.finish_reason != "refused"]
+        return collapse(
+            [text for _, text in asked],
+            [item.reference for item, _ in asked],
+            [choices_in(_text(item.prompt))[1] for item, _ in asked],
+        )
 
     @property
     def prompt_tokens_mean(self) -> float | None:
@@ -264,6 +278,10 @@ def _from_completion(id: str, completion: Completion) -> Answer:
 
 def plain(prompt: Prompt) -> Any:
     return prompt if isinstance(prompt, str) else [asdict(message) for message in prompt]
+
+
+def _text(prompt: Prompt) -> str:
+    return prompt if isinstance(prompt, str) else source(prompt)
 
 
 def _item(value: Mapping[str, Any]) -> Item:

@@ -153,6 +153,7 @@ def _candidate(one: Contender, pairs: Sequence[comparisons.Pair]) -> Json:
         "bytes_on_disk": 0 if one.artefact is None else publish.size(one.artefact),
         "forgetting": one.kept.get("forgetting"),
         "toxicity": None,
+        "collapse": None if (found := one.collapse) is None else found.as_json(),
     }
 
 

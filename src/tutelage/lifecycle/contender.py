@@ -20,6 +20,7 @@ from tutelage.lifecycle.record import CandidateStatus
 from tutelage.lifecycle.rungs import MAJORITY, Rung
 from tutelage.peft import METHODS
 from tutelage.prompts.few_shot import Example
+from tutelage.score._collapse import Collapse
 
 Limit = Literal["minutes", "minutes left", "memory"]
 """Of the budget: the minutes ended, what was left of them is less than was predicted to be needed,
@@ -79,6 +80,12 @@ class Contender:
     def eligible(self) -> bool:
         """Whether choices may fall on it; the majority's answer is no model."""
         return self.finished and not self.over_budget and self.rung.name != MAJORITY
+
+    @property
+    def collapse(self) -> Collapse | None:
+        """The one answer to all rows last asked; that of the majority is meant to be one."""
+        last = self.test or self.development
+        return None if last is None or self.rung.name == MAJORITY else last.collapse
 
     def saw_peak(self, peak: int | None) -> None:
         """Remember the highest of the peaks of its stages."""

@@ -46,6 +46,16 @@ class Comparison(Frozen):
     rows: Literal["development", "test"]
 
 
+class OneAnswer(Frozen):
+    """`score._collapse.Collapse`, and it as a sentence."""
+
+    answer: str
+    of: str
+    n: int
+    right: float | None
+    warning: str
+
+
 class Candidate(Frozen):
     """One base model x prompt x tuning, as the contract prints it."""
 
@@ -76,6 +86,8 @@ class Candidate(Frozen):
     forgetting: Measured | None
     """Rise of loss on text away from the task, nats per token; null where nothing was tuned."""
     toxicity: Measured | None
+    collapse: OneAnswer | None
+    """Set where it answered one thing to all rows last evaluated, though what is right varies."""
 
 
 class Kept(Frozen):

@@ -22,6 +22,7 @@ from tutelage.machine.memory import Peak, freed_memory_kept
 from tutelage.machine.products import Products
 from tutelage.progress import Progress, silent
 from tutelage.train import history, state
+from tutelage.train.collapsed import collapsed
 from tutelage.train.config import TuneConfig
 from tutelage.train.loop import Step
 from tutelage.train.predict import Prediction
@@ -60,15 +61,15 @@ def tune(
         store.sweep(folder)
         result = _finished(run, out)  # who held the lock before may have finished it
         if result is None:
-            result = _made(run, folder, out, progress, note, deadline)
+            result = _made(run, rows, folder, out, progress, note, deadline)
         if result["status"] == "done":
             state.discard(folder)
     return result
 
 
 def _made(
-    run: Run, folder: Path, out: Path, progress: Progress, note: Callable[[str], None],
-    deadline: Deadline | None,
+    run: Run, rows: Sequence[Row], folder: Path, out: Path, progress: Progress,
+    note: Callable[[str], None], deadline: Deadline | None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train, and write the result beside the checkpoints, where a killed writer's leftovers are
     swept, before it appears at `out`."""
@@ -103,6 +104,8 @@ def _made(
         return result
     if run.config.interpolate < 1:
         interpolate(run.method, work.parameters, work.start, run.config.interpolate)
+    one_answer = collapsed(run, model, rows)
+    result["collapse"] = None if one_answer is None else one_answer.as_json()
     with store.new_folder(folder / "result") as inside:
         run.write(model, inside)
         store.write_json(inside / RESULT, {"request": run.digest, **result})
@@ -130,6 +133,7 @@ def _result(
         "predicted_peak_bytes": prediction.peak_bytes,
         "labels": None if run.task is None else list(run.task.labels),
         "forgetting": None,
+        "collapse": None,
         "steps": at.step,
         "steps_total": len(run.steps),
         "curve": [{"step": s, "seconds": t, "loss": v} for s, t, v in at.curve],

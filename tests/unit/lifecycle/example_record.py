@@ -86,6 +86,7 @@ def _candidate(name: str, rouge: float | None, **other: Any) -> dict[str, Any]:
         "bytes_on_disk": 0,
         "forgetting": None,
         "toxicity": None,
+        "collapse": None,
         **other,
     }
 

@@ -13,6 +13,7 @@ from tutelage.errors import GuardError
 from tutelage.lifecycle.card import write_card
 from tutelage.lifecycle.pages import command
 from tutelage.lifecycle.pages.lookup import checked
+from tutelage.score._collapse import Collapse
 
 from . import damage, example_record
 
@@ -88,6 +89,14 @@ def test_every_number_of_the_recommended_candidate_is_on_the_card(tmp_path: Path
     for path in shown:
         with contextlib.suppress(GuardError):  # it contradicts another number
             assert text_of(damage.with_other_number(record, path), tmp_path) != original, path
+
+
+def test_one_answer_to_everything_is_a_limit(tmp_path: Path) -> None:
+    record = example_record.record()
+    for each in record["candidates"]:
+        each["collapse"] = Collapse("O", "words", 900, 0.93).as_json()
+    said = "**Warning:** 'O' is the answer to all 900 words, which is right for 93.0%"
+    assert said in text_of(record, tmp_path)
 
 
 def test_prompts_need_no_training_section_and_change_no_weight(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from tutelage.lifecycle.project import Rows, Search
 from tutelage.lifecycle.record import Choice, Record
 from tutelage.lifecycle.report import render, write_report
 from tutelage.lifecycle.run import run
+from tutelage.score._collapse import Collapse
 
 from . import damage, example_record
 
@@ -234,6 +235,15 @@ def test_null_values_say_their_reason(tmp_path: Path) -> None:
     record["candidates"][3]["toxicity"] = {"value": 0.041, "low": 0.01, "high": 0.09, "n": 50}
     text = Page(page_of(record, tmp_path)).visible
     assert "no retention text" in text and "Toxicity" in text and "0.041" in text
+
+
+def test_one_answer_to_everything_is_said(tmp_path: Path) -> None:
+    record = example_record.record()
+    one = Collapse("O", "words", 900, 0.93).as_json()
+    for each in record["candidates"]:
+        each["collapse"] = one
+    said = "'O' is the answer to all 900 words, which is right for 93.0%"
+    assert said in Page(page_of(record, tmp_path)).visible
 
 
 def test_charts_hold_the_measured_points(tmp_path: Path) -> None:
