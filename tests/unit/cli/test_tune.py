@@ -72,10 +72,12 @@ def test_a_plan_and_its_run_answer_with_the_same_keys(
         assert planned[same] == done[same]
     unknown = {name for name, value in planned.items() if value is None}
     assert unknown == {
-        "out", "loss", "seconds", "forgetting", "general", "probed_seconds", "counted_flops"
+        "out", "loss", "seconds", "forgetting", "general", "collapse", "probed_seconds",
+        "counted_flops",
     }  # fmt: skip
     assert {name for name, value in done.items() if value is None} == {
-        "forgetting", "general", "rehearsal", "preview", "correction", "probed_seconds"
+        "forgetting", "general", "collapse", "rehearsal", "preview", "correction",
+        "probed_seconds",
     }, "of two steps no third is foretold"  # fmt: skip
 
 
