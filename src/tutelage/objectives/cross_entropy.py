@@ -19,8 +19,9 @@ from torch.autograd.function import once_differentiable
 
 from tutelage.models.forward import Model
 
-CHUNK = 256
-"""Positions whose scores are in memory at once."""
+CHUNK, FROZEN_CHUNK = 256, 64
+"""Positions whose scores are in memory at once. Of a head that is trained a chunk's gradient is as
+large as the head and is added to the others'; of one that is not, few at a time cost nothing."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,9 @@ class _ChunkedLoss(torch.autograd.Function):
         train_head = ctx.needs_input_grad[1]
         dhead: Tensor | None = None
         dbias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
-        for start in range(0, len(x), CHUNK):
-            part = slice(start, start + CHUNK)
+        size = CHUNK if train_head else FROZEN_CHUNK
+        for start in range(0, len(x), size):
+            part = slice(start, start + size)
             scores = torch.nn.functional.linear(x[part], used, shift)
             logs = torch.log_softmax(scores, dim=-1, dtype=torch.float32)
             at, weight = labels[part, None], weights[part, None]

@@ -21,10 +21,11 @@ FEED_FORWARD_IN = frozenset({"mlp.gate", "mlp.up"})
 class Batch:
     """One packed batch: `tokens` in it, `labels` of them trained, no row longer than `row_tokens`.
 
-    `compute_bytes` is the size of an activation's number (2 in bfloat16, 4 in float32), `chunk` how
-    many labels' logits exist at a time, `batches` how many such batches one update sums up,
-    `threads` how many processor cores compute attention, each in room of its own. `again`: batches
-    came before this one, and what they freed is still held, as the C library does.
+    `compute_bytes` is the size of an activation's number (2 in bfloat16, 4 in float32), `chunk` and
+    `frozen_chunk` how many labels' logits exist at a time, where their head is trained and where it
+    is not, `batches` how many such batches one update sums up, `threads` how many processor cores
+    compute attention, each in room of its own. `again`: batches came before this one, and what they
+    freed is still held, as the C library does.
     """
 
     tokens: int
@@ -33,6 +34,7 @@ class Batch:
     heads: int
     compute_bytes: int = 2
     chunk: int = 256
+    frozen_chunk: int = 64
     checkpointing: bool = False
     batches: int = 1
     threads: int = 2

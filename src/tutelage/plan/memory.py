@@ -110,7 +110,10 @@ def training_components(
             f"attention of one layer: {batch.tokens} tokens x {batch.heads} heads "
             f"x {min(batch.row_tokens, batch.tokens)} keys",
         ),
-        _logits(sizes.vocabulary, min(batch.labels, batch.chunk)),
+        _logits(
+            sizes.vocabulary,
+            min(batch.labels, batch.chunk if tuning.head else batch.frozen_chunk),
+        ),
     ]
     if runtime_bytes:
         parts.append(Component("runtime", runtime_bytes, "resident before the work"))

@@ -159,11 +159,15 @@ def test_the_default_calibration_is_the_measured_one() -> None:
 
 
 def test_logits_exist_a_chunk_at_a_time() -> None:
-    few, many = (
-        predicted(FULL, Batch(4096, labels, 512, heads=9, chunk=512))["logits"]
-        for labels in (512, 4096)
-    )
-    assert few == many
+    each = [
+        [
+            predicted(tuning, Batch(4096, labels, 512, heads=9, chunk=512))["logits"]
+            for labels in (64, 512, 4096)
+        ]
+        for tuning in (FULL, LORA)
+    ]
+    assert each[0][0] < each[0][1] == each[0][2], "a chunk's gradient is as large as the head"
+    assert each[1][0] == each[1][1] == each[1][2] == each[0][0], "none of a head that is frozen"
 
 
 def test_checkpointing_saves_most_activations() -> None:
