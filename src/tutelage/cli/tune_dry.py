@@ -72,8 +72,8 @@ def show_planned(result: Json) -> None:
     seconds = tried["seconds"]
     print(
         f"heaviest update: {tried['rows']} rows, {tried['tokens']:,} tokens, loss "
-        f"{tried['loss']:.3f}, {seconds['step']:.1f} s; {steps} updates take about "
-        f"{result['predicted_seconds']:.0f} s"
+        f"{tried['loss']:.3f}, {seconds['step']:.1f} s; updates in all: {steps}, "
+        f"about {result['predicted_seconds']:.0f} s"
     )
     print(
         f"longest row: {tried['longest_row']:,} tokens, evaluated in {seconds['evaluation']:.1f} s"
