@@ -86,7 +86,7 @@ class Candidate(Frozen):
     forgetting: Measured | None
     """Rise of loss on text away from the task, nats per token; null where nothing was tuned."""
     toxicity: Measured | None
-    collapse: OneAnswer | None = None
+    collapse: OneAnswer | None
     """Set where it answered one thing to all rows last evaluated, though what is right varies."""
 
 

@@ -71,7 +71,8 @@ def _rule(name: str, settings: Mapping[str, Any]) -> Any:
     try:
         return validate(FILTERS.get(name, field="--use"), settings, where=name)
     except ConfigError as error:
-        error.hint = error.hint or f"set it with --set {name}.KEY=VALUE"
+        way = f"set it with --set {name}.KEY=VALUE"
+        error.hint = way if error.hint is None else f"{error.hint.rstrip('.')}; {way}"
         raise
 
 
