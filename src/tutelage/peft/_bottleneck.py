@@ -28,7 +28,7 @@ from tutelage.models.spec import Shape, Weight
 from tutelage.nn.activation import ACTIVATIONS
 from tutelage.nn.linear import Linear
 from tutelage.peft._method import Method
-from tutelage.peft._targets import chosen, layers_of, rank_of, reached, roles_of, scale_of
+from tutelage.peft._targets import chosen, held, layers_of, rank_of, reached, roles_of, scale_of
 from tutelage.peft._wrapped import Beside, Wrapped, detach, frozen, put, trainable
 from tutelage.peft.layout import (
     CONFIG,
@@ -148,7 +148,8 @@ class Family:
         where = roles_of(self.roles(given), weights, self.place.roles)
         if "roles" in self.settings.model_fields:
             own["roles"] = where
-        width = min(w.shape[0] for w in chosen(weights, where, own["layers"]))
+        found = held(chosen(weights, where, own["layers"]), weights, where, own["layers"] or ())
+        width = min(w.shape[0] for w in found)
         return given.model_copy(update={**own, "rank": rank_of(given.rank, DEFAULT_RANK, width)})
 
     def attach(

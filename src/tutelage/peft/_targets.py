@@ -6,10 +6,13 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from tutelage.errors import ConfigError, UnknownName
 from tutelage.models.spec import Weight, is_linear
 from tutelage.plan.memory import Tuning
+
+Held = TypeVar("Held")
 
 
 def roles_of(
@@ -57,6 +60,22 @@ def layers_of(asked: Sequence[int] | None, weights: Sequence[Weight]) -> tuple[i
                 expected=f"0 to {count - 1}",
             )
     return tuple(sorted(set(asked)))
+
+
+def held(
+    found: Sequence[Held], weights: Sequence[Weight], roles: Collection[str], layers: Sequence[int]
+) -> Sequence[Held]:
+    """What these roles have in these layers, if anything. Raises ConfigError: of two stacks only
+    the second has roles that look across."""
+    if not found:
+        those = {w.layer for w in weights if w.role in roles and w.layer is not None}
+        raise ConfigError(
+            "none of these roles is in these layers",
+            field=flag_text("layer"),
+            got=f"{', '.join(roles)} in {', '.join(map(str, layers))}",
+            expected=f"one of {', '.join(map(str, sorted(those)))}",
+        )
+    return found
 
 
 def rank_of(asked: int | None, default: int, widest: int) -> int:

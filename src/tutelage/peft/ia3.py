@@ -21,7 +21,7 @@ from tutelage.models.forward import Model
 from tutelage.models.spec import Shape, Weight
 from tutelage.nn.linear import Linear
 from tutelage.peft._method import Method
-from tutelage.peft._targets import chosen, layers_of, reached, roles_of
+from tutelage.peft._targets import chosen, held, layers_of, reached, roles_of
 from tutelage.peft._wrapped import (
     Wrapped,
     attach_read,
@@ -87,7 +87,9 @@ def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Sett
     """Fill in defaults. Raises UnknownName for a role the model has not, ConfigError for a layer it
     has not."""
     roles = roles_of(settings.roles, weights, DEFAULT_ROLES)
-    return Settings(roles=roles, layers=layers_of(settings.layers, weights))
+    found = Settings(roles=roles, layers=layers_of(settings.layers, weights))
+    held(targets(weights, found), weights, roles, found.layers or ())
+    return found
 
 
 def targets(weights: Sequence[Weight], settings: Settings) -> list[Weight]:

@@ -44,6 +44,7 @@ from tutelage.peft._low_rank_file import (
 from tutelage.peft._method import Method
 from tutelage.peft._targets import (
     flag_text,
+    held,
     layers_of,
     rank_of,
     reached,
@@ -119,7 +120,8 @@ def resolve_with(more: tuple[str, ...], settings: Settings, weights: Sequence[We
             got=", ".join(roles), expected="the whole or its parts",
         )  # fmt: skip
     chosen = Settings(roles=roles, layers=layers_of(settings.layers, weights))
-    widths = [min(pair) for target in targets(weights, chosen) for pair in target.shapes]
+    found = held(targets(weights, chosen), weights, roles, chosen.layers or ())
+    widths = [min(pair) for target in found for pair in target.shapes]
     rank = rank_of(settings.rank, DEFAULT_RANK, min(widths))
     usual = DEFAULT_SCALE * divisor(rank, settings.rslora)
     update = {

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from tutelage.config import Frozen
 from tutelage.models.spec import Shape, Weight
-from tutelage.peft._selective import selective, some
-from tutelage.peft._targets import layers_of, refuse_unknown
+from tutelage.peft._selective import selective
+from tutelage.peft._targets import held, layers_of, refuse_unknown
 
 
 class Settings(Frozen):
@@ -30,7 +30,7 @@ def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Sett
     refuse_unknown(settings.roles or (), known)
     roles = settings.roles or tuple(role for role in known if role.startswith("attn."))
     found = Settings(roles=roles, layers=layers_of(settings.layers, weights))
-    some(selected(weights, found), "weight of these roles and layers")
+    held(selected(weights, found), weights, roles, found.layers or ())
     return found
 
 

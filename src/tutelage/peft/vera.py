@@ -26,7 +26,7 @@ from tutelage.models.forward import Model
 from tutelage.models.spec import Shape, Weight
 from tutelage.nn.linear import Linear
 from tutelage.peft._method import Method
-from tutelage.peft._targets import chosen, layers_of, narrowest, rank_of, reached, roles_of
+from tutelage.peft._targets import chosen, held, layers_of, narrowest, rank_of, reached, roles_of
 from tutelage.peft._wrapped import (
     Wrapped,
     attach_read,
@@ -112,7 +112,8 @@ def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Sett
     """Fill in defaults. Raises UnknownName for a role the model has not, ConfigError for a layer
     it has not or a rank that is none."""
     roles, layers = roles_of(settings.roles, weights), layers_of(settings.layers, weights)
-    rank = rank_of(settings.rank, DEFAULT_RANK, narrowest(chosen(weights, roles, layers)))
+    found = held(chosen(weights, roles, layers), weights, roles, layers or ())
+    rank = rank_of(settings.rank, DEFAULT_RANK, narrowest(found))
     return Settings(rank=rank, roles=roles, layers=layers)
 
 

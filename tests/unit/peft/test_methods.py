@@ -252,6 +252,20 @@ def test_what_does_not_fit_the_model_is_refused(
     assert caught.value.field == field and caught.value.expected
 
 
+@pytest.mark.parametrize("name", [
+    name for name in NAMES if {"roles", "layers"} <= set(METHODS.get(name).settings.model_fields)
+])  # fmt: skip
+def test_roles_that_are_in_none_of_the_layers_are_refused(name: str) -> None:
+    """Of two stacks the first, layers 0 and 1, does not look across."""
+    config = checkpoint_of(base("t5")).config
+    resolved(name, config, roles=("cross.k",), layers=(1, 2))
+    with pytest.raises(ConfigError) as caught:
+        resolved(name, config, roles=("cross.k",), layers=(0, 1))
+    error = caught.value
+    assert (error.field, error.got) == ("--layer", "cross.k in 0, 1")
+    assert error.expected == "one of 2, 3"
+
+
 def test_closed_forms(llama: Any) -> None:
     """d = 32, keys 16, hidden 56, 3 layers, vocabulary 97."""
     weights = layout(llama.config)
