@@ -38,10 +38,27 @@ template <class T> INLINE void call(const T *from, int64_t count) {
   for (int64_t i = 0; i < count; i += LINE / sizeof(T)) __builtin_prefetch(from + i);
 }
 
+// What scores are made of, four keys at a time: sums[g][j] += q[g] * keys[j] over the first `whole`
+// numbers, q in the order of `place`.
+template <int G, class T>
+INLINE void multiply(const float *q, const T *const key[4], int64_t whole, int64_t width, lanes sums[G][4]) {
+  for (int64_t i = 0; i < whole; i += PAIRED) {
+    Pair keys[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) keys[j] = load_pair(key[j] + i);
+#pragma GCC unroll 3
+    for (int g = 0; g < G; g++) {
+      const lanes first = load(q + g * width + i), second = load(q + g * width + i + LANES);
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; j++) sums[g][j] += first * keys[j].first + second * keys[j].second;
+    }
+  }
+}
+
 // scores[g, p] = q[g] . key[p] for G query heads, four keys at a time, each read once for all heads.
 template <int G, class T>
 INLINE void score(const float *q, const Kept<T> &kept, int64_t width, float *scores, int64_t room) {
-  const int64_t whole = width / LANES * LANES;
+  const int64_t whole = width / PAIRED * PAIRED;
   for (int64_t p = 0; p < kept.count; p += 4) {
     const T *key[4];
     const int64_t left = kept.count - p;
@@ -51,15 +68,14 @@ INLINE void score(const float *q, const Kept<T> &kept, int64_t width, float *sco
       call(key[j] + AHEAD * kept.stride, width);
       call(kept.values + at, width);
     }
-    lanes sums[G][4] = {};
-    for (int64_t i = 0; i < whole; i += LANES) {
-      const lanes keys[4] = {load(key[0] + i), load(key[1] + i), load(key[2] + i),
-                             load(key[3] + i)};
-      for (int g = 0; g < G; g++) {
-        const lanes query = load(q + g * width + i);
-        for (int j = 0; j < 4; j++) sums[g][j] += query * keys[j];
-      }
-    }
+    const lanes none = {};
+    lanes sums[G][4];
+#pragma GCC unroll 3
+    for (int g = 0; g < G; g++)
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; j++) sums[g][j] = none;
+    multiply<G>(q, key, whole, width, sums);
+#pragma GCC unroll 3
     for (int g = 0; g < G; g++) {
       float four[4];
       totals(sums[g][0], sums[g][1], sums[g][2], sums[g][3], four);
@@ -70,33 +86,69 @@ INLINE void score(const float *q, const Kept<T> &kept, int64_t width, float *sco
   }
 }
 
-// W registers of the sums below: several, because each addition waits for the one before.
+// Thirty-two sums of each head below, W times: several, because each addition waits for the one before.
 template <int G, int W, class T>
 INLINE void mix_lanes(const float *shares, const Kept<T> &kept, int64_t i, int64_t width, int64_t room,
                       float *y) {
-  lanes sums[G][W];
+  Pair sums[G][W];
+#pragma GCC unroll 3
   for (int g = 0; g < G; g++)
-    for (int w = 0; w < W; w++) sums[g][w] = load(y + g * width + i + w * LANES);
-  for (int64_t p = 0; p < kept.count; p++)
+#pragma GCC unroll 2
     for (int w = 0; w < W; w++) {
-      const lanes value = load(kept.values + p * kept.stride + i + w * LANES) * value_scale(kept, p);
-      for (int g = 0; g < G; g++) sums[g][w] += shares[g * room + p] * value;
+      const float *from = y + g * width + i + w * PAIRED;
+      sums[g][w] = {load(from), load(from + LANES)};
     }
+  for (int64_t p = 0; p < kept.count; p++) {
+    const float scale = value_scale(kept, p);
+#pragma GCC unroll 2
+    for (int w = 0; w < W; w++) {
+      const Pair value = load_pair(kept.values + p * kept.stride + i + w * PAIRED);
+#pragma GCC unroll 3
+      for (int g = 0; g < G; g++) {
+        const float share = shares[g * room + p] * scale;
+        sums[g][w].first += share * value.first;
+        sums[g][w].second += share * value.second;
+      }
+    }
+  }
+#pragma GCC unroll 3
   for (int g = 0; g < G; g++)
-    for (int w = 0; w < W; w++) save(y + g * width + i + w * LANES, sums[g][w]);
+#pragma GCC unroll 2
+    for (int w = 0; w < W; w++) {
+      float *to = y + g * width + i + w * PAIRED;
+      save(to, sums[g][w].first);
+      save(to + LANES, sums[g][w].second);
+    }
 }
 
-// y[g] += sum over p of share[g, p] value[p]
+// y[g] += sum over p of share[g, p] value[p], in the order of `place`.
 template <int G, class T>
 INLINE void mix(const float *shares, const Kept<T> &kept, int64_t width, int64_t room, float *y) {
-  const int64_t whole = width / LANES * LANES;
+  const int64_t whole = width / PAIRED * PAIRED;
   for (int64_t g = 0; g < G; g++)
     for (int64_t i = whole; i < width; i++)
       for (int64_t p = 0; p < kept.count; p++)
         y[g * width + i] += shares[g * room + p] * value_scale(kept, p) * wide(kept.values[p * kept.stride + i]);
   int64_t i = 0;
-  for (; i + 2 * LANES <= width; i += 2 * LANES) mix_lanes<G, 2>(shares, kept, i, width, room, y);
-  for (; i < whole; i += LANES) mix_lanes<G, 1>(shares, kept, i, width, room, y);
+  for (; i + 2 * PAIRED <= whole; i += 2 * PAIRED) mix_lanes<G, 2>(shares, kept, i, width, room, y);
+  if (i < whole) mix_lanes<G, 1>(shares, kept, i, width, room, y);
+}
+
+// Every thirty-two numbers as keys of T are read, times `by`; and back, in place.
+template <class T> INLINE void arrange(const float *from, int64_t width, float by, float *to) {
+  const int64_t whole = width / PAIRED * PAIRED;
+  for (int64_t i = 0; i < whole; i += PAIRED)
+    for (int64_t j = 0; j < PAIRED; j++) to[i + place<T>(j)] = from[i + j] * by;
+  for (int64_t i = whole; i < width; i++) to[i] = from[i] * by;
+}
+template <class T> INLINE void restore(float *y, int64_t width, float by) {
+  const int64_t whole = width / PAIRED * PAIRED;
+  for (int64_t i = 0; i < whole; i += PAIRED) {
+    float as_read[PAIRED];
+    for (int64_t j = 0; j < PAIRED; j++) as_read[j] = y[i + j];
+    for (int64_t j = 0; j < PAIRED; j++) y[i + j] = as_read[place<T>(j)] * by;
+  }
+  for (int64_t i = whole; i < width; i++) y[i] *= by;
 }
 
 // G query heads of one key head over the keys of all parts: y = softmax(q k / sqrt(D)) v
@@ -105,21 +157,22 @@ template <int G, class T>
 INLINE void attend_heads(const float *q, const Kept<T> *parts, int64_t count, int64_t width,
                          float *scores, float *y, float *lse) {
   const float scale = 1.0f / std::sqrt(float(width));
+  float mass[G];
   int64_t total = 0, at = 0;
+  for (int64_t g = 0; g < G; g++) arrange<T>(q + g * width, width, scale, y + g * width);
   for (int64_t part = 0; part < count; part++) total += parts[part].count;
   for (int64_t part = 0; part < count; at += parts[part].count, part++)
-    score<G>(q, parts[part], width, scores + at, total);
-  for (int64_t i = 0; i < G * total; i++) scores[i] *= scale;
+    score<G>(y, parts[part], width, scores + at, total);
   for (int64_t g = 0; g < G; g++) {
-    float *row = scores + g * total, top;
-    const float mass = soften(row, total, total, top);
-    for (int64_t p = 0; p < total; p++) row[p] /= mass;
-    lse[g] = top + std::log(mass);
+    float top;
+    mass[g] = soften(scores + g * total, total, total, top);
+    lse[g] = top + std::log(mass[g]);
   }
   for (int64_t i = 0; i < G * width; i++) y[i] = 0;
   at = 0;
   for (int64_t part = 0; part < count; at += parts[part].count, part++)
     mix<G>(scores + at, parts[part], width, total, y);
+  for (int64_t g = 0; g < G; g++) restore<T>(y + g * width, width, 1.0f / mass[g]);
 }
 
 // All query heads that share a key head, up to three at a time.

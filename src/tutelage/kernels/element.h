@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 // The best of the three is chosen when the library is loaded, by what the processor reports.
@@ -44,6 +45,25 @@ INLINE lanes load(const int8_t *from) {
   const wholes read = __builtin_convertvector(*reinterpret_cast<const bytes *>(from), wholes);
   return __builtin_convertvector(read, lanes);
 }
+
+// Thirty-two numbers in the order in which they are read fastest, and what stands in another order
+// beside them: of bfloat16 a word holds two neighbours, the first below, so that the even ones and the
+// odd ones come out whole.
+const int64_t PAIRED = 2 * LANES;
+struct Pair {
+  lanes first, second;
+};
+template <class T> INLINE Pair load_pair(const T *from) { return {load(from), load(from + LANES)}; }
+typedef uint32_t loose __attribute__((vector_size(64), aligned(2), may_alias));
+INLINE Pair load_pair(const bf16 *from) {
+  const words read = *reinterpret_cast<const loose *>(from);
+  return {(lanes)(read << 16), (lanes)(read & 0xffff0000u)};
+}
+// Where number i of thirty-two stands then.
+template <class T> INLINE int64_t place(int64_t i) {
+  return std::is_same_v<T, bf16> ? i / 2 + i % 2 * LANES : i;
+}
+
 INLINE void save(float *to, lanes values) { *reinterpret_cast<unaligned *>(to) = values; }
 
 #ifdef __clang__
@@ -67,7 +87,9 @@ INLINE void totals(lanes a, lanes b, lanes c, lanes d, float *to) {
 #undef HIGH
 #undef EVEN
 #undef ODD
-  for (int i = 0; i < 4; i++) to[i] = four[i] + four[i + 4] + four[i + 8] + four[i + 12];
+  const lanes twice = four + SHUFFLED(four, four, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+  const lanes once = twice + SHUFFLED(twice, twice, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
+  for (int i = 0; i < 4; i++) to[i] = once[i];
 }
 
 // exp(x) for x <= 0, to about 2e-7 of its value; 0 below -87. A polynomial, because the library's
