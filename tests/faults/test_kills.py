@@ -16,8 +16,10 @@ import pytest
 from tests.faults.campaign import Case, Kills
 from tests.faults.conftest import Zygote
 from tutelage import store
+from tutelage.peft import METHODS as REGISTRY
 
 METHODS = ("lora", "full")
+"""Those that are killed at many places."""
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,17 @@ def test_kills_before_durable_operations(
     assert count > 60
     numbers = [*range(7, count - 9, 13), count - 9, count - 5, count - 1, count]
     Kills(zygote, cases[method], tmp_path).before_operations(numbers)
+
+
+@pytest.mark.parametrize("method", [name for name in REGISTRY.names() if name not in METHODS])
+def test_every_other_method_goes_on_after_kills(
+    method: str, zygote: Zygote, tmp_path: Path
+) -> None:
+    """While it learns, while its result is written, and before that is where it was asked for."""
+    case = Case.of(zygote, tmp_path / "undisturbed" / "run", method, finished, ending)
+    count = len(case.operations)
+    kills = Kills(zygote, case, tmp_path)
+    kills.before_operations([count // 2, count - 9, count])
 
 
 @pytest.mark.long

@@ -89,18 +89,19 @@ def do(work: str, out: Path, beats: bool = False) -> None:
     elif work.endswith(".toml"):
         project(Path(work), out, beats)
     else:
-        with patch.object(module, "examples_of", rendered):
+        with patch.object(module, "examples_of", functools.partial(rendered, work)):
             tuned(out, config(method=work, save_seconds=SAVE_SECONDS))
 
 
 examples_of = module.examples_of
-known: list[Any] = []
+known: dict[str, Any] = {}
 
 
-def rendered(*given: Any, **named: Any) -> Any:
-    """The tokens of the rows, which are those of every run of `tuned`, found once."""
-    known[:] = known or [examples_of(*given, **named)]
-    return known[0]
+def rendered(method: str, *given: Any, **named: Any) -> Any:
+    """The tokens of the rows, which are those of every run of `tuned` by this method, found once."""
+    if method not in known:
+        known[method] = examples_of(*given, **named)
+    return known[method]
 
 
 def project(file: Path, out: Path, beats: bool) -> None:
