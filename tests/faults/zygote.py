@@ -98,7 +98,7 @@ known: dict[str, Any] = {}
 
 
 def rendered(method: str, *given: Any, **named: Any) -> Any:
-    """The tokens of the rows, which are those of every run of `tuned` by this method, found once."""
+    """The tokens of the rows, which are those of every run of `tuned` with it, found once."""
     if method not in known:
         known[method] = examples_of(*given, **named)
     return known[method]
