@@ -204,7 +204,7 @@ def show(result: Json) -> None:
         return
     loss = result["loss"]
     if loss is not None:
-        print(f"loss {loss['first']:.3f} -> {loss['last']:.3f} nats per token")
+        print(f"loss {loss['first']:.3f} -> {loss['last']:.3f} {result['loss_unit']}")
     print(
         f"{result['seconds']:.1f} s, {result['peak_bytes'] / 1e9:.2f} GB of {predicted:.2f} planned"
     )

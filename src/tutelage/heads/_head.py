@@ -82,6 +82,8 @@ class Head:
     """What a row teaches, in words, from its tokens."""
     batch_tokens: int | None = None
     """Of an update, where rows should be fewer than of answers in words."""
+    unit: str = "nats per row"
+    """Of the loss."""
 
 
 def no_labels(answers: Sequence[tuple[str, str]]) -> tuple[str, ...]:

@@ -81,4 +81,6 @@ def told(example: Example, known: tuple[str, ...], spell: Callable[[int], str]) 
     return (LETTERS[int(example.labels[0])],)
 
 
-HEAD = Head("multiple-choice", ("accuracy",), no_labels, read, loss, reply, told)
+HEAD = Head(
+    "multiple-choice", ("accuracy",), no_labels, read, loss, reply, told, unit="nats per question"
+)

@@ -44,4 +44,6 @@ def reply(found: Float[Tensor, "1 1"], asked: Read, known: tuple[str, ...]) -> R
     return Reply(f"{float(found[0, 0]):.6g}")
 
 
-HEAD = Head("regression", ("pearson", "spearman"), no_labels, read, loss, reply)
+HEAD = Head(
+    "regression", ("pearson", "spearman"), no_labels, read, loss, reply, unit="squared error"
+)

@@ -70,5 +70,5 @@ where it was tried (docs/adaptation.md)."""
 
 HEAD = Head(
     "token-classification", ("span_f1",), labels, read, classification.loss, reply,
-    batch_tokens=BATCH_TOKENS,
+    batch_tokens=BATCH_TOKENS, unit="nats per word",
 )  # fmt: skip

@@ -181,7 +181,10 @@ def _detail(one: Contender) -> Json:
 
 
 def _training(tuning: Json) -> Json:
-    kept = ("method", "layout", "settings", "steps", "trained_tokens", "seconds", "curve")
+    kept = (
+        *("method", "layout", "settings", "steps", "trained_tokens", "seconds", "curve"),
+        "loss_unit",
+    )
     return {
         **{key: tuning[key] for key in kept},
         "about": METHODS.summary(tuning["method"]),

@@ -126,6 +126,8 @@ class Training(Frozen):
     predicted_seconds: float
     seconds: float
     curve: list[LossPoint]
+    loss_unit: str
+    """Of the curve."""
     predicted_peak_bytes: int
     """The sum of these:"""
     predicted_memory: dict[str, int]

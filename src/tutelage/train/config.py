@@ -21,6 +21,8 @@ def refuse_fp16(dtype: str | None) -> None:
         )
 
 
+NATS = "nats per token"
+"""What the loss of answers in words counts; a head has a unit of its own."""
 BATCH_TOKENS = 1024
 """Of an update that learns answers in words."""
 

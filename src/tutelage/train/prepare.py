@@ -39,7 +39,7 @@ from tutelage.peft._virtual import token_table
 from tutelage.plan.memory import Tuning
 from tutelage.tokenizers.added import new_id, with_tokens
 from tutelage.train import fit, start
-from tutelage.train.config import BATCH_TOKENS, TuneConfig, refuse_fp16
+from tutelage.train.config import BATCH_TOKENS, NATS, TuneConfig, refuse_fp16
 from tutelage.train.examples import examples_of, schedule
 from tutelage.train.loop import Loss, Plan
 from tutelage.train.optimizer import adamw
@@ -126,6 +126,10 @@ class Run:
     def loss(self) -> Loss:
         """What is made small: the head's own, or that of the answers' tokens."""
         return clm.loss if self.task is None else HEADS.get(self.task.head).loss
+
+    @property
+    def loss_unit(self) -> str:
+        return NATS if self.task is None else HEADS.get(self.task.head).unit
 
     def write(self, model: Model, folder: Path) -> None:
         """What was trained."""

@@ -128,6 +128,7 @@ def _result(
         "trained_tokens": at.trained_tokens,
         "rows": {"used": run.rows_used(at.step), "set_aside": len(run.set_aside)},
         "loss": {"first": at.curve[0][2], "last": at.curve[-1][2]} if at.curve else None,
+        "loss_unit": run.loss_unit,
         "seconds": at.seconds,
         "peak_bytes": peak,
         "predicted_peak_bytes": prediction.peak_bytes,

@@ -24,6 +24,14 @@ from tutelage.score import METRICS
 SOURCES = ["preset:llama-tiny", "preset:bert-tiny", "preset:t5-tiny", "preset:roberta-tiny"]
 WHERE: dict[str, Any] = {"device": "cpu", "dtype": "fp32", "threads": 1}
 
+UNITS = {
+    "classification": "nats per row",
+    "regression": "squared error",
+    "token-classification": "nats per word",
+    "multiple-choice": "nats per question",
+    "question-answering": "nats per row",
+}
+
 
 def test_every_head_has_a_class_of_theirs_and_rows_here() -> None:
     assert sorted(HEADS.names()) == sorted(SUFFIXES) == sorted(MAKERS)
@@ -40,6 +48,7 @@ def test_a_head_learns_its_rows_and_answers(head: str, source: str, tmp_path: Pa
         head, tmp_path, source, method="full", steps=40, learning_rate=rate, batch_tokens=600
     )
     assert found["loss"]["last"] < 0.7 * found["loss"]["first"]
+    assert found["loss_unit"] == UNITS[head]
     lm = open_lm(str(tmp_path / "out"), **WHERE)
     assert isinstance(lm, HeadLM)
     assert head_of(folder_checkpoint(tmp_path / "out").config) == head

@@ -114,6 +114,7 @@ def _training(
         "predicted_seconds": 101.0,
         "seconds": seconds,
         "curve": curve,
+        "loss_unit": "nats per token",
         "predicted_peak_bytes": 1_017_409_857,
         "predicted_memory": {
             "weights": 269_030_016,

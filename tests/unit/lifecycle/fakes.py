@@ -193,6 +193,7 @@ class World:
             "peak_bytes": self.peak_bytes,
             "steps": done,
             "steps_total": self.steps,
+            "loss_unit": "nats per token",
             "curve": [{"step": 1, "seconds": 1.0, "loss": 2.0}],
             "settings": TuneConfig(**{**settings, "options": options}).model_dump(mode="json"),
             "predicted_peak_bytes": self.predicted_bytes,

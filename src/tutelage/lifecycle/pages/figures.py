@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 
 from tutelage.lifecycle.pages import formats, lookup
 from tutelage.lifecycle.record import Candidate, LossPoint, Measured, Record, Training
+from tutelage.train.config import NATS
 
 # Okabe and Ito's palette: told apart with any colour vision, legible on light and dark.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#A6761D", "#8C8CFF")
@@ -58,11 +59,12 @@ def front_of_answering(record: Record) -> dict[str, Any]:
 def loss_curves(record: Record) -> dict[str, Any] | None:
     """Loss of each training step against training time, once for candidates that share a tuning;
     None where nothing was tuned."""
-    figure = go.Figure()
+    figure, unit = go.Figure(), NATS
     for training, sharing in _trainings(record):
         names = ", ".join(record.candidates[place].name for place in sharing)
         figure.add_trace(_curve(training.curve, names, COLOURS[sharing[0] % len(COLOURS)]))
-    return _losses(figure) if figure.data else None
+        unit = training.loss_unit  # a head's is that of all, or of none
+    return _losses(figure, unit) if figure.data else None
 
 
 def loss_curve(points: Sequence[LossPoint]) -> dict[str, Any]:
@@ -83,9 +85,9 @@ def _curve(points: Sequence[LossPoint], name: str, colour: str) -> go.Scatter:
     )
 
 
-def _losses(figure: go.Figure) -> dict[str, Any]:
+def _losses(figure: go.Figure, unit: str = NATS) -> dict[str, Any]:
     figure.update_xaxes(title_text="seconds of training", rangemode="tozero")
-    figure.update_yaxes(title_text="nats per trained token")
+    figure.update_yaxes(title_text=unit)
     return _plain(figure)
 
 
