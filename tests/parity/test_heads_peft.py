@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from tests.parity.witness import checkpoint_of
 from tutelage.checkpoints.build import build
 from tutelage.models.catalogue import layout
 from tutelage.peft import METHODS, _head
+from tutelage.peft._virtual import virtual_of
 from tutelage.peft.open import read_adapter
 
 pytestmark = [
@@ -74,3 +76,35 @@ def test_we_open_theirs(stem: str, head: str, tmp_path: Path) -> None:
     with torch.inference_mode():
         found = our_scores(ours, examples_of(head, coder_of(base.config), ROWS))
     assert (found - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("stem", ["Llama", "GPT2", "Bert", "Roberta"])
+@pytest.mark.parametrize("head", KINDS)
+@pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning", "prefix-tuning"])
+def test_they_open_our_virtual_tokens(stem: str, head: str, method: str, tmp_path: Path) -> None:
+    """Beside them PEFT keeps the head under a shorter name, and an encoder's pooler has the first
+    vector: a virtual token's, or where those are keys and values the first real token's."""
+    base = checkpoint(theirs_of(stem, head))
+    ours = build(base)
+    settings = attached(method, ours, base, seed=3)
+    _head.attach(ours, layout(base.config))
+    stir(ours, 0.1)
+    METHODS.get(method).write(ours, base, settings, tmp_path)
+    _head.add(ours, base, tmp_path)
+    tuned = peft.PeftModel.from_pretrained(theirs_of(stem, head), tmp_path).eval()
+    virtual = virtual_of(ours)
+    coder, count = replace(coder_of(base.config), virtual=virtual), len(virtual.ids)
+    rows = examples_of(head, coder, [[*virtual.ids, *row] for row in ROWS])
+    if head == "token-classification":
+        rows = [replace(row, at=row.at[count:], labels=row.labels[count:]) for row in rows]
+    with torch.inference_mode():
+        found = our_scores(ours, rows)
+        each = [tuned(input_ids=torch.tensor([row])).logits for row in ROWS]
+    own = [
+        one[0, -len(row) :] if one.dim() == 3 else one for one, row in zip(each, ROWS, strict=True)
+    ]
+    assert (found - torch.cat(own)).abs().max() < 1e-4
+    again = build(base)
+    read_adapter(again, base, tmp_path)
+    with torch.inference_mode():
+        assert torch.equal(our_scores(again, rows), found)

@@ -74,7 +74,8 @@ class Coder:
 
     def _pair(self, first: str, second: str, marks: Marks) -> Coded:
         tokenizer, (middle, kinds) = self.tokenizer, marks
-        begin = (*tokenizer.prefix, *tokenizer.encode_plain(first), *middle)
+        before = (*self.virtual.ids, *tokenizer.prefix)
+        begin = (*before, *tokenizer.encode_plain(first), *middle)
         found = tokenizer.encode_spans(second)
         ids = (*begin, *(id for id, _, _ in found), *tokenizer.suffix)
         types = (kinds[0],) * len(begin) + (kinds[1],) * (len(ids) - len(begin))
@@ -82,8 +83,10 @@ class Coder:
         return Coded(ids, types if any(types) else (), tuple(spans))
 
     def deciding(self, row: Coded) -> int:
-        """The place whose vector stands for the whole row."""
-        return len(row.ids) - 1 if self.causal else 0
+        """The place whose vector stands for the whole row: of an encoder the first that has a
+        vector of its own, which deep virtual tokens have not."""
+        first = len(self.virtual.ids) if self.virtual.deep else 0
+        return len(row.ids) - 1 if self.causal else first
 
     def fits(self, row: Coded) -> bool:
         """Whether the context holds it, and there is anything to read."""

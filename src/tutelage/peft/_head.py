@@ -42,6 +42,8 @@ TASKS = {
 }
 """What PEFT calls the use of a model with such a head."""
 POOLERS = ("pooler",)
+BARE = "base_model."
+"""Stands before names where PEFT wraps no module of the base: beside virtual tokens."""
 NEW_RATE = 1.5e-3
 """At which a head that is new learns at least. Its random weights have to go all the way, those
 below it but a little: at full tuning's own rate tags stay at `O` for hundreds of updates."""
@@ -90,12 +92,14 @@ def add(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
     assert task is not None
     weights = trained(layout(checkpoint.config))
     tensors = load_file(folder / WEIGHTS) if (folder / WEIGHTS).exists() else {}
+    written = read_config(folder)
+    above = BARE if "num_virtual_tokens" in written else PREFIX
     for weight in weights:
         value = model.get_parameter(weight.path).detach()
-        tensors[PREFIX + weight.hf_name] = value.float().cpu().contiguous()
+        tensors[above + weight.hf_name] = value.float().cpu().contiguous()
     write_tensors(tensors, folder / WEIGHTS)
     config = {
-        **read_config(folder),
+        **written,
         "task_type": TASKS[task.head],
         SAVED: sorted({_module(weight) for weight in weights}),
     }

@@ -43,13 +43,15 @@ def _byte(tokenizer: Tokenizer, value: int) -> int:
 
 
 @pytest.mark.parametrize("source", ["preset:llama-tiny", "preset:bert-tiny", "preset:bart-tiny"])
-def test_an_answer_is_found_again_in_its_passage(source: str) -> None:
+@pytest.mark.parametrize("virtual", [(), (300, 301)])
+def test_an_answer_is_found_again_in_its_passage(source: str, virtual: tuple[int, ...]) -> None:
     """Scores that are highest at the taught places give the taught words back."""
-    one, head = coder(source, "question-answering"), HEADS.get("question-answering")
+    one, head = coder(source, "question-answering", virtual), HEADS.get("question-answering")
     context = "in Rome, not in Oslo, in Rome again"
     start = context.rindex("Rome")
     asked = Question(about("where?", context), "Rome", {"start": start})
     read: Read = head.read(one, asked, ())
+    assert (read.example.memory or read.example.ids)[: len(virtual)] == virtual
     labels = torch.tensor(read.example.labels)
     scores = torch.stack([(labels & 1).float() * 9, (labels & 2).float() * 9], -1)
     assert head.reply(scores, read, ()).text == "Rome"
