@@ -12,7 +12,6 @@ processors (Zen 4) do twice as many in bfloat16, and nothing changes there.
 from __future__ import annotations
 
 import threading
-from functools import cache
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from tutelage.machine.describe import cpuinfo
+from tutelage.machine.device import bfloat16_is_slow
 
 FEW = 64
 """With fewer rows a product takes as long as reading its weight, and widening that is no gain."""
@@ -29,14 +28,6 @@ CHUNK = 1024
 _rooms = threading.local()
 """Where wide numbers are for a product: made anew each time they would leave holes between what is
 kept for the backward pass, a fifth of a training's memory."""
-
-
-@cache
-def bfloat16_is_slow() -> bool:
-    """Whether this processor multiplies bfloat16 itself, yet slower than float32."""
-    flags = (cpuinfo("flags") or "").split()
-    own = cpuinfo("vendor_id") == "GenuineIntel" and "avx512_bf16" in flags
-    return own and "amx_bf16" not in flags
 
 
 def linear(

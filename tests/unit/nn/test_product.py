@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.nn import product as module
-from tutelage.nn.product import CHUNK, FEW, bfloat16_is_slow, linear, product
+from tutelage.nn.product import CHUNK, FEW, linear, product
 
 ROUNDING = 2.0**-8
 """Of a number in bfloat16, to nearest, as a share of it."""
@@ -100,20 +100,3 @@ def test_threads_do_not_share_their_room(monkeypatch: pytest.MonkeyPatch) -> Non
     for one in threads:
         one.join()
     assert not wrong
-
-
-FLAGS = {
-    ("GenuineIntel", "avx512f avx512_bf16 amx_bf16"): False,
-    ("GenuineIntel", "avx512f avx512_bf16"): True,
-    ("GenuineIntel", "avx512f"): False,
-    ("AuthenticAMD", "avx512f avx512_bf16"): False,
-}
-
-
-@pytest.mark.parametrize(("vendor", "flags"), FLAGS)
-def test_which_processors(vendor: str, flags: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = {"vendor_id": vendor, "flags": flags}
-    monkeypatch.setattr(module, "cpuinfo", told.get)
-    bfloat16_is_slow.cache_clear()
-    assert bfloat16_is_slow() == FLAGS[vendor, flags]
-    bfloat16_is_slow.cache_clear()
