@@ -12,6 +12,7 @@ processors (Zen 4) do twice as many in bfloat16, and nothing changes there.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from tutelage.machine.device import bfloat16_is_slow
+from tutelage.machine.device import Placement, bfloat16_is_slow, multiplied_in
 
 FEW = 64
 """With fewer rows a product takes as long as reading its weight, and widening that is no gain."""
@@ -64,6 +65,15 @@ def product(
     return y
 
 
+def room_bytes(placement: Placement, shapes: Sequence[tuple[int, ...]]) -> int:
+    """What a thread holds for products with matrices [O, I] of these shapes, once it has made one
+    of enough rows."""
+    if multiplied_in(placement) == placement.dtype:
+        return 0
+    sides = max(rows for rows, _ in shapes) + max(columns for _, columns in shapes)
+    return 4 * (CHUNK * sides + max(rows * columns for rows, columns in shapes))
+
+
 def _widens(x: Float[Tensor, "... I"]) -> bool:
     here = x.dtype == torch.bfloat16 and x.device.type == "cpu" and bfloat16_is_slow()
     return here and x.numel() >= FEW * x.shape[-1]
@@ -81,7 +91,10 @@ def _room(name: str, shape: tuple[int, int]) -> Float[Tensor, "N I"]:
     size = shape[0] * shape[1]
     room: Tensor | None = getattr(_rooms, name, None)
     if room is None or len(room) < size:
-        room = torch.empty(size)
+        with torch.inference_mode(
+            False
+        ):  # else it could not be written to where gradients are made
+            room = torch.empty(size)
         setattr(_rooms, name, room)
     return room[:size].view(shape)
 
@@ -91,7 +104,9 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
+        needs_x, needs_weight = ctx.needs_input_grad[:2]
+        ctx.save_for_backward(x if needs_weight else None, weight if needs_x else None)
+        ctx.shape = x.shape
         y = product(x.reshape(-1, x.shape[-1]), weight.t(), bias=bias)
         return y.view(*x.shape[:-1], -1)
 
@@ -100,9 +115,9 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         rows, dx, dweight, dbias = dy.reshape(-1, dy.shape[-1]), None, None, None
-        if ctx.needs_input_grad[0]:
-            dx = product(rows, weight).view(x.shape)
-        if ctx.needs_input_grad[1]:
+        if weight is not None:
+            dx = product(rows, weight).view(ctx.shape)
+        if x is not None:
             dweight = product(rows.t(), x.reshape(-1, x.shape[-1]))
         if ctx.needs_input_grad[2]:
             dbias = rows.sum(0, dtype=torch.float32).to(dy.dtype)

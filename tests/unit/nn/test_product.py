@@ -100,3 +100,27 @@ def test_threads_do_not_share_their_room(monkeypatch: pytest.MonkeyPatch) -> Non
     for one in threads:
         one.join()
     assert not wrong
+
+
+def test_room_made_for_answers_serves_learning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "bfloat16_is_slow", lambda: True)
+    monkeypatch.setattr(module, "_rooms", threading.local())
+    w = drawn(16, 24, seed=1)
+    with torch.inference_mode():
+        linear(drawn(FEW, 24), w)
+    x = drawn(FEW, 24).requires_grad_()
+    linear(x, w).sum().backward()
+    assert x.grad is not None
+
+
+def test_what_is_frozen_needs_no_inputs_kept(slow: bool) -> None:
+    x, w = drawn(FEW, 24).requires_grad_(), drawn(16, 24, seed=1)
+    kept: list[Tensor] = []
+
+    def keep(one: Tensor) -> Tensor:
+        kept.append(one)
+        return one
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one):
+        linear(x, w)
+    assert [tuple(one.shape) for one in kept] == [(16, 24)]
