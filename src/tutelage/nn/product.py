@@ -68,7 +68,7 @@ def product(
 def room_bytes(placement: Placement, shapes: Sequence[tuple[int, ...]]) -> int:
     """What a thread holds for products with matrices [O, I] of these shapes, once it has made one
     of enough rows."""
-    if multiplied_in(placement) == placement.dtype:
+    if multiplied_in(placement) == placement.dtype or not shapes:
         return 0
     sides = max(rows for rows, _ in shapes) + max(columns for _, columns in shapes)
     return 4 * (CHUNK * sides + max(rows * columns for rows, columns in shapes))
@@ -91,9 +91,7 @@ def _room(name: str, shape: tuple[int, int]) -> Float[Tensor, "N I"]:
     size = shape[0] * shape[1]
     room: Tensor | None = getattr(_rooms, name, None)
     if room is None or len(room) < size:
-        with torch.inference_mode(
-            False
-        ):  # else it could not be written to where gradients are made
+        with torch.inference_mode(False):  # else it cannot be written to beside gradients
             room = torch.empty(size)
         setattr(_rooms, name, room)
     return room[:size].view(shape)

@@ -123,4 +123,4 @@ def test_what_is_frozen_needs_no_inputs_kept(slow: bool) -> None:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one):
         linear(x, w)
-    assert [tuple(one.shape) for one in kept] == [(16, 24)]
+    assert [one.numel() for one in kept] == [16 * 24]
