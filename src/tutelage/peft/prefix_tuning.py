@@ -111,7 +111,8 @@ def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Sett
     settings = resolved(settings, weights, shape)
     found = targets(weights)
     normed = any(".k_norm." in weight.path for weight in weights)
-    if not found or normed or len({weight.shape[0] for weight in found}) > 1:
+    both = {weight.role for weight in found} in ({*SEPARATE}, {*FUSED})  # else queries are keys
+    if not both or normed or len({weight.shape[0] for weight in found}) > 1:
         raise ConfigError(
             "keys and values of this model's attention cannot be replaced",
             field="--method",

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tutelage.config import Frozen
+from tutelage.errors import ConfigError
 from tutelage.models.spec import Shape, Weight
 from tutelage.peft._selective import selective
-from tutelage.peft._targets import held, layers_of, refuse_unknown
+from tutelage.peft._targets import flag_text, held, layers_of, refuse_unknown
 
 
 class Settings(Frozen):
@@ -25,10 +26,15 @@ class Settings(Frozen):
 
 def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Settings:
     """Fill in defaults. Raises UnknownName for a role the model has not, ConfigError for a layer it
-    has not."""
+    has not, or where it has no attention and none is named."""
     known = tuple(dict.fromkeys(weight.role for weight in weights if weight.trained))
     refuse_unknown(settings.roles or (), known)
     roles = settings.roles or tuple(role for role in known if role.startswith("attn."))
+    if not roles:
+        raise ConfigError(
+            "the model has no attention, whose weights are trained unless others are named",
+            field=flag_text("role"), got=None, expected=f"one of {', '.join(sorted(known))}",
+        )  # fmt: skip
     found = Settings(roles=roles, layers=layers_of(settings.layers, weights))
     held(selected(weights, found), weights, roles, found.layers or ())
     return found

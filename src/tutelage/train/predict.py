@@ -112,7 +112,7 @@ def predict_run(
         tokens=max(-(-heaviest // micro), longest),  # a row is never cut
         labels=-(-max(labels) // micro),
         row_tokens=longest,
-        heads=heads,
+        heads=max(heads, 1),  # an LSTM has none, and nothing to cut into them
         compute_bytes=4 if placement.dtype == "fp32" else 2,
         checkpointing=config.checkpointing,
         batches=micro,
