@@ -179,8 +179,9 @@ def _limits(machines: Sequence[Json]) -> Json:
 def _side(found: Sequence[Measurement], limits: Json, work: Work) -> Json:
     dtype = found[0].dtype
     products = limits["gemm_flops"]
-    # Of types that are not measured, as llama.cpp's, the fastest that is.
-    multiplying = products.get(dtype, max(products.values()))
+    # Numbers of 16 bits may be multiplied in whatever type is fastest, as those of types that are
+    # not measured, as llama.cpp's.
+    multiplying = products["fp32"] if dtype == "fp32" else max(products.values())
     limit = multiplying if work.limit == "multiplying" else limits["bandwidth"]
     return {
         "speed": statistics.median(one.speed for one in found),

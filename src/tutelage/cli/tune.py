@@ -281,6 +281,7 @@ def _answer(
         "rows": {"used": used, "set_aside": len(aside)},
         "set_aside": aside,
         "loss": found.get("loss"),
+        "loss_unit": found["loss_unit"],
         "seconds": found.get("seconds"),
         "peak_bytes": found.get("peak_bytes"),
         "predicted_seconds": found["predicted_seconds"],

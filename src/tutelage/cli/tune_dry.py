@@ -35,6 +35,7 @@ def planned(run: Run, out: Path | None) -> Json:
         "method": run.method.name,
         "trained_parameters": run.trained_parameters,
         "trained_tokens": sum(row.trained for step in run.steps for row in step),
+        "loss_unit": run.loss_unit,
         "predicted_seconds": prediction.seconds,
         "predicted_flops": prediction.flops,
         "predicted_peak_bytes": prediction.peak_bytes,

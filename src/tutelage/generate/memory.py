@@ -14,11 +14,12 @@ from tutelage.generate.batch import READ_TOKENS
 from tutelage.generate.engine import SLOTS, together
 from tutelage.generate.places import PART
 from tutelage.generate.score import CHUNK, PACK_TOKENS
-from tutelage.machine.device import DTYPES
+from tutelage.machine.device import DTYPES, Placement
 from tutelage.nn.cache import STEP, Cache
+from tutelage.nn.product import room_bytes
 from tutelage.plan.answering import Asked, Held, answering_components, scoring_components
 from tutelage.plan.memory import by_name
-from tutelage.plan.parameters import Entry, dimensions
+from tutelage.plan.parameters import Entry, dimensions, products
 
 
 def predict(
@@ -37,7 +38,9 @@ def predict(
     sequences = together(asked.rows, each, SLOTS)
     reading = min(max(shared, sequences * tokens), PART if exact else READ_TOKENS)
     held = Held(sequences, tokens, shared, reading)
-    return by_name(answering_components(entries, dtype, held))
+    found = by_name(answering_components(entries, dtype, held))
+    wide = room_bytes(Placement("cpu", dtype), [entry.shape for entry in products(entries)])
+    return {**found, "products": wide} if wide else found
 
 
 def predict_scoring(entries: Sequence[Entry], dtype: str) -> dict[str, int]:

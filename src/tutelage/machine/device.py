@@ -6,6 +6,7 @@ Knows what this machine's processors can do; knows nothing of models.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -55,6 +56,21 @@ def has_bf16_units(device: str) -> bool:
         flags = f"{cpuinfo('flags') or ''} {cpuinfo('Features') or ''}".split()
         return not CPU_BF16_UNITS.isdisjoint(flags)
     return False
+
+
+@cache
+def bfloat16_is_slow() -> bool:
+    """Whether this processor multiplies bfloat16 itself, yet slower than float32: Intel's with the
+    instruction (AVX512-BF16) and without the units for tiles (AMX)."""
+    flags = (cpuinfo("flags") or "").split()
+    own = cpuinfo("vendor_id") == "GenuineIntel" and "avx512_bf16" in flags
+    return own and "amx_bf16" not in flags
+
+
+def multiplied_in(placement: Placement) -> str:
+    """The type of large products: float32 where numbers are bfloat16 and that is slow."""
+    slow = placement == Placement("cpu", "bf16") and bfloat16_is_slow()
+    return "fp32" if slow else placement.dtype
 
 
 def use_threads(threads: int | None) -> int:

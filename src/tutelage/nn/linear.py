@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tutelage.nn.product import linear
+
 
 class Linear(nn.Module):
     """y = x W^T + b, with W [out, in] kept in its own type and used in the type of x.
@@ -35,8 +37,8 @@ class Linear(nn.Module):
 
     def product(self, x: Float[Tensor, "... I"]) -> Float[Tensor, "... O"]:
         """x W^T"""
-        return nn.functional.linear(x, self.matrix(x.dtype))
+        return linear(x, self.matrix(x.dtype))
 
     def forward(self, x: Float[Tensor, "... I"]) -> Float[Tensor, "... O"]:
         bias = None if self.bias is None else self.bias.to(x.dtype)
-        return nn.functional.linear(x, self.weight.to(x.dtype), bias)
+        return linear(x, self.weight.to(x.dtype), bias)

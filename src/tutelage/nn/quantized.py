@@ -38,6 +38,7 @@ from torch.autograd.function import once_differentiable
 from tutelage.kernels.library import computes
 from tutelage.kernels.widen import widened
 from tutelage.nn.linear import Linear
+from tutelage.nn.product import linear
 
 Bits = Literal[4, 8]
 GROUP = 32
@@ -273,9 +274,11 @@ class _Widened(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, held: Held) -> Tensor:
         ctx.held = held
-        return nn.functional.linear(x, held.matrix(x.dtype))
+        return linear(x, held.matrix(x.dtype))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, None]:
-        return (dy @ ctx.held.matrix(dy.dtype) if ctx.needs_input_grad[0] else None), None
+        if not ctx.needs_input_grad[0]:
+            return None, None
+        return linear(dy, ctx.held.matrix(dy.dtype).t()), None

@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 from tutelage.nn.embedding import Embedding
 from tutelage.nn.linear import Linear
 from tutelage.nn.low_rank import LowRank, the_first
+from tutelage.nn.product import product
 from tutelage.nn.quantized import AnyLinear
 from tutelage.peft._wrapped import Folding, Wrapped, trainable
 
@@ -122,20 +123,17 @@ class _Adapted(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, base: AnyLinear, a: Tensor, b: Tensor) -> Tensor:
-        low = x @ a.t()
-        y = x @ base.matrix(x.dtype).t()
-        y.addmm_(low, b.t())
+        low = product(x, a.t())
         ctx.base = base
         ctx.save_for_backward(x, a, b, low)
-        return y
+        return product(x, base.matrix(x.dtype).t(), (low, b.t()))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, a, b, low = ctx.saved_tensors
-        dlow = dy @ b
+        dlow = product(dy, b)
         dx = None
         if ctx.needs_input_grad[0]:
-            dx = dy @ ctx.base.matrix(dy.dtype)
-            dx.addmm_(dlow, a)
+            dx = product(dy, ctx.base.matrix(dy.dtype), (dlow, a))
         return dx, None, dlow.t() @ x, (low.t() @ dy).t()

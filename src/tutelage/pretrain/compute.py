@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tutelage.data.pack import Example
-from tutelage.machine.device import Placement
+from tutelage.machine.device import Placement, multiplied_in
 from tutelage.machine.speed import gemm_flops
 from tutelage.models.spec import Shape, Weight
 from tutelage.plan.parameters import products, size
@@ -58,5 +58,5 @@ def _inside(weights: Sequence[Weight], encoder: bool) -> int:
 
 
 def peak(placement: Placement) -> float:
-    """The machine's limit: FLOPs a second of a large matrix product in the type computed in."""
-    return gemm_flops(placement.dtype, placement.device)
+    """The machine's limit: FLOPs a second of a large matrix product in the type multiplied in."""
+    return gemm_flops(multiplied_in(placement), placement.device)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tutelage.data.pack import Example, packed_tokens
-from tutelage.machine.device import Placement
+from tutelage.machine.device import Placement, multiplied_in
 from tutelage.machine.memory import release, resident
 from tutelage.machine.speed import gemm_flops
 from tutelage.models.headed import TASK
@@ -123,7 +123,7 @@ def predict_run(
     each = tuple(
         _work(weights, tuning, [t], [n], config) for t, n in zip(tokens, labels, strict=True)
     )
-    seconds = sum(each) / (EFFICIENCY * speed(placement.dtype, placement.device))
+    seconds = sum(each) / (EFFICIENCY * speed(multiplied_in(placement), placement.device))
     return Prediction(seconds, by_name(parts), sum(each), each)
 
 

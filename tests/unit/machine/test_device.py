@@ -5,7 +5,13 @@ import torch
 
 from tutelage.errors import ConfigError
 from tutelage.machine import device
-from tutelage.machine.device import Placement, resolve, use_threads
+from tutelage.machine.device import (
+    Placement,
+    bfloat16_is_slow,
+    multiplied_in,
+    resolve,
+    use_threads,
+)
 
 
 @pytest.fixture
@@ -79,3 +85,27 @@ def test_threads_are_set() -> None:
         assert use_threads(None) == torch.get_num_threads() == device.cores()
     finally:
         torch.set_num_threads(before)
+
+
+SLOW = {
+    ("GenuineIntel", "avx512f avx512_bf16 amx_bf16"): False,
+    ("GenuineIntel", "avx512f avx512_bf16"): True,
+    ("GenuineIntel", "avx512f"): False,
+    ("AuthenticAMD", "avx512f avx512_bf16"): False,
+}
+
+
+@pytest.mark.parametrize(("vendor", "flags"), SLOW)
+def test_in_which_type_is_multiplied(
+    vendor: str, flags: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"vendor_id": vendor, "flags": flags}
+    monkeypatch.setattr(device, "cpuinfo", told.get)
+    bfloat16_is_slow.cache_clear()
+    try:
+        kept = "fp32" if SLOW[vendor, flags] else "bf16"
+        assert multiplied_in(Placement("cpu", "bf16")) == kept
+        assert multiplied_in(Placement("cpu", "fp32")) == "fp32"
+        assert multiplied_in(Placement("cuda", "bf16")) == "bf16"
+    finally:
+        bfloat16_is_slow.cache_clear()
