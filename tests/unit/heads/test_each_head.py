@@ -18,8 +18,11 @@ from tutelage.errors import TutelageError
 from tutelage.evaluate.tasks import evaluate_rows
 from tutelage.heads import HEADS
 from tutelage.models.headed import SUFFIXES, head_of
-from tutelage.peft import METHODS
+from tutelage.peft import METHODS, _head
 from tutelage.score import METRICS
+from tutelage.train.config import TuneConfig
+from tutelage.train.loop import loss_of
+from tutelage.train.prepare import prepare, working
 
 SOURCES = ["preset:llama-tiny", "preset:bert-tiny", "preset:t5-tiny", "preset:roberta-tiny"]
 WHERE: dict[str, Any] = {"device": "cpu", "dtype": "fp32", "threads": 1}
@@ -96,6 +99,21 @@ def test_virtual_tokens_of_an_encoder_decoder_with_a_head(
     rows, metrics = rows_of(head, tmp_path), lm.capabilities().metrics
     measured = evaluate_rows(lm, rows, (), metrics, max_new_tokens=8)
     assert measured.valid and measured.refused == 0
+
+
+@pytest.mark.parametrize("name", ["prompt-tuning", "p-tuning", "prefix-tuning"])
+@pytest.mark.parametrize("head", HEADS.names())
+def test_virtual_tokens_reach_every_head_of_an_encoder(
+    head: str, name: str, tmp_path: Path
+) -> None:
+    """They are read with texts and with pairs of texts alike, and learn."""
+    run = prepare("preset:bert-tiny", list(rows_of(head, tmp_path)), TuneConfig(
+        method=name, head=head, steps=1, batch_tokens=4000), **WHERE)  # fmt: skip
+    model, work = working(run)
+    loss_of(model, run.examples, run.loss).total.backward()
+    heads = {weight.path for weight in _head.trained(run.weights)}
+    own = [p for path, p in work.parameters.items() if path not in heads]
+    assert own and all(p.grad is not None and p.grad.abs().max() > 0 for p in own)
 
 
 def _stopped_and_gone_on(name: str, tmp_path: Path, whole: Path) -> None:
