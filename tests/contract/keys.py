@@ -79,6 +79,7 @@ ADDED: dict[str, set[str]] = {
     "tune": {
         *("mixture", "general", "collapse"),
         *("set_aside", "settings", "predicted_seconds", "predicted_memory", "rehearsal", "preview"),
+        "loss_unit",
         *("correction", "probed_seconds", "predicted_flops", "counted_flops"),
     },
     "eval": {
