@@ -35,18 +35,24 @@ def checkpoint(theirs: Any) -> Any:
     return found
 
 
+def written(method: str, base: Any, folder: Path) -> Any:
+    """A model tuned at random, its adapter and head in the folder."""
+    ours = build(base)
+    settings = attached(method, ours, base, seed=3)
+    _head.attach(ours, layout(base.config))
+    stir(ours, 0.1)
+    METHODS.get(method).write(ours, base, settings, folder)
+    _head.add(ours, base, folder)
+    return ours
+
+
 @pytest.mark.parametrize("stem", ["Llama", "Bert"])
 @pytest.mark.parametrize("head", KINDS)
 @pytest.mark.parametrize("method", ["lora", "dora", "ia3"])
 def test_they_open_ours(stem: str, head: str, method: str, tmp_path: Path) -> None:
     theirs = theirs_of(stem, head)
     base = checkpoint(theirs)
-    ours = build(base)
-    settings = attached(method, ours, base, seed=3)
-    _head.attach(ours, layout(base.config))
-    stir(ours, 0.1)
-    METHODS.get(method).write(ours, base, settings, tmp_path)
-    _head.add(ours, base, tmp_path)
+    ours = written(method, base, tmp_path)
     tuned = peft.PeftModel.from_pretrained(theirs_of(stem, head), tmp_path).eval()
     coder = coder_of(base.config)
     with torch.inference_mode():
@@ -85,12 +91,7 @@ def test_they_open_our_virtual_tokens(stem: str, head: str, method: str, tmp_pat
     """Beside them PEFT keeps the head under a shorter name, and an encoder's pooler has the first
     vector: a virtual token's, or where those are keys and values the first real token's."""
     base = checkpoint(theirs_of(stem, head))
-    ours = build(base)
-    settings = attached(method, ours, base, seed=3)
-    _head.attach(ours, layout(base.config))
-    stir(ours, 0.1)
-    METHODS.get(method).write(ours, base, settings, tmp_path)
-    _head.add(ours, base, tmp_path)
+    ours = written(method, base, tmp_path)
     tuned = peft.PeftModel.from_pretrained(theirs_of(stem, head), tmp_path).eval()
     virtual = virtual_of(ours)
     coder, count = replace(coder_of(base.config), virtual=virtual), len(virtual.ids)

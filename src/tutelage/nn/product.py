@@ -4,9 +4,9 @@ Intel's processors have an instruction for products of bfloat16 (AVX512-BF16) an
 for whole tiles of them (AMX). Without the units, as in a virtual machine that hides them, the
 instruction does no more multiplications a second than float32's, and PyTorch's products come out
 slower: 1,024 rows by a matrix of 576 x 1,536 12 to 23 ms in bfloat16, 7 in float32, 8 when both
-sides are widened first and the result is rounded. So they are multiplied there: numbers are kept in
-bfloat16 as before, wide ones live for one product, and sums are rounded once as before. AMD's
-processors (Zen 4) do twice as many in bfloat16, and nothing changes there.
+sides are widened first and the result is rounded (by hand; docs/log.md). So they are multiplied
+there: numbers are kept in bfloat16 as before, wide ones live for one product, and sums are rounded
+once as before. AMD's processors (Zen 4) do twice as many in bfloat16, and nothing changes there.
 """
 
 from __future__ import annotations

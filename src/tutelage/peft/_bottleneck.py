@@ -148,7 +148,7 @@ class Family:
         where = roles_of(self.roles(given), weights, self.place.roles)
         if "roles" in self.settings.model_fields:
             own["roles"] = where
-        found = held(chosen(weights, where, own["layers"]), weights, where, own["layers"] or ())
+        found = held(chosen(weights, where, own["layers"]), weights, where, own["layers"])
         width = min(w.shape[0] for w in found)
         return given.model_copy(update={**own, "rank": rank_of(given.rank, DEFAULT_RANK, width)})
 

@@ -63,7 +63,10 @@ def layers_of(asked: Sequence[int] | None, weights: Sequence[Weight]) -> tuple[i
 
 
 def held(
-    found: Sequence[Held], weights: Sequence[Weight], roles: Collection[str], layers: Sequence[int]
+    found: Sequence[Held],
+    weights: Sequence[Weight],
+    roles: Collection[str],
+    layers: Sequence[int] | None,
 ) -> Sequence[Held]:
     """What these roles have in these layers, if anything. Raises ConfigError: of two stacks only
     the second has roles that look across."""
@@ -72,7 +75,7 @@ def held(
         raise ConfigError(
             "none of these roles is in these layers",
             field=flag_text("layer"),
-            got=f"{', '.join(roles)} in {', '.join(map(str, layers))}",
+            got=f"{', '.join(roles)} in {', '.join(map(str, layers or ())) or 'all'}",
             expected=f"one of {', '.join(map(str, sorted(those)))}",
         )
     return found

@@ -88,7 +88,7 @@ def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Sett
     has not."""
     roles = roles_of(settings.roles, weights, DEFAULT_ROLES)
     found = Settings(roles=roles, layers=layers_of(settings.layers, weights))
-    held(targets(weights, found), weights, roles, found.layers or ())
+    held(targets(weights, found), weights, roles, found.layers)
     return found
 
 

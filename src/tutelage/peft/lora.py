@@ -120,7 +120,7 @@ def resolve_with(more: tuple[str, ...], settings: Settings, weights: Sequence[We
             got=", ".join(roles), expected="the whole or its parts",
         )  # fmt: skip
     chosen = Settings(roles=roles, layers=layers_of(settings.layers, weights))
-    found = held(targets(weights, chosen), weights, roles, chosen.layers or ())
+    found = held(targets(weights, chosen), weights, roles, chosen.layers)
     widths = [min(pair) for target in found for pair in target.shapes]
     rank = rank_of(settings.rank, DEFAULT_RANK, min(widths))
     usual = DEFAULT_SCALE * divisor(rank, settings.rslora)

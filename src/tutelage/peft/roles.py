@@ -36,7 +36,7 @@ def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Sett
             field=flag_text("role"), got=None, expected=f"one of {', '.join(sorted(known))}",
         )  # fmt: skip
     found = Settings(roles=roles, layers=layers_of(settings.layers, weights))
-    held(selected(weights, found), weights, roles, found.layers or ())
+    held(selected(weights, found), weights, roles, found.layers)
     return found
 
 

@@ -112,7 +112,7 @@ def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Sett
     """Fill in defaults. Raises UnknownName for a role the model has not, ConfigError for a layer
     it has not or a rank that is none."""
     roles, layers = roles_of(settings.roles, weights), layers_of(settings.layers, weights)
-    found = held(chosen(weights, roles, layers), weights, roles, layers or ())
+    found = held(chosen(weights, roles, layers), weights, roles, layers)
     rank = rank_of(settings.rank, DEFAULT_RANK, narrowest(found))
     return Settings(rank=rank, roles=roles, layers=layers)
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tutelage.machine.device import Placement
 from tutelage.nn import product as module
-from tutelage.nn.product import CHUNK, FEW, linear, product
+from tutelage.nn.product import CHUNK, FEW, linear, product, room_bytes
 
 ROUNDING = 2.0**-8
 """Of a number in bfloat16, to nearest, as a share of it."""
@@ -124,3 +125,14 @@ def test_what_is_frozen_needs_no_inputs_kept(slow: bool) -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one):
         linear(x, w)
     assert [one.numel() for one in kept] == [16 * 24]
+
+
+def test_the_room_is_what_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "bfloat16_is_slow", lambda: True)
+    monkeypatch.setattr(module, "multiplied_in", lambda _: "fp32")
+    monkeypatch.setattr(module, "_rooms", (rooms := threading.local()))
+    shapes = [(40, 48), (16, 96)]
+    for rows, columns in shapes:
+        linear(drawn(2 * CHUNK, columns), drawn(rows, columns))
+    held = sum(room.nbytes for room in vars(rooms).values())
+    assert room_bytes(Placement("cpu", "bf16"), shapes) == held
