@@ -16,6 +16,7 @@ from tests.guards.guard import Guard, Patch, Ways, unless_refused
 from tests.parity.test_packed_loss import examples_of
 from tests.parity.tuned import attached
 from tests.parity.witness import checkpoint_of, their_llama
+from tests.unit.heads.rows import rows_of as labelled
 from tests.unit.text.vocabularies import byte_level_bpe
 from tests.unit.train.rows import SOURCE, config, rows_of
 from tutelage.backends import room
@@ -26,10 +27,12 @@ from tutelage.data.pack import Example, pack
 from tutelage.errors import GuardError, RequestError
 from tutelage.lm import Message, Request, complete
 from tutelage.objectives import clm
+from tutelage.peft import _head
 from tutelage.text.byte_level import byte_tokenizer
 from tutelage.text.render import Renderer
 from tutelage.text.tokenizer import SpecialTokens, Tokenizer
 from tutelage.train import examples, loop, prepare
+from tutelage.train.config import TuneConfig
 from tutelage.train.optimizer import adamw
 from tutelage.train.schedule import Schedule
 
@@ -97,6 +100,25 @@ def nothing_is_learned(folder: Path, patch: Patch) -> Ways:
         step = unless_refused(GuardError, lambda rows=rows, loss=loss: _one_step(rows, loss))
         dead = step is not None and step.gradient_norm == 0
         yield f"a step with loss {step.loss:.3f} taught nothing" if step and dead else None
+    still = unless_refused(GuardError, lambda: _learned_beside_a_head(folder))
+    yield f"{still} of the method stayed, and the head learned" if still else None
+
+
+def _learned_beside_a_head(folder: Path) -> int:
+    """How many of the method's tensors a step leaves as they were, where what the head reads hangs
+    on none of them."""
+    asked = TuneConfig(head="classification", method="bitfit", steps=1)
+    run = prepare.prepare(SOURCE, labelled("classification", folder), asked, **WHERE)
+    model, work = prepare.working(run)
+    heads = {weight.path for weight in _head.trained(run.weights)}
+    own = {name: value for name, value in work.parameters.items() if name not in heads}
+    before = {name: value.detach().clone() for name, value in own.items()}
+
+    def apart(model: Any, vectors: torch.Tensor, *given: Any) -> clm.LossSum:
+        return run.loss(model, vectors.detach(), *given)
+
+    next(loop.train(model, work.parameters, work.optimizer, work.steps, apart, work.plan))
+    return sum(torch.equal(value, before[name]) for name, value in own.items())
 
 
 def _one_step(rows: Sequence[Example], loss: Any) -> loop.Step:
@@ -111,6 +133,7 @@ def _one_step(rows: Sequence[Example], loss: Any) -> loop.Step:
 def no_look_at_what_is_taught(patch: Patch) -> None:
     patch.setattr(loop, "_weight", lambda rows: sum(r.trained * r.weight for r in rows) or 1)
     patch.setattr(loop, "_refuse_dead_gradient", lambda norm, rows: None)
+    patch.setattr(loop, "_refuse_dead_parts", lambda parts, parameters, rows: None)
 
 
 def the_template_writes_the_answer_otherwise(folder: Path, patch: Patch) -> Ways:

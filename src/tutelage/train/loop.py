@@ -11,9 +11,9 @@ Knows nothing of files, time limits or methods of tuning.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -47,6 +47,9 @@ class Plan:
     clip: float = 1.0
     micro_batches: int = 1
     seed: int = 0
+    parts: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """Names of parameters, by what they belong to, that have to learn each on their own account: a
+    head that learns hides a method that does not."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ def train(
         skipped = scale is not None and scale.overflowed(norm)
         if not skipped:
             _refuse_dead_gradient(norm, rows)
+            if number == start:
+                _refuse_dead_parts(plan.parts, parameters, rows)
             optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         tokens = sum(row.trained for row in rows)
@@ -179,6 +184,23 @@ def _refuse_dead_gradient(norm: float, rows: Sequence[Example]) -> None:
         got=f"{norm} on rows {_names(rows)}",
         expected="finite and above zero",
     )
+
+
+def _refuse_dead_parts(
+    parts: Mapping[str, Collection[str]],
+    parameters: Mapping[str, nn.Parameter],
+    rows: Sequence[Example],
+) -> None:
+    """Looked at in the first update alone: what the loss does not reach then it never does."""
+    for part, names in parts.items():
+        learning = [parameters[name] for name in names if parameters[name].requires_grad]
+        if learning and not any(p.grad is not None and bool(p.grad.any()) for p in learning):
+            raise GuardError(
+                f"the gradient of {part} is zero; the weights were not touched",
+                field="gradient norm",
+                got=f"0 for {len(learning)} tensors on rows {_names(rows)}",
+                expected="above zero",
+            )
 
 
 def _names(rows: Sequence[Example]) -> str:

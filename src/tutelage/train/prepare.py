@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from tutelage import store
 from tutelage.checkpoints.build import build
@@ -276,14 +277,17 @@ def working(run: Run) -> tuple[Model, Work]:
     model: Model = build(run.checkpoint, run.placement.dtype, run.placement.device, form)
     model.train()
     run.method.attach(model, run.weights, run.settings, run.config.seed)
+    methods = _learning(model)
     _new_rows.attach(model, run.new_ids)
     _head.attach(model, run.weights)
     model.checkpointing = run.config.checkpointing
-    parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    parameters = _learning(model)
     rate, total = run.config.learning_rate, len(run.steps)
     assert rate is not None
     seed, parts = run.config.seed, run.config.micro_batches
-    plan = Plan(Schedule.tuning(total, rate), micro_batches=parts, seed=seed)
+    heads = {weight.path for weight in _head.trained(run.weights)} & parameters.keys()
+    both = {"the method": (methods.keys() & parameters.keys()) - heads, "the head": heads}
+    plan = Plan(Schedule.tuning(total, rate), micro_batches=parts, seed=seed, parts=both)
     own = run.method.paces(run.settings, run.weights)
     paces = {name: (pace.scale, pace.start) for name, pace in own.items()}
     if run.config.head_rate is not None:
@@ -292,6 +296,11 @@ def working(run: Run) -> tuple[Model, Work]:
     before = start.kept(parameters) if run.keeps_start else {}
     optimizer = start.pulled(optimizer, parameters, before, run.config.pull)
     return model, Work(model, parameters, optimizer, run.steps, run.loss, plan, before)
+
+
+def _learning(model: Model) -> dict[str, nn.Parameter]:
+    """The parameters that are trained, as the model stands."""
+    return {name: value for name, value in model.named_parameters() if value.requires_grad}
 
 
 def _refuse_rate(config: TuneConfig) -> None:
