@@ -10,9 +10,16 @@ from typing import Any
 import peft
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedModel,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from tests.parity.architecture import twins
+from tests.parity.heads import SMALL
 from tests.parity.packed import our_loss, their_loss
 from tests.parity.test_packed_loss import examples_of
 from tests.parity.test_peft import IDS, our_logits, their_logits
@@ -33,13 +40,18 @@ pytestmark = [
 ]
 
 GPT2 = {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64, "initializer_range": 0.2}
+QWEN3 = {**SMALL["Qwen3"], "num_hidden_layers": 3, "initializer_range": 0.2}
 
 
 def base(kind: str) -> PreTrainedModel:
     """LLaMA without and with biases; GPT-2, whose projection is fused and whose files hold matrices
-    the other way round. Always the same weights."""
+    the other way round; Qwen3, whose keys are normalized. Always the same weights."""
+    found: PreTrainedModel
     if kind == "gpt2":
-        found: PreTrainedModel = twins(GPT2LMHeadModel, GPT2Config, seed=6, **GPT2)[0]
+        found = twins(GPT2LMHeadModel, GPT2Config, seed=6, **GPT2)[0]
+        return found
+    if kind == "qwen3":
+        found = twins(Qwen3ForCausalLM, Qwen3Config, seed=6, **QWEN3)[0]
         return found
     biases = kind == "biased"
     return their_llama(6, attention_bias=biases, mlp_bias=biases)
@@ -50,6 +62,8 @@ LINEARS = {"llama": LLAMA, "biased": LLAMA, "gpt2": ["c_attn", "attn.c_proj", "c
 OUT = {"llama": ["down_proj"], "biased": ["down_proj"], "gpt2": ["mlp.c_proj"]}
 NORMS = {"llama": ["input_layernorm", "norm"], "gpt2": ["ln_1", "ln_2", "ln_f"]}
 KINDS = ["llama", "biased", "gpt2"]
+READING = [*KINDS, "qwen3"]
+"""With those that read virtual tokens in a way of their own."""
 ONE_LAYER: dict[str, Any] = {"layers_to_transform": [1], "r": 3}
 Case = tuple[str, str, Any]
 
@@ -220,7 +234,7 @@ PROMPTS: list[tuple[str, Any]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", READING)
 @pytest.mark.parametrize("at", range(len(PROMPTS)))
 def test_we_open_their_virtual_tokens(at: int, kind: str, tmp_path: Path) -> None:
     name, config = PROMPTS[at]
@@ -237,7 +251,7 @@ def test_we_open_their_virtual_tokens(at: int, kind: str, tmp_path: Path) -> Non
     assert (before - expected).abs().max() > 0.05
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", READING)
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -271,7 +285,7 @@ def their_virtual_loss(theirs: Any, examples: list[Example]) -> torch.Tensor:
     return total
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", READING)
 @pytest.mark.parametrize("name", ["prompt-tuning", "prefix-tuning"])
 def test_gradients_of_virtual_tokens(name: str, kind: str) -> None:
     """Packed rows that share what stands before them, against each row alone."""
@@ -290,7 +304,7 @@ def test_gradients_of_virtual_tokens(name: str, kind: str) -> None:
     assert (learned.grad - own.grad).abs().max() < 1e-4 and own.grad.abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", READING)
 def test_a_prefix_of_words_is_what_their_tokens_would_be(kind: str) -> None:
     """Before anything is learned, virtual tokens have the words' keys and values."""
     checkpoint = checkpoint_of(base(kind))

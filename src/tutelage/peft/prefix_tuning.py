@@ -10,8 +10,8 @@ Source: Li and Liang 2021, arXiv:2101.00190, sections 4.2 and 4.3; Liu et al. 20
 arXiv:2110.07602, section 3.
 
 Virtual tokens stand before every row, of an encoder-decoder before what the decoder says, and what
-a layer projects of them to keys and values is replaced. Keys are kept as they are attended to, and
-turned back before the layer rotates them.
+a layer projects of them to keys and values is replaced (`_prefixed.py`), keys behind their norm
+where they have one.
 """
 
 from __future__ import annotations
@@ -30,18 +30,17 @@ from tutelage.models.catalogue import layout
 from tutelage.models.forward import Model, encoded
 from tutelage.models.spec import Shape, Weight
 from tutelage.models.transformer import Transformer
-from tutelage.nn.attention import Attention, FusedAttention
+from tutelage.nn.attention import Attention
 from tutelage.nn.cache import Cache
 from tutelage.nn.embedding import Tokens
-from tutelage.nn.linear import Linear
 from tutelage.nn.packed import Layout
 from tutelage.nn.reading import ReadPrompts
 from tutelage.peft._method import Method
+from tutelage.peft._prefixed import replace
 from tutelage.peft._targets import chosen
 from tutelage.peft._virtual import (
     Mixed,
     Rows,
-    Seen,
     Started,
     first_words,
     hidden_of,
@@ -53,7 +52,7 @@ from tutelage.peft._virtual import (
     worded,
     write_rows,
 )
-from tutelage.peft._wrapped import Wrapped, detach, put
+from tutelage.peft._wrapped import detach
 from tutelage.plan.memory import Tuning
 
 KIND = "PREFIX_TUNING"
@@ -68,55 +67,17 @@ class Settings(Started):
     """H, the width of the network; None is without one."""
 
 
-class Prefixed(Wrapped):
-    """A frozen projection of which some columns are replaced at virtual tokens.
-
-    `parts` are (columns, first and last number of a virtual token's row, whether to turn them back
-    by `angles`, cosine and sine of every place). None for columns is all."""
-
-    def __init__(
-        self, base: Linear, seen: Seen, parts: Sequence[tuple[Tensor | None, slice, bool]],
-        width: int, angles: tuple[Tensor, Tensor] | None,
-    ) -> None:  # fmt: skip
-        super().__init__(base)
-        self.seen, self.parts, self.width, self.angles = seen, tuple(parts), width, angles
-
-    def forward(self, x: Float[Tensor, "N I"]) -> Float[Tensor, "N O"]:
-        y: Tensor = self.base(x)
-        if not len(self.seen.places):
-            return y
-        for columns, numbers, turned in self.parts:
-            made = self.seen.made[:, numbers]
-            if turned and self.angles is not None:
-                made = self._unturned(made)
-            rows = made[self.seen.which].to(y.dtype)
-            places = self.seen.places
-            where = (places,) if columns is None else (places[:, None], columns[None])
-            y = y.index_put(where, rows)
-        return y
-
-    def _unturned(self, keys: Float[Tensor, "P W"]) -> Float[Tensor, "P W"]:
-        """What the rotation of its place turns into these keys."""
-        assert self.angles is not None
-        cosine, sine = self.angles
-        first, second = keys.view(len(keys), -1, self.width).chunk(2, dim=-1)
-        back = torch.cat([second, -first], dim=-1)
-        heads = keys.view(len(keys), -1, self.width) * cosine + back * sine
-        return (heads / (cosine.square() + sine.square())).view(keys.shape)
-
-
 def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Settings:
     """Raises ConfigError for virtual tokens that leave no room, and for attention whose keys cannot
     be replaced."""
     settings = resolved(settings, weights, shape)
     found = targets(weights)
-    normed = any(".k_norm." in weight.path for weight in weights)
     both = {weight.role for weight in found} in ({*SEPARATE}, {*FUSED})  # else queries are keys
-    if not both or normed or len({weight.shape[0] for weight in found}) > 1:
+    if not both or len({weight.shape[0] for weight in found}) > 1:
         raise ConfigError(
             "keys and values of this model's attention cannot be replaced",
             field="--method",
-            got="normalized keys" if normed else "attention of another kind",
+            got="attention of another kind",
             expected="projections to keys and values alike in all layers",
             hint="choose another method",
         )
@@ -191,19 +152,12 @@ def _put(model: Model, weights: Sequence[Weight], maker: nn.Module, count: int) 
     width = _sizes(weights)[1]
     for weight in targets(weights):
         assert weight.layer is not None
-        path = weight.path.removesuffix(".weight")
-        attention, linear = model.get_submodule(path.rpartition(".")[0]), model.get_submodule(path)
-        assert isinstance(attention, Attention) and isinstance(linear, Linear)
+        path, _, name = weight.path.removesuffix(".weight").rpartition(".")
+        attention = model.get_submodule(path)
+        assert isinstance(attention, Attention)
         first = 2 * layers.index(weight.layer) * width
-        key, value = slice(first, first + width), slice(first + width, first + 2 * width)
-        parts: list[tuple[Tensor | None, slice, bool]] = [
-            (None, key, True) if weight.role == "attn.k" else (None, value, False)
-        ]
-        if isinstance(attention, FusedAttention):
-            columns = attention.rows()
-            parts = [(columns[1], key, True), (columns[2], value, False)]
-        turned = angles if attention.rotates else None
-        put(model, path, Prefixed(linear, table.seen, parts, attention.heads.width, turned))
+        both = slice(first, first + width), slice(first + width, first + 2 * width)
+        replace(attention, name, both, table.seen, angles)
 
 
 def count(weights: Sequence[Weight], settings: Settings) -> int:
