@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,39 @@ def test_we_open_their_table(tied: bool, tmp_path: Path) -> None:
     assert any(isinstance(module, LoraEmbedding) for module in ours.modules()) == tied
 
 
+@pytest.mark.parametrize("kind", ["llama", *KINDS])
+def test_scores_of_tokens(kind: str, tmp_path: Path) -> None:
+    """A matrix of their own gets an update as any linear map: either opens the other's."""
+    untied = base(kind, tie_word_embeddings=False)
+    config = peft.LoraConfig(
+        task_type="CAUSAL_LM", target_modules=["lm_head"], r=4, lora_alpha=6, rank_pattern={}
+    )
+    theirs = peft.get_peft_model(copy.deepcopy(untied), config).eval()
+    stir(theirs, seed=1)
+    theirs.save_pretrained(tmp_path / "theirs")
+    checkpoint = checkpoint_of(untied)
+    ours = build(checkpoint)
+    open_adapter(ours, checkpoint, tmp_path / "theirs")
+    assert near(our_logits(ours, IDS), their_logits(theirs, IDS))
+    assert (their_logits(untied, IDS) - their_logits(theirs, IDS)).abs().max() > 0.1
+    both = {"roles": ("head", "mlp.up" if kind == "llama" else "attn.q"), "rank": 3}
+    model, settings = tuned("lora", checkpoint, size=0.2, **both)
+    METHODS.get("lora").write(model, checkpoint, settings, tmp_path / "ours")
+    opened = peft.PeftModel.from_pretrained(untied, tmp_path / "ours", is_trainable=True).eval()
+    expected = our_logits(model, IDS)
+    assert near(their_logits(opened, IDS), expected)
+    examples = examples_of(prefix=3)
+    found = our_loss(model, examples)
+    (found.total / found.count).backward()
+    (their_loss(opened, examples) / found.count).backward()
+    named = {n.split(".")[-3]: p for n, p in opened.named_parameters() if "lm_head.lora_" in n}
+    scores = model.head.linear
+    for mine, other in ((scores.lora_a, named["lora_A"]), (scores.lora_b, named["lora_B"])):
+        assert (mine.grad - other.grad).abs().max() < 1e-5 and other.grad.abs().max() > 1e-4
+    METHODS.get("lora").merge(model)
+    assert near(our_logits(model, IDS), expected) and not isinstance(model.head.linear, LoraLinear)
+
+
 def test_gradients_of_a_table(tmp_path: Path) -> None:
     checkpoint = checkpoint_of(base("llama"))
     model, settings = tuned("lora", checkpoint, size=0.2, roles=("embed",), rank=3)
@@ -177,7 +211,7 @@ def test_another_table_in_the_file_is_refused(tmp_path: Path) -> None:
     open_adapter(build(checkpoint), checkpoint, tmp_path)
     tensors[name][3] += 1
     save_file(tensors, tmp_path / WEIGHTS)
-    with pytest.raises(SourceError, match="token table of its own"):
+    with pytest.raises(SourceError, match="matrix of its own"):
         open_adapter(build(checkpoint), checkpoint, tmp_path)
 
 
@@ -225,6 +259,8 @@ def test_roles_that_do_not_fit_are_named() -> None:
         ("dora", gpt2, "embed"),
         ("vera", gpt2, "attn.q"),
         ("lora", gpt2, "cross.q"),
+        ("lora", gpt2, "head"),
+        ("dora", llama, "head"),
     ):
         with pytest.raises(UnknownName) as wrong:
             resolved(name, config, roles=(role,))

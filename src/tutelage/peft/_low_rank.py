@@ -3,6 +3,7 @@
     y = W x + s B A x                      a linear map, A [R, in] and B [out, R]
     y[r_i] = W[r_i] x + s B_i A_i x        parts of a fused projection, each rows r_i of its own
     e = E[t] + s B A[:, t]                 a table, A [R, V] and B [C, R]
+    z = (W + s B A) x                      scores of tokens, A [R, C] and B [V, R]
 
 What a fused projection's parts do is one update of the whole with zeros in B where no part is, and
 so it is stored: any reader of LoRA reads it.
@@ -82,6 +83,20 @@ class LoraLinear(Wrapped):
 
     def merged(self) -> tuple[Tensor, Tensor | None]:
         return self.base.matrix(torch.float32) + self.update(), None
+
+
+class LoraScores(LoraLinear):
+    """A frozen matrix of scores, read as the one matrix that it is with its update: the loss takes
+    it chunk by chunk."""
+
+    @property
+    def weight(self) -> Float[Tensor, "V C"]:
+        whole = self.base.matrix(self.lora_a.dtype)
+        return torch.addmm(whole, self.lora_b, self.lora_a, alpha=self.scale)
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.base.bias
 
 
 class LoraEmbedding(Folding):

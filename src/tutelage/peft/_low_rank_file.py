@@ -24,7 +24,7 @@ from tutelage.models.transformer import Transformer
 from tutelage.nn.embedding import Embedding
 from tutelage.nn.linear import Linear
 from tutelage.nn.quantized import AnyLinear, QuantizedLinear
-from tutelage.peft._low_rank import LoraEmbedding, LoraLinear
+from tutelage.peft._low_rank import LoraEmbedding, LoraLinear, LoraScores
 from tutelage.peft._wrapped import Folding, attach_read, frozen
 from tutelage.peft.layout import (
     CONFIG,
@@ -39,8 +39,10 @@ from tutelage.peft.layout import (
 
 A, B = "lora_A.weight", "lora_B.weight"
 TABLE_A, TABLE_B = "lora_embedding_A", "lora_embedding_B"
-TABLE = "base_layer.weight"
-"""PEFT stores a table beside its update too, as it was."""
+SCORES = "head"
+"""The role of a matrix of scores."""
+BELOW = "base_layer.weight"
+"""PEFT stores what is at either end of a model beside its update too, as it was."""
 HONOURED = {"bias": ("none",), "init_lora_weights": (True, "gaussian", "eva", "orthogonal")}
 """Settings of PEFT's LoRA with the values that are honoured. Other ways of starting (PiSSA, OLoRA,
 LoftQ ...) also change the base's weights, which the adapter's file does not hold."""
@@ -103,14 +105,17 @@ def read_onto(
     """Put the updates in `folder` beside the model's modules, frozen, in its own type; those of
     linear maps as this kind. Raises SourceError for what does not fit."""
     tensors = read_tensors(folder)
-    tables = {n: v for n, v in tensors.items() if n.endswith((TABLE_A, TABLE_B, TABLE))}
+    stems = {name.rpartition(".")[0] for name in tensors if name.endswith((TABLE_A, TABLE_B))}
+    tables = {n: v for n, v in tensors.items() if n.removesuffix(BELOW).rpartition(".")[0] in stems}
     linears = {name: value for name, value in tensors.items() if name not in tables}
-    modules = by_module(linears, (A, B), folder)
-    modules |= by_module(tables, (TABLE_A, TABLE_B), folder, optional=(TABLE,))
+    modules = by_module(linears, (A, B), folder, optional=(BELOW,))
+    modules |= by_module(tables, (TABLE_A, TABLE_B), folder, optional=(BELOW,))
 
     def make(stem: str, module: Any, parts: Mapping[str, Tensor]) -> Folding:
+        _refuse_another(parts, module, folder, stem)
         if not isinstance(module, Embedding) and A in parts:
-            return filled(kind, module, parts, config, folder, stem, like)
+            of = LoraScores if module.role == SCORES else kind
+            return filled(of, module, parts, config, folder, stem, like)
         if isinstance(module, Embedding) and TABLE_A in parts:
             return _table(module, parts, config, folder, stem, _tied(model, module))
         got = ", ".join(parts)
@@ -139,15 +144,24 @@ def _table(
     a, b = parts[TABLE_A], parts[TABLE_B]
     vocabulary, width = table.weight.shape
     rank = _rank(a, b, (width, vocabulary), folder, stem)
-    if TABLE in parts and not torch.equal(parts[TABLE].to(table.weight.dtype), table.weight.cpu()):
-        raise SourceError(
-            "the adapter brings a token table of its own, which the base does not have",
-            field=f"{folder / WEIGHTS}: {stem}", got="other values", expected="the base's",
-        )  # fmt: skip
     one = LoraEmbedding(table, rank, scale_in(config, rank, folder, stem), tied)
     one.lora_embedding_a = frozen(a, table.weight)
     one.lora_embedding_b = frozen(b, table.weight)
     return one
+
+
+def _refuse_another(
+    parts: Mapping[str, Tensor], module: Linear | QuantizedLinear | Embedding, folder: Path,
+    stem: str,
+) -> None:  # fmt: skip
+    """Raise SourceError where the file has another matrix below the update than the base."""
+    if BELOW not in parts or isinstance(module, QuantizedLinear):
+        return
+    if not torch.equal(parts[BELOW].to(module.weight.dtype), module.weight.cpu()):
+        raise SourceError(
+            "the adapter brings a matrix of its own, which the base does not have",
+            field=f"{folder / WEIGHTS}: {stem}", got="other values", expected="the base's",
+        )  # fmt: skip
 
 
 def _tied(model: Model, table: Embedding) -> bool:

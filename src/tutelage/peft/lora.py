@@ -5,7 +5,7 @@
 
 so that the model starts as it was. Queries, keys and values of a fused projection may get updates
 each of their own. Of the token table A [R, V] begins as zero and B [C, R] normal, as in the paper's
-code; a head tied to the table stays as it was.
+code; a head tied to the table stays as it was. One of its own may get an update (`head`).
 Trained parameters: the sum of R (in + out) over what is updated.
 Source: Hu et al. 2021, arXiv:2106.09685, section 4.1; A's initialization as in their code (Kaiming
 uniform with a = sqrt 5), where the paper says Gaussian. Kalajdzievski 2023, arXiv:2312.03732,
@@ -31,7 +31,7 @@ from tutelage.models.transformer import Transformer
 from tutelage.nn.attention import FusedAttention
 from tutelage.nn.embedding import Embedding
 from tutelage.nn.quantized import AnyLinear
-from tutelage.peft._low_rank import LoraEmbedding, LoraLinear
+from tutelage.peft._low_rank import LoraEmbedding, LoraLinear, LoraScores
 from tutelage.peft._low_rank_file import (
     ANY_VALUE,
     HONOURED,
@@ -64,7 +64,7 @@ comes to rest at one label for all."""
 FUSED = "attn.qkv"
 PARTS = ("attn.q", "attn.k", "attn.v")
 """Of a fused projection, in this order."""
-TABLE = "embed"
+TABLE, SCORES = "embed", "head"
 
 
 class Settings(Frozen):
@@ -75,7 +75,7 @@ class Settings(Frozen):
     alpha: float | None = None
     """The scale before it is divided; by default such that s = 2."""
     roles: tuple[str, ...] | None = None
-    """What gets an update, as attn.q or embed; None is all linear maps inside the blocks."""
+    """What gets an update, as attn.q, embed or head; None is all linear maps inside the blocks."""
     layers: tuple[int, ...] | None = None
     """Layers that get one, from 0; None is all."""
     rslora: bool = False
@@ -106,8 +106,14 @@ class Target:
 def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Settings:
     """Fill in defaults. Raises UnknownName for a role the model has not, ConfigError for a layer
     it has not, a rank, a scale or a share that is none."""
-    tables = (TABLE,) if shape.start is None else ()  # an encoder-decoder's table has two readers
-    return resolve_with(tables, settings, weights)
+    tables = [TABLE] if shape.start is None else []  # an encoder-decoder's has two readers
+    scores = [SCORES] if any(weight.role == SCORES for weight in weights) else []
+    if SCORES in (settings.roles or ()) and settings.dropout:
+        raise ConfigError(
+            "the scores' update is part of their matrix, which has no inputs to drop",
+            field=flag_text("dropout"), got=settings.dropout, expected=f"0 beside --role {SCORES}",
+        )  # fmt: skip
+    return resolve_with((*tables, *scores), settings, weights)
 
 
 def resolve_with(more: tuple[str, ...], settings: Settings, weights: Sequence[Weight]) -> Settings:
@@ -139,7 +145,7 @@ def targets(weights: Sequence[Weight], settings: Settings) -> list[Target]:
     parts = tuple(at for at, role in enumerate(PARTS) if role in roles)
     found = []
     for weight in weights:
-        if weight.role == TABLE and TABLE in roles:
+        if weight.role in (TABLE, SCORES) and weight.role in roles and len(weight.shape) == 2:
             found.append(Target(weight))
         if not is_linear(weight) or (layers is not None and weight.layer not in layers):
             continue
@@ -175,7 +181,8 @@ def attach_as(
             continue
         assert isinstance(module, AnyLinear), path
         rows = _rows(model, path, target.parts)
-        one = kind(module, settings.rank, scale, settings.dropout, rows)
+        of = LoraScores if module.role == SCORES else kind
+        one = of(module, settings.rank, scale, settings.dropout, rows)
         start = torch.rand(one.lora_a.shape, generator=generator) * 2 - 1
         one.lora_a.data.copy_(start * (1 / math.sqrt(module.shape[1])))
         put(model, path, one)
@@ -204,15 +211,17 @@ def count(weights: Sequence[Weight], settings: Settings) -> int:
 
 
 def cost(weights: Sequence[Weight], settings: Settings) -> Tuning:
-    """A x is kept of every update, beside the inputs; looking rows up takes no products."""
+    """A x is kept of every update, beside the inputs; looking rows up takes no products. Scores
+    have a gradient as large as their matrix."""
     assert settings.rank is not None and settings.roles is not None
     found = targets(weights, settings)
-    linear = [target for target in found if target.weight.role != TABLE]
+    linear = [target for target in found if target.weight.role not in (TABLE, SCORES)]
     ranks = {each.weight.role: settings.rank * len(each.shapes) for each in linear}
     tuning = Tuning(
         trained=count(weights, settings),
         roles=tuple(ranks),
         beside=tuple(ranks.items()),
+        head=SCORES in settings.roles,
         work=3 * settings.rank * sum(sum(pair) for each in linear for pair in each.shapes),
     )
     return reached(tuning, weights, [target.weight for target in found])

@@ -90,7 +90,7 @@ def test_an_alpha_that_teaches_nothing_is_refused(checkpoint: Any, alpha: float)
     assert caught.value.field == "--alpha"
 
 
-@pytest.mark.parametrize("role", ["attn.qq", "embed.position", "norm", "head"])
+@pytest.mark.parametrize("role", ["attn.qq", "embed.position", "norm"])
 def test_an_unknown_role_is_refused(checkpoint: Any, role: str) -> None:
     with pytest.raises(UnknownName) as caught:
         resolved("lora", checkpoint.config, roles=("attn.q", role))
