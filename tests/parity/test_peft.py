@@ -163,7 +163,6 @@ def test_the_gradients_of_a_step_equal_theirs(tmp_path: Path) -> None:
         {"alora_invocation_tokens": [5, 6]},
         {"trainable_token_indices": [1, 2]},
         {"layer_replication": [[0, 2], [1, 3]]},
-        {"target_modules": ["q_proj", "lm_head"]},
     ],
 )
 def test_what_would_change_the_answer_is_refused(settings: dict[str, Any], tmp_path: Path) -> None:

@@ -180,6 +180,16 @@ def test_scores_of_tokens(kind: str, tmp_path: Path) -> None:
     assert near(our_logits(model, IDS), expected) and not isinstance(model.head.linear, LoraLinear)
 
 
+def test_scores_tied_to_the_table_are_refused(tmp_path: Path) -> None:
+    theirs = base("llama", tie_word_embeddings=True)
+    config = peft.LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj", "lm_head"], r=4)
+    peft.get_peft_model(theirs, config).save_pretrained(tmp_path)
+    checkpoint = checkpoint_of(base("llama", tie_word_embeddings=True))
+    with pytest.raises(SourceError) as caught:
+        open_adapter(build(checkpoint), checkpoint, tmp_path)
+    assert "lm_head" in f"{caught.value.field} {caught.value.got}"
+
+
 def test_gradients_of_a_table(tmp_path: Path) -> None:
     checkpoint = checkpoint_of(base("llama"))
     model, settings = tuned("lora", checkpoint, size=0.2, roles=("embed",), rank=3)
