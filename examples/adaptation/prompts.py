@@ -11,6 +11,7 @@ arXiv:2104.08786. In the first twelve models answered almost as well where label
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,18 @@ TOXIC, SHOWN, ASKED = "surge_toxicity/toxicity_en.csv", 8, 120
 def run(place: Place) -> Json:
     """Quality of the four ways to ask on each task, with paired differences, and every property's
     accuracy; of what is not done None."""
-    tasks = {name: _asked(task(name, place), place) for name in TASKS}
+    tasks = {name: _asked(_short(name, place), place) for name in TASKS}
     return {"shots": SHOTS, "tasks": tasks, "toxic": _properties(place)}
+
+
+def _short(name: str, place: Place) -> Task:
+    """In a smoke run the shortest rows, for a model of bytes with a small context."""
+    made = task(name, place)
+    if not place.smoke:
+        return made
+    whole = task(name, replace(place, smoke=False))
+    rows = sorted((*whole.train, *whole.test), key=lambda row: len(str(row.as_json())))
+    return Task(**{**vars(made), "test": tuple(rows[:4]), "train": tuple(rows[4:64])})
 
 
 def _asked(made: Task, place: Place) -> Json | None:
@@ -57,7 +68,7 @@ def _asked(made: Task, place: Place) -> Json | None:
     for name, folder in (("before", None), ("tuned", adapter)):
         lm = open_lm(made.model, adapter=folder, threads=place.threads)
         found[name] = _answered(lm, made, 0)
-        found[f"{name}, shown"] = _answered(lm, made, SHOTS)
+        found[f"{name}, shown"] = _answered(lm, made, place.count(SHOTS, 1))
     told = {
         "model": made.model, "metric": made.metric, "steps": made.steps, "n": len(made.test),
         "quality": {name: dict(one.measured[made.metric]) for name, one in found.items()},
@@ -91,11 +102,11 @@ def _properties(place: Place) -> Json | None:
     print("  toxic", flush=True)
     loaded = load(str(place.data / TOXIC), prompt="{text}", completion="{is_toxic}")
     lm = open_lm(SMALL if place.smoke else DECODER, threads=place.threads)
-    asked = place.count(ASKED, 4)
-    found = select(lm, loaded, None, TOXIC, shots=SHOWN, limit=asked, max_new_tokens=4)
+    shown, asked = place.count(SHOWN, 2), place.count(ASKED, 4)
+    found = select(lm, loaded, None, TOXIC, shots=shown, limit=asked, max_new_tokens=4)
     labels = in_context.labels_of(loaded.rows)
     tried = in_context.conditions(found.examples, labels)
-    told = {"n": len(found.rows), "labels": list(labels), "shots": SHOWN,
+    told = {"n": len(found.rows), "labels": list(labels), "shots": shown,
             "conditions": in_context.run(lm, found.rows, tried, labels)}  # fmt: skip
     store.write_json(file, told)
     return told
