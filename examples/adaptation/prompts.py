@@ -101,6 +101,9 @@ def _properties(place: Place) -> Json | None:
         return None
     print("  toxic", flush=True)
     loaded = load(str(place.data / TOXIC), prompt="{text}", completion="{is_toxic}")
+    if place.smoke:
+        least = tuple(sorted(loaded.rows, key=lambda row: len(row.messages[-1].content))[:40])
+        loaded = Loaded(least, (), len(least))
     lm = open_lm(SMALL if place.smoke else DECODER, threads=place.threads)
     shown, asked = place.count(SHOWN, 2), place.count(ASKED, 4)
     found = select(lm, loaded, None, TOXIC, shots=shown, limit=asked, max_new_tokens=4)
