@@ -91,8 +91,11 @@ class LoraScores(LoraLinear):
 
     @property
     def weight(self) -> Float[Tensor, "V C"]:
-        whole = self.base.matrix(self.lora_a.dtype)
-        return torch.addmm(whole, self.lora_b, self.lora_a, alpha=self.scale)
+        """Summed in float32 in one place, and rounded to the type computed in."""
+        kind = self.base.weight.dtype if isinstance(self.base, Linear) else self.lora_a.dtype
+        below = self.base.matrix(kind)
+        whole = torch.empty_like(below, dtype=torch.float32).copy_(below)
+        return whole.addmm_(self.lora_b.float(), self.lora_a.float(), alpha=self.scale).to(kind)
 
     @property
     def bias(self) -> Tensor | None:
