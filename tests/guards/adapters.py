@@ -25,7 +25,7 @@ from tutelage.cli import model_adapters
 from tutelage.cli.main import run_command
 from tutelage.cli.model import pull
 from tutelage.errors import SourceError
-from tutelage.nn.quantized import Form
+from tutelage.nn.form import Form
 from tutelage.objectives import clm
 from tutelage.peft import METHODS, _new_rows, _wrapped, layout
 from tutelage.peft.open import open_adapter

@@ -14,7 +14,7 @@ from typing import Any
 from tutelage.config import Frozen, validate
 from tutelage.errors import ConfigError, did_you_mean
 from tutelage.models.spec import Shape, Weight
-from tutelage.nn.quantized import Form
+from tutelage.nn.form import Form
 from tutelage.peft._pace import Pace
 from tutelage.plan.memory import Tuning
 

@@ -18,7 +18,7 @@ from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.errors import ConfigError
 from tutelage.models.forward import Model
 from tutelage.models.spec import Shape, Weight, is_linear
-from tutelage.nn.quantized import GROUP, WIDEST_GROUP, Bits, Form
+from tutelage.nn.form import GROUP, WIDEST_GROUP, Bits, Form
 from tutelage.peft import lora
 from tutelage.plan.memory import Tuning
 
