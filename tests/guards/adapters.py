@@ -100,12 +100,12 @@ def merging_changes_the_answers(folder: Path, patch: Patch) -> Ways:
         with torch.no_grad():
             model.blocks[0].mlp.down.weight.mul_(-9)
 
-    object.__setattr__(METHODS.get("lora"), "merge", wrong)
+    object.__setattr__(METHODS.get("lora").actions(), "merge", wrong)
     try:
         words = ["model", "merge", SOURCE, "--adapter", str(folder / "adapter"), "--json"]
         run_command([*words, "--out", str(folder / "merged")])
     finally:
-        object.__setattr__(METHODS.get("lora"), "merge", merge)
+        object.__setattr__(METHODS.get("lora").actions(), "merge", merge)
     note = folder / "merged" / model_adapters.MERGED
     yield f"{json.loads(note.read_text())['agreement']} is written" if note.exists() else None
 
