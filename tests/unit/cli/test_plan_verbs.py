@@ -26,7 +26,7 @@ COMMANDS = [
     f"activations --model {GPT3}",
     f"peft --model {GPT3} --method lora --role attn.o",
     f"method --model {GPT3} --goal memory",
-    f"memory --model {GPT3} --train --rank 8",
+    f"memory --model {GPT3} --train",
     *(f"memory --model {GPT3} --train --method {name}" for name in METHODS.names()),
 ]
 
