@@ -22,7 +22,7 @@ from tutelage.data.pack import Example, memory_of, pack
 from tutelage.models.encoder_decoder import EncoderDecoder
 from tutelage.models.forward import forward
 from tutelage.objectives import clm
-from tutelage.peft import lora
+from tutelage.peft._low_rank import LoraLinear
 from tutelage.peft.actions import lora as actions
 from tutelage.peft.layout import module_names
 
@@ -82,7 +82,7 @@ def test_they_open_ours(kind: str, name: str, tmp_path: Path) -> None:
     tuned = peft.PeftModel.from_pretrained(bases(kind)[0], tmp_path).eval()
     assert isinstance(tuned, peft.PeftModelForSeq2SeqLM)
     added = [n for n, _ in tuned.named_parameters() if "lora_A" in n]
-    assert len(added) == sum(isinstance(m, lora.LoraLinear) for m in model.modules())
+    assert len(added) == sum(isinstance(m, LoraLinear) for m in model.modules())
     assert_equal(tuned, model)
     with pytest.raises(AssertionError):
         assert_equal(tuned, bases(kind)[1], 0.1)
@@ -129,7 +129,7 @@ def test_the_gradients_of_a_step_equal_theirs(tmp_path: Path) -> None:
     ).loss.backward()
     names = module_names(checkpoint)
     own = {n.removeprefix("base_model.model."): p for n, p in tuned.named_parameters()}
-    wrapped = {p: m for p, m in model.named_modules() if isinstance(m, lora.LoraLinear)}
+    wrapped = {p: m for p, m in model.named_modules() if isinstance(m, LoraLinear)}
     assert len(wrapped) == 3 * (4 + 3) + 3 * (8 + 3)
     for path, module in wrapped.items():
         for mine, part in ((module.lora_a, "lora_A"), (module.lora_b, "lora_B")):

@@ -20,7 +20,7 @@ from tutelage.errors import SourceError
 from tutelage.models.forward import tokens_of
 from tutelage.models.transformer import Transformer
 from tutelage.nn.packed import Layout, PackedAttention
-from tutelage.peft import lora
+from tutelage.peft._low_rank import LoraLinear
 from tutelage.peft.actions import lora as actions
 from tutelage.peft.layout import module_names
 
@@ -86,7 +86,7 @@ def test_we_open_theirs(name: str, biases: bool, tmp_path: Path) -> None:
     assert (attached - expected).abs().max() < 1e-4
     assert (before - expected).abs().max() > 0.1, "the adapter changes something"
     actions.merge(ours)
-    assert not any(isinstance(module, lora.LoraLinear) for module in ours.modules())
+    assert not any(isinstance(module, LoraLinear) for module in ours.modules())
     assert (our_logits(ours, IDS) - expected).abs().max() < 1e-4
 
 
@@ -137,7 +137,7 @@ def test_the_gradients_of_a_step_equal_theirs(tmp_path: Path) -> None:
     theirs = {n.removeprefix("base_model.model."): p for n, p in tuned.named_parameters()}
     compared = 0
     for path, module in model.named_modules():
-        if not isinstance(module, lora.LoraLinear):
+        if not isinstance(module, LoraLinear):
             continue
         for mine, other in ((module.lora_a, "lora_A"), (module.lora_b, "lora_B")):
             wanted = theirs[f"{names[path]}.{other}.default.weight"].grad

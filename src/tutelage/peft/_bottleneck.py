@@ -2,8 +2,8 @@
 
     a(x) = U f(D x + c) + e,      D [R, d] uniform in +-1/sqrt(d),  U [d, R], c and e zero
 
-so that the model starts as it was. A method says where they stand (`Place`); what they cost is here,
-what is done to a model in `actions/bottleneck.py`.
+so that the model starts as it was. A method says where they stand (`Place`); what they cost is
+here, what is done to a model in `actions/bottleneck.py`.
 """
 
 from __future__ import annotations
