@@ -106,7 +106,8 @@ def sweeps(result: Json) -> str:
     rows = [[f"R = {r}", *(_cell(ranks[f"{t}:{r}"]) for t in targets)] for r in sizes]
     parts = [told, table(["LoRA", *targets], rows)]
     for name, title in (
-        ("rows", "rows to learn from (LoRA)"), ("lengths", "virtual tokens (prefix tuning)"),
+        ("rows", "rows to learn from (LoRA)"), ("sizes", "LoRA's targets and rank at equal size"),
+        ("lengths", "virtual tokens (prefix tuning)"), ("starts", "20 of them that begin as"),
         ("layers", "adapted layers (Pfeiffer's adapters)"),
     ):  # fmt: skip
         cells = result[name]
@@ -142,6 +143,38 @@ def _way(name: str, one: Json | None) -> list[str]:
     lost = one["forgetting"]
     kept = (_kept(lost, task) for task in ("all", "instructions"))
     return [name, value(one["quality"]), value(lost["loss"]), *kept]
+
+
+def prompts(result: Json) -> str:
+    """The four ways to ask on each task, and what each property of examples brings."""
+    ways = {"before": "as it came", "before, shown": "with examples", "tuned": "tuned",
+            "tuned, shown": "tuned, with examples"}  # fmt: skip
+    done = {name: one for name, one in result["tasks"].items() if one is not None}
+    rows = [
+        [f"{name}, {one['metric']}", *(value(one["quality"][way]) for way in ways),
+         _spread(one["tuned_over_shown"]), _spread(one["shown_once_tuned"])]
+        for name, one in done.items()
+    ]  # fmt: skip
+    head = [f"{result['shots']} examples", *ways.values(), "tuned less with examples",
+            "what examples add once tuned"]  # fmt: skip
+    told = table(head, rows)
+    if result["toxic"] is not None:
+        told += _properties(result["toxic"])
+    return told
+
+
+def _properties(found: Json) -> str:
+    rows = [
+        [name, value(one["accuracy"]), *(["-", "-"] if one["difference"] is None else
+         [_spread(one["difference"]), f"{one['p_value']:.2f}"])]
+        for name, one in found["conditions"].items()
+    ]  # fmt: skip
+    head = [f"toxic comments, {found['n']} asked", "accuracy", "less the gold examples'", "p"]
+    return "\n" + table(head, rows)
+
+
+def _spread(gap: Json) -> str:
+    return f"{gap['value']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f})"
 
 
 def flan(result: Json) -> str:
@@ -182,7 +215,7 @@ def cost(result: Json) -> str:
 COMPARED = ("docstrings", "dialogues", "ner", "ner-decoder")
 SECTIONS: dict[str, Callable[[Json], str]] = {
     **dict.fromkeys(COMPARED, methods), "sweeps": sweeps, "mitigations": mitigations,
-    "flan": flan,
+    "prompts": prompts, "flan": flan,
 }  # fmt: skip
 PICTURES = dict.fromkeys(COMPARED, methods_picture)
 

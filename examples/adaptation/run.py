@@ -37,6 +37,12 @@ def _sweeps() -> Run:
     return run
 
 
+def _prompts() -> Run:
+    from prompts import run
+
+    return run
+
+
 def _mitigations() -> Run:
     from mitigations import run
 
@@ -56,10 +62,14 @@ STUDIES = {
     "dialogues": lambda: _methods("dialogues"),
     "ner-decoder": lambda: _methods("ner-decoder"),
     "mitigations": _mitigations,
+    "prompts": _prompts,
     "flan": _flan,
 }
-"""Those beside the three hours, as FLAN in small, are run where they are named."""
+LATER = ("mitigations", "prompts", "flan")
+"""Beside the three hours: run where they are named."""
 
 if __name__ == "__main__":
     here = Path(__file__).parent
-    studies.main(Folder(here, __doc__ or "", STUDIES, _spent, later=("mitigations", "flan")))
+    studies.main(
+        Folder(here, __doc__ or "", STUDIES, _spent, later=("mitigations", "prompts", "flan"))
+    )

@@ -1,8 +1,9 @@
-"""LoRA's ranks and targets, lengths of prefixes, adapted layers, and rows to learn from: one
-setting changed at a time, on names in short texts (WNUT17) with MiniLM.
+"""LoRA's ranks and targets, lengths and starts of prefixes, adapted layers, and rows to learn
+from: one setting changed at a time, on names in short texts (WNUT17) with MiniLM.
 
 Every cell has the learning rate that was best for its method there, as an hour does not hold a
-search for each; the form of the rank table is that of Hu et al. 2021, arXiv:2106.09685, table 6.
+search for each; the form of the rank table is that of Hu et al. 2021, arXiv:2106.09685, table 6,
+and targets at equal size are those of its table 5.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ TARGETS = {
     "q": ["attn.q"], "q, v": ["attn.q", "attn.v"],
     "q, k, v, o": ["attn.q", "attn.k", "attn.v", "attn.o"],
 }  # fmt: skip
+SIZES = {"q": 8, "q, v": 4, "q, k, v, o": 2}
+"""Targets, and the rank with which all updates are as large."""
 LENGTHS = (1, 5, 20, 80)
+STARTS: dict[str, Json] = {"words": {}, "random": {"start": "random"}, "network": {"hidden": 256}}
+"""What 20 virtual tokens begin as; the network's begin at random."""
 LAYERS = {"last": [5], "last two": [4, 5], "last four": [2, 3, 4, 5], "first two": [0, 1]}
 ROWS = (100, 300, 1000, 3000)
 RATES = {"lora": "lora", "prefix-tuning": "prefix-tuning", "pfeiffer": "adapter"}
@@ -53,8 +58,13 @@ def _cells(made: Task) -> dict[str, tuple[str, Json, int]]:
     for target, roles in TARGETS.items():
         for rank in RANKS:
             found[f"ranks/{target}:{rank}"] = ("lora", {"roles": roles, "rank": rank}, rows)
+    for target, rank in SIZES.items():
+        options = {"roles": TARGETS[target], "rank": rank}
+        found[f"sizes/{target}:{rank}"] = ("lora", options, rows)
     for length in LENGTHS:
         found[f"lengths/{length}"] = ("prefix-tuning", {"tokens": length}, rows)
+    for name, start in STARTS.items():
+        found[f"starts/{name}"] = ("prefix-tuning", start, rows)
     for name, layers in LAYERS.items():
         found[f"layers/{name}"] = ("pfeiffer", {"layers": layers}, rows)
     return found | {"layers/all": ("pfeiffer", {}, rows)}

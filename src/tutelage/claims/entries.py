@@ -143,12 +143,14 @@ def find(id: str) -> Entry:
 def found_in(
     entry: Entry, answer: Mapping[str, Any], against: Mapping[str, Any] | None = None
 ) -> Found:
-    """The number, or text, an entry points at in its command's object, over that of `against`, or
-    less that at `minus`. Raises WorkError where it would be divided by nothing."""
+    """The number, or text, or measured value, an entry points at in its command's object, over that
+    of `against`, or less that at `minus`. Raises WorkError where it would be divided by nothing."""
     assert entry.path is not None
     got = _at(answer, entry.path)
     if entry.minus is not None:
         return difference(got, _at(answer if against is None else against, entry.minus))
+    if isinstance(got, Mapping):
+        return Found(got["value"], low=got["low"], high=got["high"])
     if not isinstance(got, int | float):
         return Found(None if got is None else str(got))
     under = 1.0 if entry.over is None else float(_at(answer, entry.over))

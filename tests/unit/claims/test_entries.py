@@ -117,6 +117,20 @@ def test_a_claim_read_from_a_study(tmp_path: Path) -> None:
     assert found["command"] == "python examples/adaptation/run.py --only sweeps"
 
 
+def test_a_measured_value_brings_its_interval() -> None:
+    """As a paired difference, which is narrower than one of two values."""
+    asked = Entry("id", "It is.", "measurement", (Claimed("s", low=0.0),), path="gap", study="a/b")
+    found = found_in(asked, {"gap": {"value": 0.02, "low": -0.01, "high": 0.05}})
+    assert (found.value, found.low, found.high) == (0.02, -0.01, 0.05)
+    assert judged(asked, found)["verdict"] == "cannot tell"
+    assert (
+        judged(asked, found_in(asked, {"gap": {"value": 0.02, "low": 0.01, "high": 0.05}}))[
+            "verdict"
+        ]
+        == "holds"
+    )
+
+
 def test_values_are_found_by_their_path() -> None:
     answer = {"a": [{"b": 6}], "c": 4}
     assert found_in(entry(path="a.0.b"), answer).value == 6
