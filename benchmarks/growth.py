@@ -114,7 +114,7 @@ def opened(checkpoint: Checkpoint, form: str, scratch: Path) -> Model:
     from tutelage.checkpoints.open import open_checkpoint
     from tutelage.checkpoints.quantized_save import write_quantized
     from tutelage.machine.device import resolve
-    from tutelage.nn.quantized import Form
+    from tutelage.nn.form import Form
 
     if form != FORMS[0]:
         with store.new_folder(scratch / "few") as inside:

@@ -25,7 +25,7 @@ from tutelage.cli import model_adapters
 from tutelage.cli.main import run_command
 from tutelage.cli.model import pull
 from tutelage.errors import SourceError
-from tutelage.nn.quantized import Form
+from tutelage.nn.form import Form
 from tutelage.objectives import clm
 from tutelage.peft import METHODS, _new_rows, _wrapped, layout
 from tutelage.peft.open import open_adapter
@@ -100,12 +100,12 @@ def merging_changes_the_answers(folder: Path, patch: Patch) -> Ways:
         with torch.no_grad():
             model.blocks[0].mlp.down.weight.mul_(-9)
 
-    object.__setattr__(METHODS.get("lora"), "merge", wrong)
+    object.__setattr__(METHODS.get("lora").actions(), "merge", wrong)
     try:
         words = ["model", "merge", SOURCE, "--adapter", str(folder / "adapter"), "--json"]
         run_command([*words, "--out", str(folder / "merged")])
     finally:
-        object.__setattr__(METHODS.get("lora"), "merge", merge)
+        object.__setattr__(METHODS.get("lora").actions(), "merge", merge)
     note = folder / "merged" / model_adapters.MERGED
     yield f"{json.loads(note.read_text())['agreement']} is written" if note.exists() else None
 

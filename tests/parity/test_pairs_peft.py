@@ -22,7 +22,8 @@ from tutelage.data.pack import Example, memory_of, pack
 from tutelage.models.encoder_decoder import EncoderDecoder
 from tutelage.models.forward import forward
 from tutelage.objectives import clm
-from tutelage.peft import lora
+from tutelage.peft._low_rank import LoraLinear
+from tutelage.peft.actions import lora as actions
 from tutelage.peft.layout import module_names
 
 # What peft and transformers tell each other about their own names is not ours to mend.
@@ -76,18 +77,18 @@ def ours_tuned(theirs: Any, roles: tuple[str, ...] | None) -> tuple[Any, Encoder
 def test_they_open_ours(kind: str, name: str, tmp_path: Path) -> None:
     theirs, _ = bases(kind)
     checkpoint, model, settings = ours_tuned(theirs, ROLES[name])
-    lora.write(model, checkpoint, settings, tmp_path)
+    actions.write(model, checkpoint, settings, tmp_path)
     assert store.read_json(tmp_path / "adapter_config.json")["task_type"] == "SEQ_2_SEQ_LM"
     tuned = peft.PeftModel.from_pretrained(bases(kind)[0], tmp_path).eval()
     assert isinstance(tuned, peft.PeftModelForSeq2SeqLM)
     added = [n for n, _ in tuned.named_parameters() if "lora_A" in n]
-    assert len(added) == sum(isinstance(m, lora.LoraLinear) for m in model.modules())
+    assert len(added) == sum(isinstance(m, LoraLinear) for m in model.modules())
     assert_equal(tuned, model)
     with pytest.raises(AssertionError):
         assert_equal(tuned, bases(kind)[1], 0.1)
     again = build(checkpoint)
-    lora.read(again, checkpoint, tmp_path)
-    lora.merge(again)
+    actions.read(again, checkpoint, tmp_path)
+    actions.merge(again)
     assert_equal(tuned, again)
 
 
@@ -106,14 +107,14 @@ def test_we_open_theirs(settings: dict[str, Any], tmp_path: Path) -> None:
     tuned = peft.get_peft_model(theirs, config).eval()
     stir(tuned.named_parameters())
     tuned.save_pretrained(tmp_path)
-    lora.read(ours, checkpoint, tmp_path)
+    actions.read(ours, checkpoint, tmp_path)
     assert_equal(tuned, ours)
 
 
 def test_the_gradients_of_a_step_equal_theirs(tmp_path: Path) -> None:
     theirs, _ = bases("v1.1")
     checkpoint, model, settings = ours_tuned(theirs, None)
-    lora.write(model, checkpoint, settings, tmp_path)
+    actions.write(model, checkpoint, settings, tmp_path)
     tuned = peft.PeftModel.from_pretrained(bases("v1.1")[0], tmp_path, is_trainable=True).eval()
     sources, targets = rows()
     examples = [Example.pair(s, t, model.start) for s, t in zip(sources, targets, strict=True)]
@@ -128,7 +129,7 @@ def test_the_gradients_of_a_step_equal_theirs(tmp_path: Path) -> None:
     ).loss.backward()
     names = module_names(checkpoint)
     own = {n.removeprefix("base_model.model."): p for n, p in tuned.named_parameters()}
-    wrapped = {p: m for p, m in model.named_modules() if isinstance(m, lora.LoraLinear)}
+    wrapped = {p: m for p, m in model.named_modules() if isinstance(m, LoraLinear)}
     assert len(wrapped) == 3 * (4 + 3) + 3 * (8 + 3)
     for path, module in wrapped.items():
         for mine, part in ((module.lora_a, "lora_A"), (module.lora_b, "lora_B")):

@@ -20,7 +20,8 @@ from tutelage.errors import SourceError
 from tutelage.models.forward import tokens_of
 from tutelage.models.transformer import Transformer
 from tutelage.nn.packed import Layout, PackedAttention
-from tutelage.peft import lora
+from tutelage.peft._low_rank import LoraLinear
+from tutelage.peft.actions import lora as actions
 from tutelage.peft.layout import module_names
 
 # What peft and transformers tell each other about their own names is not ours to mend.
@@ -80,12 +81,12 @@ def test_we_open_theirs(name: str, biases: bool, tmp_path: Path) -> None:
     expected = their_logits(tuned, IDS)
     ours = build(checkpoint)
     before = our_logits(ours, IDS)
-    lora.read(ours, checkpoint, tmp_path)
+    actions.read(ours, checkpoint, tmp_path)
     attached = our_logits(ours, IDS)
     assert (attached - expected).abs().max() < 1e-4
     assert (before - expected).abs().max() > 0.1, "the adapter changes something"
-    lora.merge(ours)
-    assert not any(isinstance(module, lora.LoraLinear) for module in ours.modules())
+    actions.merge(ours)
+    assert not any(isinstance(module, LoraLinear) for module in ours.modules())
     assert (our_logits(ours, IDS) - expected).abs().max() < 1e-4
 
 
@@ -113,20 +114,20 @@ def ours_tuned(checkpoint: Any, **options: Any) -> tuple[Transformer, Any]:
 def test_they_open_ours(settings: dict[str, Any], tmp_path: Path) -> None:
     checkpoint = checkpoint_of(their_llama())
     model, resolved = ours_tuned(checkpoint, **settings)
-    lora.write(model, checkpoint, resolved, tmp_path)
+    actions.write(model, checkpoint, resolved, tmp_path)
     tuned = peft.PeftModel.from_pretrained(their_llama(), tmp_path).eval()
     expected = our_logits(model, IDS)
     assert (their_logits(tuned, IDS) - expected).abs().max() < 1e-4
     assert (their_logits(their_llama(), IDS) - expected).abs().max() > 0.1
     again = build(checkpoint)
-    lora.read(again, checkpoint, tmp_path)
+    actions.read(again, checkpoint, tmp_path)
     assert torch.equal(our_logits(again, IDS), expected)
 
 
 def test_the_gradients_of_a_step_equal_theirs(tmp_path: Path) -> None:
     checkpoint = checkpoint_of(their_llama())
     model, resolved = ours_tuned(checkpoint, rank=4)
-    lora.write(model, checkpoint, resolved, tmp_path)
+    actions.write(model, checkpoint, resolved, tmp_path)
     tuned = peft.PeftModel.from_pretrained(their_llama(), tmp_path, is_trainable=True)
     examples = examples_of(prefix=11)
     found = our_loss(model, examples)
@@ -136,7 +137,7 @@ def test_the_gradients_of_a_step_equal_theirs(tmp_path: Path) -> None:
     theirs = {n.removeprefix("base_model.model."): p for n, p in tuned.named_parameters()}
     compared = 0
     for path, module in model.named_modules():
-        if not isinstance(module, lora.LoraLinear):
+        if not isinstance(module, LoraLinear):
             continue
         for mine, other in ((module.lora_a, "lora_A"), (module.lora_b, "lora_B")):
             wanted = theirs[f"{names[path]}.{other}.default.weight"].grad
@@ -172,5 +173,5 @@ def test_what_would_change_the_answer_is_refused(settings: dict[str, Any], tmp_p
     tuned = theirs_tuned(base, **{"target_modules": ["q_proj", "v_proj"], "r": 4, **settings})
     tuned.save_pretrained(tmp_path)
     with pytest.raises(SourceError) as caught:
-        lora.read(build(checkpoint), checkpoint, tmp_path)
+        actions.read(build(checkpoint), checkpoint, tmp_path)
     assert str(tmp_path) in str(caught.value.field)

@@ -17,7 +17,7 @@ from tests.parity.test_peft_methods import KINDS, PROMPTS, base, behind, their_v
 from tests.parity.tuned import tuned
 from tests.parity.witness import checkpoint_of
 from tests.unit.peft.test_qlora import widened
-from tutelage.nn.quantized import Form
+from tutelage.nn.form import Form
 from tutelage.peft import METHODS
 from tutelage.peft._low_rank import LoraLinear
 from tutelage.peft._virtual import Mixed

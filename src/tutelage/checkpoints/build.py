@@ -15,8 +15,9 @@ from tutelage.models.catalogue import spec_for
 from tutelage.models.headed import TASK
 from tutelage.models.spec import Weight, is_linear
 from tutelage.nn.embedding import Embedding
+from tutelage.nn.form import Form
 from tutelage.nn.linear import Linear
-from tutelage.nn.quantized import Codes, Form, QuantizedEmbedding, QuantizedLinear, quantize
+from tutelage.nn.quantized import Codes, QuantizedEmbedding, QuantizedLinear, quantize
 
 
 def build(

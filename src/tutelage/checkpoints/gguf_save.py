@@ -165,7 +165,8 @@ def _kind(weight: Weight, type: str, pure: bool) -> Kind:
 
 def _values(one: Planned) -> np.ndarray:
     """As the file has them, in bytes where there are blocks."""
-    from tutelage.nn.quantized import Codes, Form, quantize
+    from tutelage.nn.form import Form
+    from tutelage.nn.quantized import Codes, quantize
 
     forms = {Kind.Q8_0: Form(8), Kind.Q4_0: Form(4), Kind.Q4_1: Form(4, 32, True)}
     form = forms.get(one.kind)

@@ -22,7 +22,8 @@ from tutelage.models.spec import Weight, is_linear
 if TYPE_CHECKING:
     import torch
 
-    from tutelage.nn.quantized import Codes, Form
+    from tutelage.nn.form import Form
+    from tutelage.nn.quantized import Codes
 
 TABLES = ("embed", "head")
 """Roles of the matrices beside the blocks."""
@@ -40,7 +41,7 @@ def write_quantized(
 ) -> None:
     """The files of a model in few bits into a folder that the caller makes durable; `tables` is the
     form of token tables and heads, 8 bits if not given."""
-    from tutelage.nn.quantized import Form
+    from tutelage.nn.form import Form
 
     tables = tables or Form(8, form.group)
     spec = spec_for(checkpoint.config)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tutelage.checkpoints.checkpoint import Checkpoint
     from tutelage.data.pack import Example
     from tutelage.generate.agreement import Apart
-    from tutelage.nn.quantized import Form
+    from tutelage.nn.form import Form
 
 ABOUT = "quantization.json"
 """What a folder in few bits says of where it came from and what was lost."""
@@ -123,7 +123,7 @@ def _forms(
 ) -> tuple[Form, Form]:
     """Of the blocks, and of tables and heads. Raises ConfigError for a group that is none, and for
     what contradicts 8 bits."""
-    from tutelage.nn.quantized import WIDEST_GROUP, Form
+    from tutelage.nn.form import WIDEST_GROUP, Form
 
     if not 2 <= group <= WIDEST_GROUP or group % 2:
         raise ConfigError(

@@ -33,12 +33,13 @@ from tutelage.nn.attention import Attention
 from tutelage.nn.block import PreNorm
 from tutelage.nn.cache import Cache
 from tutelage.nn.embedding import Embed, Embedding
+from tutelage.nn.form import GROUP
 from tutelage.nn.head import Head
 from tutelage.nn.linear import Linear
 from tutelage.nn.low_rank import Adapted, LowRank
 from tutelage.nn.mlp import GatedMLP
 from tutelage.nn.norm import RMSNorm
-from tutelage.nn.quantized import GROUP, AnyLinear, Held, QuantizedEmbedding, QuantizedLinear
+from tutelage.nn.quantized import AnyLinear, Held, QuantizedEmbedding, QuantizedLinear
 from tutelage.nn.rope import Rope
 
 FEW_ROWS = 6

@@ -10,7 +10,7 @@ from tutelage.models.transformer import Transformer
 from tutelage.nn.attend import Attend
 from tutelage.nn.attention import Heads
 from tutelage.nn.embedding import Tokens
-from tutelage.nn.quantized import Form
+from tutelage.nn.form import Form
 from tutelage.nn.task_head import TaskHead
 
 

@@ -17,10 +17,11 @@ from torch.utils.checkpoint import checkpoint
 from tutelage.nn.attend import Attend, Bias
 from tutelage.nn.attention import Heads, Pass
 from tutelage.nn.embedding import Embed, Embedding, Tokens
+from tutelage.nn.form import Form
 from tutelage.nn.head import Head, scores
 from tutelage.nn.linear import Linear
 from tutelage.nn.pooler import Pooler
-from tutelage.nn.quantized import Form, Held
+from tutelage.nn.quantized import Held
 from tutelage.nn.rope import Rope
 from tutelage.nn.task_head import TaskHead
 

@@ -36,11 +36,10 @@ from tutelage.peft.layout import (
     read_tensors,
     tensor_name,
 )
+from tutelage.peft.lora import SCORES, divisor
 
 A, B = "lora_A.weight", "lora_B.weight"
 TABLE_A, TABLE_B = "lora_embedding_A", "lora_embedding_B"
-SCORES = "head"
-"""The role of a matrix of scores."""
 BELOW = "base_layer.weight"
 """PEFT stores what is at either end of a model beside its update too, as it was."""
 HONOURED = {"bias": ("none",), "init_lora_weights": (True, "gaussian", "eva", "orthogonal")}
@@ -196,11 +195,6 @@ def scale_in(config: Mapping[str, Any], rank: int, folder: Path, stem: str) -> f
             expected=rank,
         )
     return float(alpha) / divisor(rank, bool(config.get("use_rslora")))
-
-
-def divisor(rank: int, rslora: bool) -> float:
-    """What alpha is divided by."""
-    return math.sqrt(rank) if rslora else rank
 
 
 def _by_pattern(

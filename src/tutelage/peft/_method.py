@@ -1,7 +1,8 @@
 """What a way of tuning must offer: one METHOD in one file of this folder, and nothing elsewhere.
 
 `lora.py` is an adapter that merges, `full.py` no adapter at all. Nobody tests a method's name: what
-others ask is here, as facts (`adapter`, `theirs`) or as functions.
+others ask is here, as facts (`adapter`, `theirs`) or as functions. A METHOD is plain data and
+arithmetic of shapes; its `Actions`, which need PyTorch, stand in `actions/`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from tutelage.config import Frozen, validate
 from tutelage.errors import ConfigError, did_you_mean
 from tutelage.models.spec import Shape, Weight
-from tutelage.nn.quantized import Form
+from tutelage.nn.form import Form
 from tutelage.peft._pace import Pace
 from tutelage.plan.memory import Tuning
 
@@ -43,15 +44,30 @@ def _alike(settings: Any, weights: Sequence[Weight]) -> dict[str, Pace]:
 
 
 @dataclass(frozen=True)
+class Actions:
+    """What a method does to a model.
+
+    `attach` makes exactly its parameters trainable, as float32, deterministically in the seed;
+    `write` puts what was trained into a folder. Of adapters, `read` puts such a folder on a frozen
+    model of the base (SourceError, DamagedError); `merge` folds what is attached into the weights,
+    None where that cannot be; `detach` gives the model back bit for bit as it was.
+    """
+
+    attach: Callable[[Any, Sequence[Weight], Any, int], None]
+    write: Callable[[Any, Any, Any, Path], None]
+    read: Callable[[Any, Any, Path], None] | None = None
+    merge: Callable[[Any], None] | None = None
+    detach: Callable[[Any], None] | None = None
+
+
+@dataclass(frozen=True)
 class Method:
     """One way of tuning. The functions are given the method's own `settings`, resolved.
 
     `resolve` fills in defaults and refuses what does not fit the model (ConfigError, UnknownName);
-    `attach` makes exactly its parameters trainable, as float32, deterministically in the seed;
-    `count` is their number, from the layout alone, and `cost` what memory and time follow from;
-    `write` puts what was trained into a folder. Of adapters, `read` puts such a folder on a frozen
-    model of the base (SourceError, DamagedError); `merge` folds what is attached into the weights,
-    None where that cannot be; `detach` gives the model back bit for bit as it was.
+    `count` is the number of trained parameters, from the layout alone, and `cost` what memory and
+    time follow from. A plan asks no more; `actions` are what is done to a model, importing PyTorch
+    only then.
     """
 
     name: str
@@ -59,17 +75,13 @@ class Method:
     learning_rate: float
     """The peak of the schedule, if the user names none."""
     resolve: Callable[[Any, Sequence[Weight], Shape], Any]
-    attach: Callable[[Any, Sequence[Weight], Any, int], None]
     count: Callable[[Sequence[Weight], Any], int]
     cost: Callable[[Sequence[Weight], Any], Tuning]
-    write: Callable[[Any, Any, Any, Path], None]
+    actions: Callable[[], Actions]
     peft_type: str | None = None
     """The kind that the adapter's configuration names; None writes a whole model instead."""
     theirs: bool = True
     """Whether what is written opens in the field's own libraries; else the layout is ours."""
-    read: Callable[[Any, Any, Path], None] | None = None
-    merge: Callable[[Any], None] | None = None
-    detach: Callable[[Any], None] | None = None
     virtual: Callable[[Any], int] = _none_virtual
     """How many virtual tokens stand before every row, by the settings."""
     deep: bool = False
@@ -98,6 +110,26 @@ class Method:
     def adapter(self) -> bool:
         """Whether what is written needs its base."""
         return self.peft_type is not None
+
+    @property
+    def attach(self) -> Callable[[Any, Sequence[Weight], Any, int], None]:
+        return self.actions().attach
+
+    @property
+    def write(self) -> Callable[[Any, Any, Any, Path], None]:
+        return self.actions().write
+
+    @property
+    def read(self) -> Callable[[Any, Any, Path], None] | None:
+        return self.actions().read
+
+    @property
+    def merge(self) -> Callable[[Any], None] | None:
+        return self.actions().merge
+
+    @property
+    def detach(self) -> Callable[[Any], None] | None:
+        return self.actions().detach
 
 
 def flag(setting: str) -> str:

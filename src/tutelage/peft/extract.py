@@ -27,6 +27,7 @@ from tutelage.models.spec import Weight
 from tutelage.peft import lora
 from tutelage.peft._low_rank import LoraLinear
 from tutelage.peft._targets import flag_text
+from tutelage.peft.actions import lora as actions
 
 Report = Callable[[str, int, int], None]
 
@@ -52,7 +53,7 @@ def extract(
     settings = _resolved(settings, weights)
     changed = _changes(base, tuned, weights)
     model: Model = build(base, "fp32")
-    lora.attach(model, weights, settings, seed=0)
+    actions.attach(model, weights, settings, seed=0)
     whole = kept = 0.0
     left_out = []
     for number, weight in enumerate(weights):
@@ -73,7 +74,7 @@ def extract(
             expected=f"a model tuned from {base.source}",
         )  # fmt: skip
     with store.new_folder(out) as inside:
-        lora.write(model, base, settings, inside)
+        actions.write(model, base, settings, inside)
     count = lora.count(weights, settings)
     return Extracted(settings.rank or 0, count, min(kept / whole, 1.0), tuple(left_out))
 

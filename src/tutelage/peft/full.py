@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from tutelage.checkpoints.build import hf_state
-from tutelage.checkpoints.checkpoint import Checkpoint
-from tutelage.checkpoints.save import write_model
-from tutelage.models.forward import Model
 from tutelage.models.spec import Shape, Weight
-from tutelage.peft._method import Method
+from tutelage.peft._method import Actions, Method
 from tutelage.peft._pace import Pace, Paced, check, paces
 from tutelage.plan.memory import Tuning, whole
 
@@ -23,12 +18,6 @@ def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Sett
     """Raises ConfigError for a pace that is none."""
     check(settings)
     return settings
-
-
-def attach(model: Model, weights: Sequence[Weight], settings: Settings, seed: int) -> None:
-    """Make float32 masters of all weights; activations stay in the model's compute type."""
-    model.float()
-    model.requires_grad_(True)
 
 
 def count(weights: Sequence[Weight], settings: Settings) -> int:
@@ -48,11 +37,11 @@ def own_paces(settings: Settings, weights: Sequence[Weight]) -> dict[str, Pace]:
     return paces(settings, weights, own(settings, weights))
 
 
-def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:
-    """An ordinary model folder, in the type the tuned model was used in: what was measured is what
-    is stored, at half the bytes of the masters where that is a 16-bit type."""
-    dtype = str(model.compute).removeprefix("torch.")
-    write_model(hf_state(model, checkpoint), checkpoint, folder, dtype=dtype)
+def actions() -> Actions:
+    """What it does to a model, which needs PyTorch."""
+    from tutelage.peft.actions.full import ACTIONS
+
+    return ACTIONS
 
 
 METHOD = Method(
@@ -60,10 +49,9 @@ METHOD = Method(
     settings=Settings,
     learning_rate=1.5e-4,
     resolve=resolve,
-    attach=attach,
     count=count,
     cost=cost,
-    write=write,
+    actions=actions,
     own=own,
     on_a_line=("",),
     paces=own_paces,

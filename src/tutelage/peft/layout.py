@@ -25,7 +25,7 @@ from tutelage.errors import DamagedError, SourceError
 from tutelage.models.catalogue import layout, spec_for
 from tutelage.models.forward import Model
 from tutelage.models.spec import Family
-from tutelage.nn.quantized import Form
+from tutelage.nn.form import Form
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"

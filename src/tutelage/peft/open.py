@@ -7,7 +7,8 @@ from pathlib import Path
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.errors import RequestError, SourceError
 from tutelage.models.forward import Model
-from tutelage.nn.quantized import Form, QuantizedLinear
+from tutelage.nn.form import Form
+from tutelage.nn.quantized import QuantizedLinear
 from tutelage.peft import METHODS, _head, _new_rows
 from tutelage.peft._method import Method
 from tutelage.peft._wrapped import Beside, put

@@ -12,27 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-import torch
-
-from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.config import Frozen
-from tutelage.models.forward import Model
 from tutelage.models.spec import Shape, Weight
 from tutelage.peft import prompt_tuning
-from tutelage.peft._virtual import (
-    DEFAULT_TOKENS,
-    Mixed,
-    check,
-    hidden_of,
-    made_rows,
-    put_table,
-    random_words,
-    stack,
-    token_table,
-    write_rows,
-)
+from tutelage.peft._method import Actions
+from tutelage.peft._tokens import DEFAULT_TOKENS, check, hidden_of, token_table
 from tutelage.plan.memory import Tuning
 
 KIND = "P_TUNING"
@@ -54,18 +39,6 @@ def resolve(settings: Settings, weights: Sequence[Weight], shape: Shape) -> Sett
     return Settings(tokens=settings.tokens, hidden=hidden_of(settings.hidden, width))
 
 
-def attach(model: Model, weights: Sequence[Weight], settings: Settings, seed: int) -> None:
-    """Only u and the network are trained, in float32."""
-    assert settings.hidden is not None
-    generator = torch.Generator().manual_seed(seed)
-    model.requires_grad_(False)
-    table = stack(model, False)[1].embed.tokens
-    start = table.weight[random_words(model, settings.tokens, generator)].float()
-    maker = Mixed(start, (settings.hidden, settings.hidden, start.shape[1]), tanh=False)
-    maker.start(generator)
-    put_table(model, maker, settings.tokens)
-
-
 def count(weights: Sequence[Weight], settings: Settings) -> int:
     """P d + d H + H + H H + H + H d + d"""
     width, hidden = token_table(weights).shape[1], settings.hidden or 0
@@ -77,25 +50,15 @@ def cost(weights: Sequence[Weight], settings: Settings) -> Tuning:
     return Tuning(trained=count(weights, settings))
 
 
-def write(model: Model, checkpoint: Checkpoint, settings: Settings, folder: Path) -> None:
-    """What the network made, in PEFT's own layout and float32."""
-    config = {
-        "token_dim": stack(model, False)[1].embed.tokens.weight.shape[1],
-        "num_attention_heads": model.heads.query,
-        "encoder_reparameterization_type": "MLP",
-        "encoder_hidden_size": settings.hidden,
-    }
-    write_rows(KIND, model, checkpoint, made_rows(model), config, folder)
-
-
-def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
-    """Attach the adapter in `folder`, ours or PEFT's, frozen. Raises SourceError if it is none, was
-    made on other weights, or does not fit."""
-    prompt_tuning.read_as(KIND, model, checkpoint, folder)
-
-
 def virtual(settings: Settings) -> int:
     return settings.tokens
+
+
+def actions() -> Actions:
+    """What it does to a model, which needs PyTorch."""
+    from tutelage.peft.actions.p_tuning import ACTIONS
+
+    return ACTIONS
 
 
 METHOD = replace(
@@ -104,12 +67,10 @@ METHOD = replace(
     settings=Settings,
     learning_rate=3e-3,
     resolve=resolve,
-    attach=attach,
     count=count,
     cost=cost,
-    write=write,
+    actions=actions,
     peft_type=KIND,
-    read=read,
     virtual=virtual,
     worded=lambda settings, encode: settings,
 )

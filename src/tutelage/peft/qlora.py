@@ -12,14 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.errors import ConfigError
-from tutelage.models.forward import Model
 from tutelage.models.spec import Shape, Weight, is_linear
-from tutelage.nn.quantized import GROUP, WIDEST_GROUP, Bits, Form
+from tutelage.nn.form import GROUP, WIDEST_GROUP, Bits, Form
 from tutelage.peft import lora
+from tutelage.peft._method import Actions
 from tutelage.plan.memory import Tuning
 
 
@@ -49,12 +47,6 @@ def form(settings: Settings) -> Form:
     return Form(settings.bits, settings.group)
 
 
-def attach(model: Model, weights: Sequence[Weight], settings: Settings, seed: int) -> None:
-    """As LoRA's, on a model that was built in this form."""
-    assert model.form == form(settings), "the base is built in the form of the method"
-    lora.attach(model, weights, settings, seed)
-
-
 def cost(weights: Sequence[Weight], settings: Settings) -> Tuning:
     """LoRA's, with the blocks' matrices in few bits."""
     inside = [weight for weight in weights if is_linear(weight)]
@@ -65,10 +57,11 @@ def cost(weights: Sequence[Weight], settings: Settings) -> Tuning:
     )
 
 
-def read(model: Model, checkpoint: Checkpoint, folder: Path) -> None:
-    """Attach the adapter in `folder`, frozen, to a model that was built in its form. Raises
-    SourceError if it is none, or was made on other weights or in another form."""
-    lora.read(model, checkpoint, folder)
+def actions() -> Actions:
+    """What it does to a model, which needs PyTorch."""
+    from tutelage.peft.actions.qlora import ACTIONS
+
+    return ACTIONS
 
 
 METHOD = replace(
@@ -76,9 +69,8 @@ METHOD = replace(
     name="qlora",
     settings=Settings,
     resolve=resolve,
-    attach=attach,
     cost=cost,
+    actions=actions,
     peft_type="QLORA",
-    read=read,
     form=form,
 )

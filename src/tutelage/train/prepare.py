@@ -36,7 +36,7 @@ from tutelage.models.spec import Weight
 from tutelage.objectives import clm
 from tutelage.peft import METHODS, _head, _new_rows
 from tutelage.peft._method import Method, settings_of
-from tutelage.peft._virtual import token_table
+from tutelage.peft._tokens import token_table
 from tutelage.plan.memory import Tuning
 from tutelage.tokenizers.added import new_id, with_tokens
 from tutelage.train import fit, start

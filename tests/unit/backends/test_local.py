@@ -22,7 +22,7 @@ from tutelage.checkpoints.save import save_folder
 from tutelage.errors import ConfigError, DamagedError, GuardError, RequestError, SourceError
 from tutelage.generate.job import Token
 from tutelage.lm import Completion, Message, Piece, Request, Sampling, complete
-from tutelage.peft import lora
+from tutelage.peft.actions import lora as actions
 from tutelage.text.byte_level import byte_tokenizer
 
 SOURCE = "preset:llama-tiny"
@@ -309,7 +309,7 @@ def test_an_adapter_gives_the_tuned_text(lm: LocalLM, adapter: Path, tmp_path: P
     expected = complete(attached, requests)[0].text
     assert expected != plain
     beside = build(lm.checkpoint)
-    lora.read(beside, lm.checkpoint, adapter)  # not merged: W x and the update apart
+    actions.read(beside, lm.checkpoint, adapter)  # not merged: W x and the update apart
     assert complete(LocalLM(lm.checkpoint, beside), requests)[0].text == expected
     model = published(tmp_path / "run", base=SOURCE, adapter="adapter")
     (model / "adapter").symlink_to(adapter, target_is_directory=True)

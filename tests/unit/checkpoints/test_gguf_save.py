@@ -25,7 +25,8 @@ from tutelage.cli.main import run_command
 from tutelage.errors import RequestError
 from tutelage.models.catalogue import layout, spec_for
 from tutelage.models.spec import is_linear
-from tutelage.nn.quantized import Form, quantize
+from tutelage.nn.form import Form
+from tutelage.nn.quantized import quantize
 from tutelage.text.tokenizer import Tokenizer
 
 TEXTS = ["The quick été\n\n 123", "a<|im_end|>b", "日本語 😀", "  two  spaces\tand 4567"]

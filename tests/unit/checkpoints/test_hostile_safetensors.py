@@ -17,7 +17,7 @@ from tutelage import store
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.quantized_save import write_quantized
 from tutelage.errors import DamagedError, SourceError
-from tutelage.nn.quantized import Form
+from tutelage.nn.form import Form
 from tutelage.peft.layout import CONFIG, WEIGHTS, read_tensors
 
 HUGE = 2**63

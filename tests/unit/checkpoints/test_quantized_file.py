@@ -23,7 +23,8 @@ from tutelage.errors import DamagedError, SourceError
 from tutelage.generate.step import Stepper
 from tutelage.lm import Request
 from tutelage.models.catalogue import layout
-from tutelage.nn.quantized import Form, Held, quantize
+from tutelage.nn.form import Form
+from tutelage.nn.quantized import Held, quantize
 
 FORMS = [Form(8), Form(4), Form(4, 16, True)]
 Q = "model.layers.0.self_attn.q_proj.weight"

@@ -1,4 +1,4 @@
-"""`plan compute`, `scaling`, `parallel`, `formats`, `activations`, `peft`, `method` as called."""
+"""`plan compute`, `scaling`, `parallel`, `formats`, `activations`, `peft`, `method`, `memory`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tutelage.cli.main import run_command
+from tutelage.peft import METHODS
 
 GPT3, GPT3_SAID = "preset:gpt3-175b", "--params 174.6e9"
 COMMANDS = [
@@ -25,6 +26,8 @@ COMMANDS = [
     f"activations --model {GPT3}",
     f"peft --model {GPT3} --method lora --role attn.o",
     f"method --model {GPT3} --goal memory",
+    f"memory --model {GPT3} --train",
+    *(f"memory --model {GPT3} --train --method {name}" for name in METHODS.names()),
 ]
 
 

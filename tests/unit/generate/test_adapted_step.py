@@ -21,7 +21,7 @@ from tutelage.nn.reading import DecodeStep
 from tutelage.peft._low_rank import LoraLinear
 from tutelage.peft._mixed import Mix, MixedLinear
 from tutelage.peft._wrapped import put
-from tutelage.peft.dora import DoraLinear
+from tutelage.peft.actions.dora import DoraLinear
 
 pytestmark = pytest.mark.skipif(library() is None, reason="the library was not built")
 

@@ -17,7 +17,7 @@ from tutelage.generate.job import Job, Token
 from tutelage.generate.places import Row
 from tutelage.lm import Sampling
 from tutelage.models.transformer import Transformer
-from tutelage.peft import lora
+from tutelage.peft._low_rank import LoraLinear
 
 pytestmark = pytest.mark.usefixtures("decoding")
 
@@ -201,7 +201,7 @@ def test_an_adapter_attached_after_the_engine_was_made_answers() -> None:
     options = {"rank": 4, "alpha": 64.0, "roles": ("attn.v", "mlp.down")}
     attached("lora", tuned, checkpoint_of(theirs), **options)
     for module in tuned.modules():
-        if isinstance(module, lora.LoraLinear):
+        if isinstance(module, LoraLinear):
             module.lora_b.data.normal_()
             module.requires_grad_(False)
     after = answers(engine, [job])

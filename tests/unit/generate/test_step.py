@@ -18,8 +18,9 @@ from tutelage.kernels.library import library
 from tutelage.models.transformer import Transformer
 from tutelage.nn.cache import STEP, Cache
 from tutelage.nn.embedding import Tokens
+from tutelage.nn.form import Form
 from tutelage.nn.norm import RMSNorm
-from tutelage.nn.quantized import Form, Held, QuantizedEmbedding, QuantizedLinear, quantize
+from tutelage.nn.quantized import Held, QuantizedEmbedding, QuantizedLinear, quantize
 from tutelage.nn.reading import DecodeStep
 from tutelage.nn.rope import Rope
 

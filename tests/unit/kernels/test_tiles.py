@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tutelage.kernels.tiles import LARGE, lay, tiles
-from tutelage.nn.quantized import Form, quantize
+from tutelage.nn.form import Form
+from tutelage.nn.quantized import quantize
 
 FORMS = {"8": Form(8), "4": Form(4), "minimums": Form(4, minimum=True)}
 

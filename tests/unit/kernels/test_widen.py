@@ -8,7 +8,8 @@ import torch
 from tests.unit.nn.test_quantized import FORMS, drawn
 from tutelage.kernels.library import library
 from tutelage.nn import quantized
-from tutelage.nn.quantized import Form, quantize
+from tutelage.nn.form import Form
+from tutelage.nn.quantized import quantize
 
 pytestmark = pytest.mark.skipif(library() is None, reason="built without a C++ compiler")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tutelage.nn.form import Form
 from tutelage.nn.head import CHUNK, ROUNDED, scores
-from tutelage.nn.quantized import Form, QuantizedEmbedding, quantize
+from tutelage.nn.quantized import QuantizedEmbedding, quantize
 
 
 @pytest.mark.parametrize("biased", [False, True])

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from tutelage.nn.form import Form
 from tutelage.nn.linear import Linear
-from tutelage.nn.quantized import Form, QuantizedEmbedding, QuantizedLinear, quantize
+from tutelage.nn.quantized import QuantizedEmbedding, QuantizedLinear, quantize
 
 FORMS = [
     Form(8),

@@ -17,7 +17,7 @@ from tests.unit.checkpoints import tiny
 from tutelage.checkpoints.build import build
 from tutelage.checkpoints.open import open_checkpoint
 from tutelage.errors import DamagedError, SourceError
-from tutelage.peft import lora
+from tutelage.peft.actions import lora as actions
 from tutelage.peft.layout import BASE
 
 
@@ -25,14 +25,14 @@ from tutelage.peft.layout import BASE
 def adapter(tmp_path: Path) -> Path:
     checkpoint = checkpoint_of(their_llama())
     model, settings = ours_tuned(checkpoint, rank=4)
-    lora.write(model, checkpoint, settings, tmp_path / "adapter")
+    actions.write(model, checkpoint, settings, tmp_path / "adapter")
     return tmp_path / "adapter"
 
 
 def read(adapter: Path, seed: int = 0, dtype: str = "fp32", **about: Any) -> None:
     checkpoint = checkpoint_of(their_llama(seed))
     vars(checkpoint).update(about)
-    lora.read(build(checkpoint, dtype), checkpoint, adapter)
+    actions.read(build(checkpoint, dtype), checkpoint, adapter)
 
 
 def test_another_base_of_the_same_shape_is_refused_and_both_are_named(adapter: Path) -> None:
@@ -56,14 +56,14 @@ def test_a_quantized_copy_is_another_base_and_the_way_out_is_named(tmp_path: Pat
     }
     made_on = sources[kinds.F32]
     tuned, settings = ours_tuned(made_on, rank=4)
-    lora.write(tuned, made_on, settings, tmp_path / "adapter")
+    actions.write(tuned, made_on, settings, tmp_path / "adapter")
     for kind, checkpoint in sources.items():
         base = build(checkpoint)
         if kind in (kinds.F32, kinds.BF16):
-            lora.read(base, checkpoint, tmp_path / "adapter")
+            actions.read(base, checkpoint, tmp_path / "adapter")
             continue
         with pytest.raises(SourceError, match="another model") as caught:
-            lora.read(base, checkpoint, tmp_path / "adapter")
+            actions.read(base, checkpoint, tmp_path / "adapter")
         assert f"{kind.name}.gguf" in str(caught.value.got)
         hint = str(caught.value.hint)
         assert f"name the model it was made on: {made_on.source}" in hint

@@ -19,6 +19,7 @@ from tutelage.checkpoints.build import build
 from tutelage.errors import ConfigError, DamagedError, SourceError, UnknownName
 from tutelage.models.catalogue import layout
 from tutelage.peft import METHODS, lora
+from tutelage.peft.actions import lora as actions
 from tutelage.peft.layout import CONFIG, WEIGHTS
 
 
@@ -101,12 +102,12 @@ def test_an_unknown_role_is_refused(checkpoint: Any, role: str) -> None:
 def test_the_adapter_in_16_bits_is_near(checkpoint: Any, tmp_path: Path) -> None:
     """A merged bfloat16 weight rounds the sum, an attached one the parts."""
     model, settings = ours_tuned(checkpoint, rank=4)
-    lora.write(model, checkpoint, settings, tmp_path)
+    actions.write(model, checkpoint, settings, tmp_path)
     expected = our_logits(model, IDS)
     narrow = build(checkpoint, "bf16")
-    lora.read(narrow, checkpoint, tmp_path)
+    actions.read(narrow, checkpoint, tmp_path)
     attached = our_logits(narrow, IDS)
-    lora.merge(narrow)
+    actions.merge(narrow)
     assert {p.dtype for p in narrow.parameters()} == {torch.bfloat16}
     spread = float(expected.std())
     for got in (attached, our_logits(narrow, IDS)):
@@ -117,7 +118,7 @@ def test_the_adapter_in_16_bits_is_near(checkpoint: Any, tmp_path: Path) -> None
 def adapter(checkpoint: Any, tmp_path: Path) -> Path:
     """A good adapter, to be spoiled."""
     model, settings = ours_tuned(checkpoint, rank=4)
-    lora.write(model, checkpoint, settings, tmp_path / "adapter")
+    actions.write(model, checkpoint, settings, tmp_path / "adapter")
     return tmp_path / "adapter"
 
 
@@ -168,7 +169,7 @@ SPOILED: dict[str, Callable[[dict[str, torch.Tensor]], Any]] = {
 def test_wrong_weights_are_named(checkpoint: Any, adapter: Path, name: str) -> None:
     edit_weights(adapter, SPOILED[name])
     with pytest.raises(SourceError) as caught:
-        lora.read(build(checkpoint), checkpoint, adapter)
+        actions.read(build(checkpoint), checkpoint, adapter)
     assert WEIGHTS in str(caught.value.field)
 
 
@@ -179,7 +180,7 @@ def test_rank_zero_is_refused(checkpoint: Any, adapter: Path) -> None:
 
     edit_weights(adapter, shrink)
     with pytest.raises(SourceError, match="another shape"):
-        lora.read(build(checkpoint), checkpoint, adapter)
+        actions.read(build(checkpoint), checkpoint, adapter)
 
 
 def test_a_rank_other_than_the_configuration_says_is_refused(
@@ -188,7 +189,7 @@ def test_a_rank_other_than_the_configuration_says_is_refused(
     """The scale is alpha / R: which R was meant cannot be known. PEFT refuses too."""
     edit_config(adapter, r=8)
     with pytest.raises(SourceError) as caught:
-        lora.read(build(checkpoint), checkpoint, adapter)
+        actions.read(build(checkpoint), checkpoint, adapter)
     assert caught.value.field == f"{adapter / CONFIG}: r"
 
 
@@ -198,7 +199,7 @@ def test_an_alpha_that_is_no_number_is_refused(
 ) -> None:
     edit_config(adapter, lora_alpha=alpha)
     with pytest.raises(SourceError) as caught:
-        lora.read(build(checkpoint), checkpoint, adapter)
+        actions.read(build(checkpoint), checkpoint, adapter)
     assert caught.value.field == f"{adapter / CONFIG}: lora_alpha"
 
 
@@ -216,25 +217,25 @@ def test_settings_that_are_not_honoured_are_named(
 ) -> None:
     edit_config(adapter, **changes)
     with pytest.raises(SourceError) as caught:
-        lora.read(build(checkpoint), checkpoint, adapter)
+        actions.read(build(checkpoint), checkpoint, adapter)
     assert caught.value.field == f"{adapter / CONFIG}: {next(iter(changes))}"
 
 
 def test_files_that_are_no_adapter(checkpoint: Any, adapter: Path, tmp_path: Path) -> None:
     model = build(checkpoint)
     with pytest.raises(SourceError, match="not an adapter"):
-        lora.read(model, checkpoint, tmp_path)
+        actions.read(model, checkpoint, tmp_path)
     (adapter / WEIGHTS).write_bytes((adapter / WEIGHTS).read_bytes()[:-7])
     with pytest.raises(DamagedError) as caught:
-        lora.read(model, checkpoint, adapter)
+        actions.read(model, checkpoint, adapter)
     assert WEIGHTS in str(caught.value.field)
     (adapter / WEIGHTS).unlink()
     with pytest.raises(SourceError, match="lacks its weights"):
-        lora.read(model, checkpoint, adapter)
+        actions.read(model, checkpoint, adapter)
     for text in ("[1, 2]", "3", "{"):
         (adapter / CONFIG).write_text(text)
         with pytest.raises((SourceError, DamagedError)) as wrong:
-            lora.read(model, checkpoint, adapter)
+            actions.read(model, checkpoint, adapter)
         assert CONFIG in str(wrong.value.field)
 
 
@@ -245,12 +246,12 @@ def test_a_flipped_bit_is_found_by_the_manifest(
     with store.new_folder(sealed) as inside:
         for file in adapter.iterdir():
             (inside / file.name).write_bytes(file.read_bytes())
-    lora.read(build(checkpoint), checkpoint, sealed)
+    actions.read(build(checkpoint), checkpoint, sealed)
     content = bytearray((sealed / WEIGHTS).read_bytes())
     content[-3] ^= 4
     (sealed / WEIGHTS).write_bytes(bytes(content))
     with pytest.raises(DamagedError, match=WEIGHTS):
-        lora.read(build(checkpoint), checkpoint, sealed)
+        actions.read(build(checkpoint), checkpoint, sealed)
 
 
 def test_a_refused_adapter_leaves_the_model_alone(checkpoint: Any, adapter: Path) -> None:
@@ -260,5 +261,5 @@ def test_a_refused_adapter_leaves_the_model_alone(checkpoint: Any, adapter: Path
     model = build(checkpoint)
     before = our_logits(model, IDS)
     with pytest.raises(SourceError):
-        lora.read(model, checkpoint, adapter)
+        actions.read(model, checkpoint, adapter)
     assert torch.equal(our_logits(model, IDS), before)

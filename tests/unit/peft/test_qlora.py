@@ -17,8 +17,9 @@ from tests.parity.tuned import built, tuned
 from tests.parity.witness import checkpoint_of, their_llama
 from tutelage.checkpoints.build import build, hf_state
 from tutelage.errors import DamagedError, SourceError
+from tutelage.nn.form import Form
 from tutelage.nn.linear import Linear
-from tutelage.nn.quantized import Form, QuantizedLinear
+from tutelage.nn.quantized import QuantizedLinear
 from tutelage.peft import METHODS
 from tutelage.peft.layout import BASE
 from tutelage.peft.open import form_of, method_of, open_adapter
@@ -111,7 +112,7 @@ import torch
 from tutelage.checkpoints.build import build
 from tutelage.machine.memory import Peak, release
 from tutelage.models.catalogue import find_preset, layout
-from tutelage.nn.quantized import Form
+from tutelage.nn.form import Form
 
 
 class Drawn:

@@ -31,7 +31,7 @@ from tutelage.errors import (
     RequestError,
     UnknownName,
 )
-from tutelage.peft import lora
+from tutelage.peft.actions import lora as actions
 from tutelage.train import fit
 from tutelage.train import prepare as preparing
 from tutelage.train import tune as module
@@ -267,7 +267,7 @@ def test_peft_opens_an_adapter(tmp_path: Path) -> None:
     theirs = peft.PeftModel.from_pretrained(model, out).eval()
     checkpoint = open_checkpoint(str(base))
     ours = build(checkpoint)
-    lora.read(ours, checkpoint, out)
+    actions.read(ours, checkpoint, out)
     assert (our_logits(ours, IDS) - their_logits(theirs, IDS)).abs().max() < 1e-4
     assert (our_logits(build(checkpoint), IDS) - their_logits(theirs, IDS)).abs().max() > 1e-3
 
