@@ -22,7 +22,7 @@ from tutelage.nn.embedding import Embedding
 from tutelage.nn.linear import Linear
 from tutelage.nn.low_rank import LowRank, the_first
 from tutelage.nn.product import product
-from tutelage.nn.quantized import AnyLinear
+from tutelage.nn.quantized import AnyLinear, QuantizedLinear
 from tutelage.peft._wrapped import Folding, Wrapped, trainable
 
 
@@ -92,10 +92,16 @@ class LoraScores(LoraLinear):
     @property
     def weight(self) -> Float[Tensor, "V C"]:
         """Summed in float32 in one place, and rounded to the type computed in."""
-        kind = self.base.weight.dtype if isinstance(self.base, Linear) else self.lora_a.dtype
-        below = self.base.matrix(kind)
+        below = self._below()
         whole = torch.empty_like(below, dtype=torch.float32).copy_(below)
-        return whole.addmm_(self.lora_b.float(), self.lora_a.float(), alpha=self.scale).to(kind)
+        whole = whole.addmm_(self.lora_b.float(), self.lora_a.float(), alpha=self.scale)
+        return whole.to(below.dtype)
+
+    def _below(self) -> Float[Tensor, "V C"]:
+        """The matrix itself, with rows of new tokens in it that are learned beside the update."""
+        if isinstance(self.base, QuantizedLinear):
+            return self.base.matrix(self.lora_a.dtype)
+        return self.base.weight
 
     @property
     def bias(self) -> Tensor | None:

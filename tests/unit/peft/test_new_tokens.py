@@ -22,6 +22,8 @@ from tutelage.checkpoints.open import open_checkpoint
 from tutelage.checkpoints.save import save_folder
 from tutelage.errors import ConfigError, DamagedError, SourceError
 from tutelage.lm import Completion, Request
+from tutelage.peft import METHODS
+from tutelage.peft._low_rank import LoraLinear
 from tutelage.peft._new_rows import NewRows
 from tutelage.peft.layout import BASE, CONFIG
 from tutelage.peft.open import open_adapter
@@ -103,6 +105,28 @@ def test_what_was_learned_is_there_again(method: str, tmp_path: Path) -> None:
     again = LocalLM.open(source, adapter=None if method == "full" else out, **WHERE)
     assert again.score([("Backwards: teal", " laet")]) == scores
     assert found["trained_parameters"] > 0
+
+
+@pytest.mark.parametrize("roles", [("head",), ("embed", "head", "attn.q")])
+def test_beside_an_update_of_the_scores(
+    roles: tuple[str, ...], untied: str, tmp_path: Path
+) -> None:
+    """Their rows stand below it, attached, opened and merged."""
+    out = tmp_path / "out"
+    settings = config(
+        method="lora", options={"roles": roles}, new_tokens=TOKENS, learning_rate=0.05, steps=3
+    )
+    found = tune(untied, rows_of(), settings, out, **WHERE)
+    assert found["loss"]["last"] < found["loss"]["first"]
+    checkpoint = with_tokens(open_checkpoint(untied), TOKENS)
+    model = build(checkpoint)
+    before = our_logits(model, IDS)
+    open_adapter(model, checkpoint, out)
+    after = our_logits(model, IDS)
+    assert (after - before).abs().max() > 0.01
+    METHODS.get("lora").merge(model)
+    assert (our_logits(model, IDS) - after).abs().max() < 1e-5
+    assert not [one for one in model.modules() if isinstance(one, NewRows | LoraLinear)]
 
 
 def test_the_adapter_names_them_and_another_base_is_still_refused(tmp_path: Path) -> None:
