@@ -84,28 +84,86 @@ def test_we_open_theirs(stem: str, head: str, tmp_path: Path) -> None:
     assert (found - expected).abs().max() < 1e-4
 
 
-@pytest.mark.parametrize("stem", ["Llama", "GPT2", "Bert", "Roberta"])
+def behind_virtual(ours: Any, base: Any, head: str) -> torch.Tensor:
+    """Our scores of the rows, with the model's virtual tokens before each."""
+    virtual = virtual_of(ours)
+    coder, count = replace(coder_of(base.config), virtual=virtual), len(virtual.ids)
+    rows = examples_of(head, coder, [[*virtual.ids, *row] for row in ROWS])
+    if head == "token-classification":
+        rows = [replace(row, at=row.at[count:], labels=row.labels[count:]) for row in rows]
+    return our_scores(ours, rows)
+
+
+def their_virtual(tuned: Any) -> torch.Tensor:
+    """PEFT's scores of the rows, one at a time."""
+    each = [tuned(input_ids=torch.tensor([row])).logits for row in ROWS]
+    own = [
+        one[0, -len(row) :] if one.dim() == 3 else one for one, row in zip(each, ROWS, strict=True)
+    ]
+    return torch.cat(own)
+
+
+VIRTUAL = {
+    "prompt-tuning": peft.PromptTuningConfig, "p-tuning": peft.PromptEncoderConfig,
+    "prefix-tuning": peft.PrefixTuningConfig,
+}  # fmt: skip
+
+
+def of_theirs(method: str, stem: str, head: str, folder: Path) -> tuple[Any, Any, Any]:
+    """A model that PEFT tuned at random, ours with its adapter, and the base."""
+    config = VIRTUAL[method](task_type=KINDS[head], num_virtual_tokens=5)
+    tuned = peft.get_peft_model(theirs_of(stem, head), config).eval()
+    stir(tuned, 0.1)
+    tuned.save_pretrained(folder)
+    base = checkpoint(theirs_of(stem, head))
+    ours = build(base)
+    read_adapter(ours, base, folder)
+    return tuned, ours, base
+
+
+STEMS = pytest.mark.parametrize("stem", ["Llama", "GPT2", "Bert", "Roberta"])
+
+
+@STEMS
 @pytest.mark.parametrize("head", KINDS)
-@pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning", "prefix-tuning"])
+@pytest.mark.parametrize("method", VIRTUAL)
 def test_they_open_our_virtual_tokens(stem: str, head: str, method: str, tmp_path: Path) -> None:
     """Beside them PEFT keeps the head under a shorter name, and an encoder's pooler has the first
     vector: a virtual token's, or where those are keys and values the first real token's."""
     base = checkpoint(theirs_of(stem, head))
     ours = written(method, base, tmp_path)
     tuned = peft.PeftModel.from_pretrained(theirs_of(stem, head), tmp_path).eval()
-    virtual = virtual_of(ours)
-    coder, count = replace(coder_of(base.config), virtual=virtual), len(virtual.ids)
-    rows = examples_of(head, coder, [[*virtual.ids, *row] for row in ROWS])
-    if head == "token-classification":
-        rows = [replace(row, at=row.at[count:], labels=row.labels[count:]) for row in rows]
     with torch.inference_mode():
-        found = our_scores(ours, rows)
-        each = [tuned(input_ids=torch.tensor([row])).logits for row in ROWS]
-    own = [
-        one[0, -len(row) :] if one.dim() == 3 else one for one, row in zip(each, ROWS, strict=True)
-    ]
-    assert (found - torch.cat(own)).abs().max() < 1e-4
+        found = behind_virtual(ours, base, head)
+        assert (found - their_virtual(tuned)).abs().max() < 1e-4
     again = build(base)
     read_adapter(again, base, tmp_path)
     with torch.inference_mode():
-        assert torch.equal(our_scores(again, rows), found)
+        assert torch.equal(behind_virtual(again, base, head), found)
+
+
+@STEMS
+@pytest.mark.parametrize("head", KINDS)
+@pytest.mark.parametrize("method", VIRTUAL)
+def test_we_open_their_virtual_tokens(stem: str, head: str, method: str, tmp_path: Path) -> None:
+    tuned, ours, base = of_theirs(method, stem, head, tmp_path)
+    with torch.inference_mode():
+        expected, plain = their_virtual(tuned), their_scores(theirs_of(stem, head), ROWS)
+        assert (behind_virtual(ours, base, head) - expected).abs().max() < 1e-4
+    assert (expected - plain).abs().max() > 0.01
+
+
+@STEMS
+@pytest.mark.parametrize("head", KINDS)
+@pytest.mark.parametrize("method", ["prompt-tuning", "prefix-tuning"])
+def test_gradients_of_virtual_tokens(stem: str, head: str, method: str, tmp_path: Path) -> None:
+    """Packed rows that share what stands before them, against each row alone."""
+    tuned, ours, base = of_theirs(method, stem, head, tmp_path)
+    (learned,) = (p for n, p in ours.named_parameters() if n.endswith("maker.rows"))
+    learned.requires_grad_(True)
+    behind_virtual(ours, base, head).square().sum().backward()
+    their_virtual(tuned).square().sum().backward()
+    own = tuned.prompt_encoder["default"].embedding.weight
+    assert learned.grad is not None and own.grad is not None
+    assert own.grad.abs().max() > 1e-3
+    assert (learned.grad - own.grad).abs().max() < 1e-4 * max(1.0, float(own.grad.abs().max()))
