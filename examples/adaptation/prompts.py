@@ -11,6 +11,7 @@ arXiv:2104.08786. In the first twelve models answered almost as well where label
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -101,9 +102,11 @@ def _properties(place: Place) -> Json | None:
         return None
     print("  toxic", flush=True)
     loaded = load(str(place.data / TOXIC), prompt="{text}", completion="{is_toxic}")
+    rows = list(loaded.rows)
+    random.Random(0).shuffle(rows)  # the file has all toxic ones first
     if place.smoke:
-        least = tuple(sorted(loaded.rows, key=lambda row: len(row.messages[-1].content))[:40])
-        loaded = Loaded(least, (), len(least))
+        rows = sorted(rows, key=lambda row: len(row.messages[-1].content))[:40]
+    loaded = Loaded(tuple(rows), (), len(rows))
     lm = open_lm(SMALL if place.smoke else DECODER, threads=place.threads)
     shown, asked = place.count(SHOWN, 2), place.count(ASKED, 4)
     found = select(lm, loaded, None, TOXIC, shots=shown, limit=asked, max_new_tokens=4)

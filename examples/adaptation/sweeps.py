@@ -28,7 +28,7 @@ LENGTHS = (1, 5, 20, 80)
 STARTS: dict[str, Json] = {"words": {}, "random": {"start": "random"}, "network": {"hidden": 256}}
 """What 20 virtual tokens begin as; the network's begin at random."""
 SLOWER = {"starts/network": 0.1}
-"""Of the best rate: at all of it the network comes to rest at `O` for every word."""
+"""Of the rate that is best without a network."""
 LAYERS = {"last": [5], "last two": [4, 5], "last four": [2, 3, 4, 5], "first two": [0, 1]}
 ROWS = (100, 300, 1000, 3000)
 RATES = {"lora": "lora", "prefix-tuning": "prefix-tuning", "pfeiffer": "adapter"}
