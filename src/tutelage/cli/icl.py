@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,8 @@ def icl(
     model
         A model source.
     data
-        Rows of a classification: a prompt and one of a few labels. The first are the examples.
+        Rows of a classification: a prompt and one of a few labels. Which are asked follows from
+        --seed, whatever their order in the file: many files have one label first.
     shots
         Examples before every question.
     limit
@@ -42,9 +45,12 @@ def icl(
     if limit < 2:
         raise ConfigError("--limit is too small", field="--limit", got=limit, expected="2 or more")
     loaded = load(data, answered=True)
+    seed = shared.seed or 0
+    order = list(loaded.rows)
+    random.Random(seed).shuffle(order)
+    loaded = replace(loaded, rows=tuple(order))
     labels = labels_of(loaded.rows)
     lm = open_model(model, None, api_key_file, shared)
-    seed = shared.seed or 0
     chosen = select(lm, loaded, None, data, shots=shots, limit=limit, max_new_tokens=16, seed=seed)
     tried = conditions(chosen.examples, labels, seed)
     found = run(lm, chosen.rows, tried, labels, seed, progress(shared))

@@ -128,3 +128,19 @@ def test_the_verb_writes_where_there_are_no_probabilities(data: str, tmp_path: P
     assert done.found["labels"] == ["negative", "positive"] and done.found["n"] == 10
     assert done.found["conditions"]["gold"]["accuracy"]["value"] == 1
     assert Capabilities("x").score is False
+
+
+def test_a_file_with_one_label_first_is_asked_of_both(tmp_path: Path) -> None:
+    """Who always says the same is right as often as that label is there, not always."""
+    script, data = tmp_path / "script.jsonl", tmp_path / "sorted.jsonl"
+    script.write_text(json.dumps({"match": ".", "reply": "yes"}) + "\n")
+    rows = [
+        {"prompt": f"q{n}", "completion": "yes" if n < 60 else "no", "id": str(n)}
+        for n in range(120)
+    ]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = ("icl", f"scripted:{script}", "--data", str(data), "--shots", "2", "--limit", "40")
+    done = called(*asked)
+    assert done.code == 0, done.found
+    assert 0.3 < done.found["conditions"]["gold"]["accuracy"]["value"] < 0.7
+    assert called(*asked).found == done.found
