@@ -14,7 +14,9 @@ import pytest
 from tests.style.sources import ROOT
 from tutelage.claims.entries import entries
 from tutelage.data.rows import Row
+from tutelage.evaluate.in_context import conditions
 from tutelage.lm import Message
+from tutelage.prompts.few_shot import Example
 
 FOLDER = ROOT / "examples" / "adaptation"
 DATA = ROOT.parent / "shared" / "data"
@@ -134,10 +136,11 @@ def test_each_mitigation_changes_one_thing(tmp_path: Path, monkeypatch: pytest.M
     found = mitigations.run(Place(tmp_path, tmp_path, 1, smoke=False))
     assert list(found["ways"]) == list(mitigations.WAYS) and len(made) == len(mitigations.WAYS)
     plain = made["full"][1]
-    assert {name: len(task.train) for name, (task, _) in made.items() if name != "full-replay"} == {
-        name: 18 for name in made if name != "full-replay"
+    more = {"full-replay": 20, "full-threetasks": 3 * 18}
+    assert {name: len(task.train) for name, (task, _) in made.items()} == {
+        name: more.get(name, 18) for name in made
     }
-    assert len(made["full-replay"][0].train) == 20 and made["full-replay"][1] == plain
+    assert all(made[name][1] == plain for name in more)
     for name, change in (
         ("full-pulled", {"pull": 100.0}),
         ("full-halftheway", {"interpolate": 0.5}),
@@ -171,7 +174,7 @@ def test_the_page_in_docs_is_that_of_the_results(tmp_path: Path) -> None:
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
     assert (tmp_path / "adaptation_compared.md").read_text(encoding="utf-8") == page
     for study in (
-        "docstrings", "ner", "sweeps", "dialogues", "ner-decoder", "mitigations", "flan",
+        "docstrings", "ner", "sweeps", "dialogues", "ner-decoder", "mitigations", "prompts", "flan",
     ):  # fmt: skip
         assert f"<!-- results: {study} -->" in page
 
@@ -179,6 +182,7 @@ def test_the_page_in_docs_is_that_of_the_results(tmp_path: Path) -> None:
 def test_claims_are_read_from_cells_that_the_studies_have() -> None:
     import methods  # type: ignore[import-not-found]
     import mitigations  # type: ignore[import-not-found]
+    import prompts  # type: ignore[import-not-found]
     import run  # type: ignore[import-not-found]
     import sweeps  # type: ignore[import-not-found]
     from tasks import Task  # type: ignore[import-not-found]
@@ -188,15 +192,18 @@ def test_claims_are_read_from_cells_that_the_studies_have() -> None:
     has = {
         "sweeps": {name.replace("/", ".", 1) for name in cells},
         "mitigations": {f"ways.{name}" for name in mitigations.WAYS},
+        "prompts": {f"tasks.{name}" for name in prompts.TASKS}
+        | {f"toxic.conditions.{name}" for name in conditions([Example((), "a")] * 2, ("a", "b"))},
         **dict.fromkeys(("docstrings", "ner", "dialogues", "ner-decoder"), compared),
     }
+    paired = ("tuned_over_shown", "shown_once_tuned", "difference")
     asked = [one for one in entries() if one.study]
     assert len(asked) >= 5
     for one in asked:
         folder, name = one.study.split("/")
         assert folder == "adaptation" and name in run.STUDIES
-        for path in (one.path, one.minus):
-            assert path is not None
+        assert (one.minus is None) == (name == "prompts"), "which says differences itself"
+        for path in filter(None, (one.path, one.minus)):
             cell, _, asked_of_it = path.removesuffix(".loss").rpartition(".")
             assert cell in has[name], (one.id, cell)
-            assert asked_of_it in ("quality", "forgetting")
+            assert asked_of_it in (paired if name == "prompts" else ("quality", "forgetting"))
