@@ -205,10 +205,11 @@ def _left_out(kind: str, found: Json) -> list[str]:
 
 
 def cost(result: Json) -> str:
+    """Of all parts, or where those do not say theirs of the last run."""
     spent = result["training"]
     smoke = " **Of a smoke run: these figures mean nothing.**" if result["smoke"] else ""
     parts = f"{spent['runs']} parts, " if spent["runs"] else ""
-    minutes = 60 * spent["processor_hours"] if spent["runs"] else result["processor_minutes"]
+    minutes = max(60 * spent["processor_hours"], result["processor_minutes"])
     return f"{parts}{minutes:.1f} processor minutes in all; {result['machine']}.{smoke}"
 
 

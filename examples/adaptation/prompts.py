@@ -12,6 +12,7 @@ arXiv:2104.08786. In the first twelve models answered almost as well where label
 from __future__ import annotations
 
 import random
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -59,7 +60,7 @@ def _asked(made: Task, place: Place) -> Json | None:
     file = place.work / f"{made.name}.json"
     if file.is_file():
         return dict(store.read_json(file))
-    adapter = place.work / f"{made.name}-lora"
+    worked, adapter = time.process_time(), place.work / f"{made.name}-lora"
     config = TuneConfig(
         method="lora", steps=made.steps, batch_tokens=made.batch_tokens, save_seconds=1e6
     )
@@ -75,6 +76,7 @@ def _asked(made: Task, place: Place) -> Json | None:
         "quality": {name: dict(one.measured[made.metric]) for name, one in found.items()},
         "tuned_over_shown": _gap(made, found["tuned"], found["before, shown"]),
         "shown_once_tuned": _gap(made, found["tuned, shown"], found["tuned"]),
+        "processor_seconds": time.process_time() - worked,
     }  # fmt: skip
     store.write_json(file, told)
     return told
@@ -101,6 +103,7 @@ def _properties(place: Place) -> Json | None:
     if place.so_far:
         return None
     print("  toxic", flush=True)
+    worked = time.process_time()
     loaded = load(str(place.data / TOXIC), prompt="{text}", completion="{is_toxic}")
     rows = list(loaded.rows)
     random.Random(0).shuffle(rows)  # the file has all toxic ones first
@@ -113,6 +116,7 @@ def _properties(place: Place) -> Json | None:
     labels = in_context.labels_of(loaded.rows)
     tried = in_context.conditions(found.examples, labels)
     told = {"n": len(found.rows), "labels": list(labels), "shots": shown,
-            "conditions": in_context.run(lm, found.rows, tried, labels)}  # fmt: skip
+            "conditions": in_context.run(lm, found.rows, tried, labels),
+            "processor_seconds": time.process_time() - worked}  # fmt: skip
     store.write_json(file, told)
     return told
