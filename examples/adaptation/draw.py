@@ -54,7 +54,7 @@ def _gap(result: Json, name: str) -> str:
     gap = result["against_lora"].get(name)
     if gap is None:
         return "-"
-    return f"{gap['difference']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f})"
+    return _spread(gap, "difference")
 
 
 def _forgotten(result: Json) -> str:
@@ -173,8 +173,8 @@ def _properties(found: Json) -> str:
     return "\n" + table(head, rows)
 
 
-def _spread(gap: Json) -> str:
-    return f"{gap['value']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f})"
+def _spread(gap: Json, key: str = "value") -> str:
+    return f"{gap[key]:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f})"
 
 
 def flan(result: Json) -> str:
@@ -200,7 +200,7 @@ def _left_out(kind: str, found: Json) -> list[str]:
     for form in FORMS:
         gain = found[form]["against_before"]
         told.append(value(found[form]["accuracy"]))
-        told.append(f"{gain['difference']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})")
+        told.append(_spread(gain, "difference"))
     return told
 
 

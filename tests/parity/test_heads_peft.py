@@ -84,6 +84,23 @@ def test_we_open_theirs(stem: str, head: str, tmp_path: Path) -> None:
     assert (found - expected).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("stem", ["Llama", "Bert"])
+def test_an_update_of_the_table_below_a_head(stem: str, tmp_path: Path) -> None:
+    """There are no scores of tokens that the table could be tied to."""
+    base = checkpoint(theirs_of(stem, "classification"))
+    ours = build(base)
+    settings = attached("lora", ours, base, seed=3, roles=("embed", "attn.q"))
+    _head.attach(ours, layout(base.config))
+    stir(ours, 0.1)
+    METHODS.get("lora").write(ours, base, settings, tmp_path)
+    _head.add(ours, base, tmp_path)
+    again = build(base)
+    read_adapter(again, base, tmp_path)
+    rows = examples_of("classification", coder_of(base.config), ROWS)
+    with torch.inference_mode():
+        assert (our_scores(again, rows) - our_scores(ours, rows)).abs().max() < 1e-5
+
+
 def behind_virtual(ours: Any, base: Any, head: str) -> torch.Tensor:
     """Our scores of the rows, with the model's virtual tokens before each."""
     virtual = virtual_of(ours)

@@ -116,7 +116,7 @@ def read_onto(
             of = LoraScores if module.role == SCORES else kind
             return filled(of, module, parts, config, folder, stem, like)
         if isinstance(module, Embedding) and TABLE_A in parts:
-            return _table(module, parts, config, folder, stem, _tied(model, module))
+            return _table(module, parts, config, folder, stem, is_tied(model, module))
         got = ", ".join(parts)
         raise other_shape(folder, stem, got, f"what is beside a {type(module).__name__.lower()}")
 
@@ -163,8 +163,10 @@ def _refuse_another(
         )  # fmt: skip
 
 
-def _tied(model: Model, table: Embedding) -> bool:
-    return isinstance(model, Transformer) and model.head_weight is table.weight
+def is_tied(model: Model, table: Embedding) -> bool:
+    """Whether the scores of tokens are made with the table too."""
+    scores = isinstance(model, Transformer) and model.head is not None
+    return scores and model.head_weight is table.weight
 
 
 def _rank(a: Tensor, b: Tensor, shape: tuple[int, int], folder: Path, stem: str) -> int:

@@ -12,7 +12,6 @@ import torch
 from tutelage.checkpoints.checkpoint import Checkpoint
 from tutelage.models.forward import Model
 from tutelage.models.spec import Weight
-from tutelage.models.transformer import Transformer
 from tutelage.nn.attention import FusedAttention
 from tutelage.nn.embedding import Embedding
 from tutelage.nn.quantized import AnyLinear
@@ -20,6 +19,7 @@ from tutelage.peft._low_rank import LoraEmbedding, LoraLinear, LoraScores
 from tutelage.peft._low_rank_file import (
     ANY_VALUE,
     HONOURED,
+    is_tied,
     ranks_config,
     read_onto,
     tensors_of,
@@ -48,8 +48,7 @@ def attach_as(
         path = target.weight.path.removesuffix(".weight")
         module = model.get_submodule(path)
         if isinstance(module, Embedding):
-            tied = _tied(model, module)
-            table = LoraEmbedding(module, settings.rank, scale, tied)
+            table = LoraEmbedding(module, settings.rank, scale, is_tied(model, module))
             start = torch.randn(table.lora_embedding_b.shape, generator=generator)
             table.lora_embedding_b.data.copy_(start)
             put(model, path, table)
@@ -61,12 +60,6 @@ def attach_as(
         start = torch.rand(one.lora_a.shape, generator=generator) * 2 - 1
         one.lora_a.data.copy_(start * (1 / math.sqrt(module.shape[1])))
         put(model, path, one)
-
-
-def _tied(model: Model, table: Embedding) -> bool:
-    """Whether the scores of tokens are made with the table too."""
-    scores = isinstance(model, Transformer) and model.head is not None
-    return scores and model.head_weight is table.weight
 
 
 def _rows(model: Model, path: str, parts: tuple[int, ...]) -> torch.Tensor | None:
